@@ -1,0 +1,34 @@
+"""A transport adapter for `requests` that survives connection resets.
+
+>>> session = requests.Session()
+>>> session.mount("https://", resilient_transport.ResilientAdapter())
+"""
+
+from .adapter import ResilientAdapter
+from .events import Attempt, attempts_of
+from .exceptions import DeadlineExceeded
+from .install import install, mount, uninstall
+from .retry.policy import RetryPolicy
+from .retry.stages import Stage
+from .settings import override
+from .wire.registry import registry
+
+__all__ = [
+    "Attempt",
+    "DeadlineExceeded",
+    "ResilientAdapter",
+    "RetryPolicy",
+    "Stage",
+    "attempts_of",
+    "install",
+    "mount",
+    "override",
+    "registry",
+    "uninstall",
+]
+
+for _name in __all__:
+    if _name != "registry":
+        # What users meet claims the package as its home, in messages and in pickles.
+        globals()[_name].__module__ = __name__
+del _name

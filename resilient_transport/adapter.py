@@ -1,0 +1,199 @@
+"""The adapter: requests' values in, a `Response` out."""
+
+from __future__ import annotations
+
+import math
+import ssl
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+import requests.adapters
+from requests import PreparedRequest, Response
+from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
+from urllib3.util import Retry, Timeout
+
+from .attempts import ONE_ATTEMPT, Call
+from .body import buffer
+from .leasing import LeasingAdapter
+from .retry.budget import quota_for
+from .retry.deadline import Deadline
+from .retry.policy import RetryPolicy
+from .retry.stages import IDEMPOTENT, Column, Stage, column
+from .retry.translate import policy_from
+from .settings import Overrides, overrides
+from .wire.lookup import origin_of
+from .wire.trail import CURRENT, Trail
+
+#: Seconds to connect, and between two bytes, when the caller names no time-out.
+DEFAULT_TIMEOUT: Final = (10.0, 300.0)
+_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+_UNSET: Final[Any] = object()
+
+
+class ResilientAdapter(LeasingAdapter):
+    """A transport adapter that survives connection resets: `session.mount("https://", ResilientAdapter())`.
+
+    The four arguments of `requests.adapters.HTTPAdapter` keep their order and meaning. Without any, the
+    settings are the recommended ones.
+
+    Args:
+        pool_connections: how many origins the adapter remembers.
+        pool_maxsize: how many idle connections to an origin are kept; the largest of all adapters counts.
+        max_retries: how often a call may be repeated, as an int; or a `urllib3.util.Retry`, which brings
+            its own rules (see `resilient_transport.retry.translate`).
+        pool_block: let this adapter use at most `pool_maxsize` connections to an origin at once.
+        policy: when a call is repeated, and how often; not together with `max_retries`.
+        ssl_context: a TLS context of your own, used as it is: `verify` and `cert` have no say then.
+        key_password: the password of an encrypted client key, as str or bytes, or a callable that returns
+            it (which alone can be pickled).
+
+    Raises:
+        TypeError: an argument is of the wrong type, or both `max_retries` and `policy` were given.
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        pool_connections: int = DEFAULT_POOLSIZE,
+        pool_maxsize: int = DEFAULT_POOLSIZE,
+        max_retries: int | Retry | None = _UNSET,
+        pool_block: bool = DEFAULT_POOLBLOCK,
+        *,
+        policy: RetryPolicy | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        key_password: str | bytes | Callable[[], str | bytes] | None = None,
+    ) -> None:
+        if policy is not None and max_retries is not _UNSET:
+            raise TypeError("give either max_retries= or policy=RetryPolicy(retries=...), not both")
+        if policy is not None and not isinstance(policy, RetryPolicy):
+            raise TypeError(
+                f"policy takes a RetryPolicy, not {policy!r}; max_retries= takes an int or a Retry"
+            )
+        super().__init__(
+            pool_connections, pool_maxsize, pool_block, ssl_context=ssl_context, key_password=key_password
+        )
+        #: When calls are repeated, and how often; may be replaced.
+        self.policy = self._base = policy or RetryPolicy()
+        #: What was assigned to `max_retries`, if anything.
+        self._given: tuple[int | Retry | None, ...] = ()
+        if max_retries is _UNSET and policy is None and requests.adapters.DEFAULT_RETRIES != 0:
+            # A program that has set requests' default for everybody means this adapter, too.
+            max_retries = requests.adapters.DEFAULT_RETRIES
+        if max_retries is not _UNSET:
+            self.max_retries = max_retries
+
+    @property
+    def max_retries(self) -> Retry:
+        """What was assigned, as a `Retry`; during an attempt one that repeats nothing, for `HTTPAdapter`."""
+        if CURRENT.get() is not None or not self._given:
+            return ONE_ATTEMPT
+        return Retry.from_int(self._given[0])
+
+    @max_retries.setter
+    def max_retries(self, value: int | Retry | None) -> None:
+        base = getattr(self, "_base", None)
+        self.policy = policy_from(Retry.DEFAULT if value is None else value, base)
+        self._given = (value,)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Response:
+        """Send a request, as often as the policy allows and the replay table permits.
+
+        Args:
+            request: the prepared request.
+            stream: hand the response out before its body was read; then a reset in the body is the caller's.
+            timeout: seconds to connect and between bytes, a (connect, read) tuple, or a urllib3 `Timeout`;
+                None: 10 s and 300 s.
+            verify: whether, or against which file or directory, to check the server's certificate.
+            cert: path of the client certificate, or a (certificate, key) pair of paths.
+            proxies: proxy URLs by scheme, or by scheme and host.
+
+        Returns:
+            The response. `attempts_of(response)` tells how it came about.
+
+        Raises:
+            requests.exceptions.RequestException: what stock requests would raise; see `attempts_of`.
+            DeadlineExceeded: the call's deadline was over.
+        """
+        here = overrides()
+        policy = self.policy if here.retries is None else policy_from(here.retries, self.policy)
+        if policy.idempotency_key:
+            request = _with_key(request)
+        deadline = Deadline(policy.deadline).until(here.expires)
+        granted = DEFAULT_TIMEOUT if timeout is None else timeout
+
+        send = super().send
+
+        def send_once(trail: Trail) -> Response:
+            trail.connect_timeout = _connect_part(granted)
+            response = send(request, stream, _bounded(granted, deadline), verify, cert, proxies)
+            if not stream and trail.stage is Stage.BODY:
+                buffer(response, trail)
+            return response
+
+        quota = quota_for(origin_of(request.url or "") or request.url)
+        return Call(request, policy, _column(request, policy, here), deadline, quota).run(send_once)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {"_base": self._base, "policy": self.policy, "_given": self._given}
+        return {**super().__getstate__(), "_own": own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = state.pop("_own")
+        super().__setstate__(state)
+        # After stock has assigned its `max_retries`, which makes a policy of it.
+        vars(self).update(own)
+
+
+def _with_key(request: PreparedRequest) -> PreparedRequest:
+    """A copy with an Idempotency-Key of its own (IETF draft-ietf-httpapi-idempotency-key-header)."""
+    if (request.method or "").upper() in IDEMPOTENT or _IDEMPOTENCY_KEY in request.headers:
+        return request
+    copy = request.copy()
+    copy.headers[_IDEMPOTENCY_KEY] = f'"{uuid.uuid4()}"'
+    return copy
+
+
+def _column(request: PreparedRequest, policy: RetryPolicy, here: Overrides) -> Column:
+    opted_in = policy.retry_non_idempotent or _IDEMPOTENCY_KEY in request.headers
+    allowed = policy.allowed_methods
+    if here.retry_non_idempotent is not None:
+        opted_in = here.retry_non_idempotent
+        allowed = allowed if opted_in else (allowed or IDEMPOTENT) & IDEMPOTENT
+    return column(request.method or "", allowed, opted_in)
+
+
+def _connect_part(timeout: Any) -> float | None:
+    """How long the caller grants for getting a connection, in seconds."""
+    part = timeout[0] if isinstance(timeout, tuple) and timeout else timeout
+    if isinstance(part, Timeout):
+        part = part.connect_timeout
+    return float(part) if isinstance(part, (int, float)) else None
+
+
+def _bounded(timeout: Any, deadline: Deadline) -> Any:
+    """The caller's time-out as it is, or within what the deadline leaves."""
+    left = deadline.left()
+    if left == math.inf:
+        return timeout
+    if isinstance(timeout, Timeout):
+        within = timeout.clone()
+    elif isinstance(timeout, tuple):
+        if len(timeout) != 2:
+            # requests says what is wrong with it.
+            return timeout
+        within = Timeout(connect=timeout[0], read=timeout[1])
+    else:
+        within = Timeout(connect=timeout, read=timeout)
+    # urllib3 refuses a time-out of 0.
+    most = max(left, 0.001)
+    within.total = min(within.total, most) if isinstance(within.total, (int, float)) else most
+    return within

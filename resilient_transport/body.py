@@ -1,0 +1,115 @@
+"""Request bodies that can be sent again, and response bodies that are read before they are handed out.
+
+Leans on `_fp`, `_fp_bytes_read` and `_uncached_read_occurred` of urllib3's response, and on `_content` and
+`_content_consumed` of requests', pinned in `tests/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+from requests import PreparedRequest, Response
+from requests import exceptions as requests_errors
+from urllib3 import exceptions as urllib3_errors
+
+from .retry.stages import Stage
+from .wire.trail import Trail
+
+#: How much of a response's body is read at a time, in bytes.
+_CHUNK: Final = 65536
+
+#: What `requests.Response.iter_content` makes of urllib3's exceptions, in its order.
+_RAISED: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
+    (urllib3_errors.ProtocolError, requests_errors.ChunkedEncodingError),
+    (urllib3_errors.DecodeError, requests_errors.ContentDecodingError),
+    (urllib3_errors.ReadTimeoutError, requests_errors.ConnectionError),
+    (urllib3_errors.SSLError, requests_errors.SSLError),
+)
+
+
+class RequestBody:
+    """Whether a request's body can be sent again, and how to get back to where it began.
+
+    There are three kinds: what is in memory is sent again as it is; a file that can seek is rewound to
+    where it was when the call began; everything else (a generator, a pipe) is gone once it was touched.
+    """
+
+    __slots__ = ("_body", "_position", "rewindable")
+
+    def __init__(self, request: PreparedRequest) -> None:
+        body: Any = request.body
+        self._body = body
+        self._position: Any = None
+        if body is None or isinstance(body, (bytes, str, bytearray, memoryview)):
+            self.rewindable = True
+        elif hasattr(body, "seek") and hasattr(body, "tell"):
+            self.rewindable = self._remember()
+        else:
+            # A list or a tuple begins anew with each `iter`.
+            self.rewindable = isinstance(body, (list, tuple))
+
+    def _remember(self) -> bool:
+        try:
+            self._position = self._body.tell()
+            self._body.seek(self._position)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def rewind(self) -> bool:
+        """Go back to where the body began; False when that failed, so that it must not be sent."""
+        if self._position is None:
+            return self.rewindable
+        try:
+            self._body.seek(self._position)
+        except (OSError, ValueError):
+            self.rewindable = False
+        return self.rewindable
+
+    def is_spent(self, stage: Stage) -> bool:
+        """Whether an attempt that got this far leaves nothing that could be sent again."""
+        return not self.rewindable and stage.rank >= Stage.REQUEST.rank
+
+
+def buffer(response: Response, trail: Trail) -> None:
+    """Read a response's body, still encoded, so that a reset in it is a failure of the attempt.
+
+    Decoding, and its errors, stay where requests has them: when the caller reads. The response and its
+    `raw` stay the same objects.
+
+    Raises:
+        requests.exceptions.RequestException: what requests raises when it reads the same body.
+    """
+    raw: Any = response.raw
+    try:
+        encoded = _read(raw, trail)
+    except urllib3_errors.HTTPError as error:
+        trail.fail(error)
+        response.close()
+        raise next((wrap for kind, wrap in _RAISED if isinstance(error, kind)), type(error))(error) from error
+    raw._fp = encoded
+    raw._fp_bytes_read = 0
+    raw._uncached_read_occurred = False
+    if raw.length_remaining is not None:
+        raw.length_remaining = trail.bytes_in
+    if "content-encoding" not in raw.headers:
+        # Nothing to decode: spare requests a second pass. `raw` can be read all the same.
+        response._content = encoded.getvalue()
+        response._content_consumed = True  # type: ignore[attr-defined]
+
+
+def _read(raw: Any, trail: Trail) -> io.BytesIO:
+    """The encoded body; a short one in one piece, any other bit by bit, with an eye on the deadline."""
+    if raw.length_remaining is not None and raw.length_remaining <= _CHUNK:
+        data = raw.read(decode_content=False)
+        trail.bytes_in = len(data)
+        return io.BytesIO(data)
+    encoded = io.BytesIO()
+    for chunk in raw.stream(_CHUNK, decode_content=False):
+        encoded.write(chunk)
+        trail.bytes_in += len(chunk)
+        if trail.deadline is not None and trail.deadline.left() <= 0:
+            raise urllib3_errors.ReadTimeoutError(raw._pool, "", "The deadline is over.")
+    encoded.seek(0)
+    return encoded

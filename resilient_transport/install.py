@@ -1,0 +1,89 @@
+"""For scripts and plugins: mount the adapter on one session, or on every session a program creates."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from .adapter import ResilientAdapter
+
+_lock = threading.Lock()
+_stock = requests.sessions.HTTPAdapter
+_installed: list[Installation] = []
+
+
+def mount(session: requests.Session, **settings: Any) -> ResilientAdapter:
+    """Mount one adapter on a session, for https and http.
+
+    Args:
+        session: the session.
+        settings: what `ResilientAdapter` takes.
+
+    Returns:
+        The adapter.
+    """
+    adapter = ResilientAdapter(**settings)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return adapter
+
+
+class Installation:
+    """The result of `install`; as a context manager, it ends with its block."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+
+    def __call__(self) -> HTTPAdapter:
+        """What `requests.Session()` calls for each scheme."""
+        return ResilientAdapter(**self.settings)
+
+    def __enter__(self) -> Installation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _lock:
+            if self in _installed:
+                _installed.remove(self)
+            _apply()
+
+    def __repr__(self) -> str:
+        return f"<Installation of ResilientAdapter, {'active' if self in _installed else 'ended'}>"
+
+
+def install(**settings: Any) -> Installation:
+    """Give every `requests.Session` created from now on this transport, `requests.get()` included.
+
+    Sessions that exist keep what they have, and one that mounts an adapter of its own keeps that.
+    All share one pool manager, so that connections stay warm from one `requests.get()` to the next.
+
+    Args:
+        settings: what `ResilientAdapter` takes; refused here rather than at the first session.
+
+    Returns:
+        A context manager that ends the installation with its block. The newest one is in force.
+    """
+    ResilientAdapter(**settings).close()
+    installation = Installation(settings)
+    with _lock:
+        _installed.append(installation)
+        _apply()
+    return installation
+
+
+def uninstall() -> None:
+    """End every installation: new sessions get the adapter that they had before."""
+    with _lock:
+        _installed.clear()
+        _apply()
+
+
+def _apply() -> None:
+    # `Session.__init__` looks this name up each time it mounts its defaults.
+    requests.sessions.HTTPAdapter = _installed[-1] if _installed else _stock  # type: ignore[assignment]

@@ -1,0 +1,96 @@
+"""What a call leaves behind: exceptions and responses that carry their attempts, without secrets."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from requests import PreparedRequest, Response
+from requests.exceptions import RequestException, RetryError
+from urllib3.exceptions import MaxRetryError, RequestError, ResponseError
+from urllib3.util.retry import RequestHistory
+
+from .events import Attempt, Attempts
+from .exceptions import DeadlineExceeded, add_note
+
+E = TypeVar("E", bound=BaseException)
+
+
+def describe(error: BaseException) -> str:
+    """The type of an error and the part of its reason that can hold no secret."""
+    inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(inner, ssl.SSLError):
+        reason = inner.reason or inner.strerror
+    else:
+        reason = inner.strerror if isinstance(inner, OSError) else None
+    return f"{type(inner).__name__}: {reason}" if reason else type(inner).__name__
+
+
+def redact(error: BaseException) -> None:
+    """Take the query string out of the messages and addresses of urllib3's errors in a chain."""
+    chain: list[Any] = [error]
+    seen: set[int] = set()
+    while chain:
+        found = chain.pop()
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, RequestError) and found.url and "?" in found.url:
+            found.url = without_query(found.url)
+            if isinstance(found, MaxRetryError):
+                clean = MaxRetryError(found.pool, found.url, found.reason)
+                found.args, found._message = clean.args, clean._message
+        chain += [*found.args, found.__cause__, found.__context__, getattr(found, "reason", None)]
+
+
+def without_query(url: str) -> str:
+    """A URL or a request target up to its query."""
+    return url.split("?", 1)[0]
+
+
+def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
+    """Give an exception its attempts, and a note (PEP 678) that tells them."""
+    told = Attempts(attempts)
+    error.attempts = told  # type: ignore[attr-defined]
+    if told:
+        add_note(error, f"{len(told)} attempt{'s' if len(told) > 1 else ''}:\n{told}")
+    return error
+
+
+def deadline_exceeded(
+    request: PreparedRequest, seconds: float, furthest: BaseException | None
+) -> DeadlineExceeded:
+    """The exception for a call whose time is over."""
+    error = DeadlineExceeded(f"The call was not over after {seconds:.3f} s, its deadline.", request=request)
+    error.__cause__ = furthest
+    return error
+
+
+def too_many(request: PreparedRequest, response: Response) -> RetryError:
+    """What stock raises when attempts end on a status and `raise_on_status` is set."""
+    reason = ResponseError(ResponseError.SPECIFIC_ERROR.format(status_code=response.status_code))
+    pool: Any = getattr(response.raw, "_pool", None)
+    return RetryError(MaxRetryError(pool, without_query(request.path_url), reason), request=request)
+
+
+def history(request: PreparedRequest, response: Response | None, error: Exception | None) -> RequestHistory:
+    """An entry of `response.raw.retries.history`, as urllib3's own retries write it."""
+    status = None if response is None else response.status_code
+    cause = error.args[0] if isinstance(error, RequestException) and error.args else error
+    cause = getattr(cause, "reason", None) or cause
+    found = cause if isinstance(cause, Exception) else error
+    return RequestHistory(request.method, without_query(request.path_url), found, status, None)
+
+
+def discard(response: Response) -> None:
+    """Be done with a response that nobody will see; reading a small body keeps its connection."""
+    raw: Any = response.raw
+    length = getattr(raw, "length_remaining", None)
+    if length is not None and length <= _DRAINED_AT_MOST:
+        raw.drain_conn()
+    response.close()
+
+
+#: Bytes of an unread body up to which reading it is cheaper than a new connection.
+_DRAINED_AT_MOST = 65536

@@ -1,0 +1,51 @@
+"""One object for the time that is left.  Nothing else in the package subtracts clocks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+
+class Deadline:
+    """A moment on the monotonic clock after which a call has no time left.
+
+    Args:
+        seconds: how long from now; None: for ever.
+        clock: the monotonic clock, in seconds.
+    """
+
+    __slots__ = ("_clock", "expires", "started")
+
+    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: When the call began.
+        self.started = clock()
+        #: When it has to end; infinite when nobody asked for a limit.
+        self.expires = math.inf if seconds is None else self.started + seconds
+
+    def until(self, moment: float | None) -> Deadline:
+        """Bring the deadline forward to a moment of the same clock; return itself."""
+        if moment is not None and moment < self.expires:
+            self.expires = moment
+        return self
+
+    def spent(self) -> float:
+        """Seconds since the call began."""
+        return self._clock() - self.started
+
+    def left(self) -> float:
+        """Seconds left; 0 when it is over, infinite when there is no limit."""
+        if self.expires == math.inf:
+            return math.inf
+        return max(0.0, self.expires - self._clock())
+
+    def bound(self, timeout: float | None) -> float | None:
+        """The smaller of a time-out (None: no limit) and what is left, in seconds."""
+        left = self.left()
+        if left == math.inf:
+            return timeout
+        return left if timeout is None else min(timeout, left)
+
+    def __repr__(self) -> str:
+        return f"<Deadline {self.left():.3f} s left>"

@@ -1,0 +1,163 @@
+"""When to send again, and how often: frozen values, no clock and no socket."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .stages import IDEMPOTENT, Cause, Failure, Stage
+
+#: Statuses that say "not now": RFC 9110 section 15 (408, 502, 503, 504), RFC 6585 (429).
+STATUSES: Final = frozenset({408, 429, 502, 503, 504})
+
+EARLY: Final = frozenset(stage for stage in Stage if stage.rank < Stage.REQUEST.rank)
+LATE: Final = frozenset({Stage.REQUEST, Stage.BODY})
+ANSWERED: Final = frozenset({Stage.STATUS})
+EVERY: Final = frozenset(Stage)
+ANY_CAUSE: Final = frozenset(Cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many failures of one kind a call may have and still be repeated."""
+
+    #: What the setting is called, for the sentence in the error.
+    name: str
+    #: The most repetitions.
+    most: int
+    #: The stages it counts.
+    stages: frozenset[Stage] = EVERY
+    #: The causes it counts.
+    causes: frozenset[Cause] = ANY_CAUSE
+
+    def covers(self, failure: Failure) -> bool:
+        """Whether a failure counts against this limit."""
+        return failure.stage in self.stages and failure.cause in self.causes
+
+    def used_up(self, failures: Sequence[Failure]) -> bool:
+        """Whether the last of these failures is one too many."""
+        return self.covers(failures[-1]) and sum(map(self.covers, failures)) > self.most
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a request is sent again, and how often.
+
+    The defaults are the recommendation. Every count is a number of repetitions, not of attempts.
+    Derive another policy with `dataclasses.replace`.
+
+    Raises:
+        TypeError: a value is of the wrong type.
+        ValueError: a value is out of its range.
+    """
+
+    #: The most repetitions of a call, whatever their causes, together. None: each cause has its own
+    #: limit (the next four fields), and all else together 5.
+    retries: int | None = None
+    #: Resets and closes before the first byte of the request. None: 12, or `retries` where that is given.
+    connect_retries: int | None = None
+    #: A host name that is not found. None: 2, or `retries`.
+    name_retries: int | None = None
+    #: A refused connection, as of a server that restarts. None: 5, or `retries`.
+    refused_retries: int | None = None
+    #: Time-outs, at whatever stage. None: 1, or `retries`.
+    timeout_retries: int | None = None
+    #: Repeat POST, PATCH and the other methods that are not idempotent, too.
+    retry_non_idempotent: bool = False
+    #: Give each such request that has none an `Idempotency-Key` of its own, which lets it be repeated.
+    idempotency_key: bool = False
+    #: Methods that may be repeated once the request has left; None: every method.
+    allowed_methods: frozenset[str] | None = IDEMPOTENT
+    #: Statuses of responses that are repeated.
+    statuses: frozenset[int] = STATUSES
+    #: Statuses that are repeated if the response says when (Retry-After).
+    retry_after_statuses: frozenset[int] = frozenset()
+    #: Raise `requests.exceptions.RetryError` when attempts end on a status; otherwise return the response.
+    raise_on_status: bool = False
+    #: Ceiling of the first pause, in seconds; each further one is twice as high.
+    backoff: float = 0.05
+    #: Ceiling of every pause, in seconds.
+    backoff_max: float = 2.0
+    #: None: full jitter, a pause between 0 and its ceiling. A number: urllib3's pacing, no pause before
+    #: the first repetition, then the ceiling itself and up to `jitter` seconds more.
+    jitter: float | None = None
+    #: Wait as long as the response's Retry-After says.
+    respect_retry_after: bool = True
+    #: The longest Retry-After that is waited for, in seconds.
+    retry_after_max: float = 60.0
+    #: A longer Retry-After is waited for as long as `retry_after_max` (urllib3's rule) instead of handing
+    #: the response back at once.
+    clamp_retry_after: bool = False
+    #: Seconds for the whole call: connecting, waiting, all attempts, and a body that is not streamed.
+    deadline: float | None = None
+    #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
+    limits: tuple[Limit, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            _check_count(name, getattr(self, name))
+        for name in ("backoff", "backoff_max", "retry_after_max"):
+            _check_seconds(name, getattr(self, name))
+        for name in ("jitter", "deadline"):
+            if getattr(self, name) is not None:
+                _check_seconds(name, getattr(self, name))
+        if self.allowed_methods is not None:
+            object.__setattr__(self, "allowed_methods", _methods(self.allowed_methods))
+        for name in ("statuses", "retry_after_statuses"):
+            object.__setattr__(self, name, _statuses(name, getattr(self, name)))
+
+    def in_force(self) -> tuple[Limit, ...]:
+        """The limits that hold: those given, or the defaults of the causes."""
+        if self.limits is not None:
+            return self.limits
+        by_cause = tuple(
+            Limit(name, given if given is not None else default, stages, causes)
+            for name, default, stages, causes in _BY_CAUSE
+            if (given := getattr(self, name)) is not None or self.retries is None
+        )
+        if self.retries is None:
+            return (*by_cause, _THE_REST)
+        return (Limit("retries", self.retries), *by_cause)
+
+
+_COUNTS: Final = tuple(name for name in RetryPolicy.__dataclass_fields__ if name.endswith("retries"))
+
+#: Causes heal at different speeds. Resets before the first byte of the request risk nothing.
+_BY_CAUSE: Final = (
+    ("connect_retries", 12, EARLY, frozenset({Cause.RESET, Cause.TLS})),
+    ("name_retries", 2, EARLY, frozenset({Cause.NAME})),
+    ("refused_retries", 5, EARLY, frozenset({Cause.REFUSED})),
+    ("timeout_retries", 1, EVERY, frozenset({Cause.TIMEOUT})),
+)
+_THE_REST: Final = Limit("retries", 5, LATE | ANSWERED, ANY_CAUSE - {Cause.TIMEOUT})
+
+
+def _check_count(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a number of repetitions or None, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} is 0 or more, not {value!r}; 0 turns these repetitions off")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} is a finite number of seconds, 0 or more, not {value!r}")
+
+
+def _methods(methods: Iterable[str]) -> frozenset[str]:
+    if isinstance(methods, str) or not all(isinstance(method, str) for method in methods):
+        raise TypeError(f"allowed_methods is a set of method names or None, not {methods!r}")
+    return frozenset(method.upper() for method in methods)
+
+
+def _statuses(name: str, statuses: Iterable[int]) -> frozenset[int]:
+    known = frozenset(statuses)
+    if not all(isinstance(status, int) for status in known):
+        raise TypeError(f"{name} is a set of status codes, not {statuses!r}")
+    return known

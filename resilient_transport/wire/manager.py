@@ -1,0 +1,78 @@
+"""urllib3's pool managers, as leases: what they show and close is one adapter's own.
+
+Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_new_pool` (meant to be overridden),
+`connection_from_context`, `pools`, `pool_classes_by_scheme`, `key_fn_by_scheme`, `PoolKey`, `SSL_KEYWORDS`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, ClassVar
+
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
+
+from .identity import TLS_SETTINGS, context_for
+from .pool import PlainPool, TLSPool
+
+#: Parts of urllib3's key that say how a lease is used and nothing about its connections.
+_OWN_TO_THE_LEASE = ("timeout", "retries", "block", "maxsize", "headers")
+
+
+class Leasing(PoolManager):
+    """A pool manager whose pools take their connections from the process-wide registry."""
+
+    #: The kinds of its pools.
+    leases: ClassVar[dict[str, type[HTTPConnectionPool]]] = {"http": PlainPool, "https": TLSPool}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pool_classes_by_scheme = self.leases
+
+    def connection_from_context(self, request_context: dict[str, Any]) -> HTTPConnectionPool:
+        """Put the shared context of the TLS identity in the place of files, passwords and versions."""
+        if request_context["scheme"].lower() == "https":
+            request_context = _identified(request_context)
+        return super().connection_from_context(request_context)
+
+    def _new_pool(
+        self, scheme: str, host: str, port: int, request_context: dict[str, Any] | None = None
+    ) -> HTTPConnectionPool:
+        context = dict(self.connection_pool_kw if request_context is None else request_context)
+        context.update(scheme=scheme, host=host, port=port)
+        dropped = _OWN_TO_THE_LEASE if scheme == "https" else (*_OWN_TO_THE_LEASE, *SSL_KEYWORDS)
+        shared = {name: value for name, value in context.items() if name not in dropped}
+        context["shelf_key"] = self.key_fn_by_scheme[scheme](shared)
+        return super()._new_pool(scheme, host, port, context)
+
+    def clear(self) -> None:
+        """Give the leases back. Connections stay in the registry for whoever else uses them."""
+        with self.pools.lock:
+            pools = [self.pools.get(key) for key in self.pools.keys()]  # noqa: SIM118 - it is no mapping to iterate
+        super().clear()
+        for pool in pools:
+            if isinstance(pool, (PlainPool, TLSPool)):
+                pool.give_back()
+
+
+class LeasingProxyManager(Leasing, ProxyManager):
+    """The same for connections through an HTTP or HTTPS proxy."""
+
+
+def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
+    context = dict(request_context)
+    proxy: Any = context.get("_proxy")
+    config: Any = context.get("_proxy_config")
+    if proxy is not None and proxy.scheme == "https" and config.ssl_context is None:
+        # Stock checks the proxy's certificate like the server's and shows it no client certificate.
+        told = ("ca_", "cert_reqs", "ssl_m")
+        settings = {name: value for name, value in context.items() if name.startswith(told)}
+        settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
+        context["_proxy_config"] = config._replace(ssl_context=context_for(settings))
+    if context.get("ssl_context") is None:
+        context["ssl_context"] = context_for(context)
+        for name in TLS_SETTINGS:
+            context.pop(name, None)
+    own: ssl.SSLContext = context["ssl_context"]
+    context["cert_reqs"] = own.verify_mode
+    return context

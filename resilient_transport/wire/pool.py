@@ -1,0 +1,147 @@
+"""urllib3 pools whose connections come from a shelf shared by the process.
+
+A pool here is one adapter's lease of a shelf. It keeps what is its own (how many connections it may use at
+once, NTLM and Negotiate connections) and has the rest in common with every other lease of the same key.
+
+Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_get_conn`, `_put_conn`, `_new_conn`,
+`_validate_conn`, `ConnectionCls`, and `pool`, the queue of slots.
+"""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, EmptyPoolError
+
+from .connection import PlainConnection, TLSConnection, is_alive
+from .gate import Permit
+from .registry import registry
+from .shelf import Connection, Shelf
+from .trail import CURRENT, Trail
+
+
+class _Lease(HTTPConnectionPool):
+    """What the plain and the TLS pool have in common."""
+
+    #: The class of urllib3 that this one stands in for.
+    upstream: type[HTTPConnectionPool] = HTTPConnectionPool
+    #: The class of its connections as urllib3 ships it, and ours.
+    stock_connection: type[HTTPConnection] = HTTPConnection
+    own_connection: type[HTTPConnection] = PlainConnection
+
+    def __init__(
+        self, host: str, port: int | None = None, *, shelf_key: Any = None, maxsize: int = 1, **kwargs: Any
+    ) -> None:
+        super().__init__(host, port, maxsize=maxsize, **kwargs)
+        #: How many idle connections this lease asks the shelf to keep.
+        self.idle_capacity = maxsize
+        self._shelf_key = shelf_key if shelf_key is not None else object()
+        self._shelf = registry.shelf(self._shelf_key, self)
+
+    @property
+    def shelf(self) -> Shelf:
+        """The shelf of this lease; a new and empty one after a fork."""
+        if self._shelf.generation != registry.generation:
+            self._shelf = registry.shelf(self._shelf_key, self)
+        return self._shelf
+
+    def give_back(self) -> None:
+        """End the lease."""
+        self.shelf.leave(self)
+
+    def _is_foreign(self) -> bool:
+        """Whether somebody put a connection class of their own into urllib3, as vcrpy does: it is used."""
+        return self.upstream.ConnectionCls is not self.stock_connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        if self._is_foreign():
+            self.ConnectionCls = self.upstream.ConnectionCls
+            return super()._get_conn(timeout)
+        trail = CURRENT.get() or Trail(connect_timeout=self.timeout.connect_timeout)
+        owned = self._take_slot(timeout, trail)
+        if owned is not None:
+            if owned.generation == registry.generation and is_alive(owned.sock):
+                return self._hand_out(owned, trail)
+            owned.close()
+        found = self.shelf.checkout(trail, trail.patience())
+        if isinstance(found, Permit):
+            return self._make(found, trail)
+        return self._hand_out(found, trail)
+
+    def _take_slot(self, timeout: float | None, trail: Trail) -> Any:
+        """Wait for one of the lease's `pool_maxsize` slots, if it has to; a slot may hold a connection."""
+        if self.pool is None:
+            raise ClosedPoolError(self, "Pool is closed.")
+        limit = trail.deadline.bound(timeout) if trail.deadline else timeout
+        try:
+            return self.pool.get(block=self.block, timeout=limit)
+        except queue.Empty:
+            if not self.block:
+                return None
+        if limit != timeout:
+            error = ConnectTimeoutError(self, "No slot of the pool came free before the deadline.")
+            trail.fail(error)
+            raise error
+        raise EmptyPoolError(self, "Pool is empty and a new connection can't be opened due to blocking mode.")
+
+    def _make(self, permit: Permit, trail: Trail) -> Any:
+        try:
+            self.ConnectionCls = self.own_connection
+            connection: Any = self._new_conn()
+        except BaseException:
+            permit.unused()
+            raise
+        connection.permit = permit
+        connection.generation = registry.generation
+        connection.wants_proof = not trail.replayable or self.shelf.gate.needs_proof()
+        connection.trail = trail
+        return connection
+
+    def _hand_out(self, connection: Connection, trail: Trail) -> Connection:
+        trail.reused = True
+        connection.trail = trail
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is None or not isinstance(conn, (PlainConnection, TLSConnection)):
+            self._free_slot(conn)
+        elif conn.sock is None or not conn.is_drained() or conn.generation != registry.generation:
+            conn.close()
+            self._free_slot(None)
+        elif conn.has_owner:
+            self._free_slot(conn)
+        else:
+            # First the connection, then the slot: who waits for the slot finds the connection.
+            self.shelf.put(conn)
+            self._free_slot(None)
+
+    def _free_slot(self, conn: Any) -> None:
+        try:
+            if self.pool is not None:
+                self.pool.put(conn, block=False)
+                return
+        except (AttributeError, queue.Full):
+            pass
+        if conn is not None:
+            conn.close()
+
+    def _validate_conn(self, conn: Any) -> None:
+        # urllib3 connects plain connections only when it sends; here the stages are apart.
+        if conn.is_closed:
+            conn.connect()
+        super()._validate_conn(conn)
+
+
+class PlainPool(_Lease):
+    """Connections without TLS."""
+
+
+class TLSPool(_Lease, HTTPSConnectionPool):
+    """Connections with TLS."""
+
+    upstream: type[HTTPConnectionPool] = HTTPSConnectionPool
+    stock_connection: type[HTTPConnection] = HTTPSConnection
+    own_connection: type[HTTPConnection] = TLSConnection

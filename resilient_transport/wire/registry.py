@@ -1,0 +1,133 @@
+"""The process-wide pool manager: one shelf of connections per key, one TLS context per identity.
+
+Adapters lease what is here (`wire/pool.py`, `wire/manager.py`); closing one gives its leases back and closes
+nothing that another uses. After a fork the child starts with an empty registry, and never writes to a
+socket that it inherited.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from ssl import SSLContext
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from ..retry import budget
+from .shelf import Shelf
+
+
+class Registry:
+    """All shelves and TLS contexts of this process.
+
+    Used as a context manager, it closes every idle connection at the end of the block.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shelves: dict[Hashable, Shelf] = {}
+        self._contexts: weakref.WeakValueDictionary[Hashable, SSLContext] = weakref.WeakValueDictionary()
+        self._building: dict[Hashable, Future[SSLContext]] = {}
+        self._reaped_at = monotonic()
+        #: Raised by each fork; what was leased under another number is not used any more.
+        self.generation = 0
+        #: How many TLS contexts were built since the process began.
+        self.contexts_built = 0
+
+    def shelf(self, key: Hashable, lease: Any) -> Shelf:
+        """Lease the shelf of a key; it is made when it is not there."""
+        self._reap()
+        with self._lock:
+            shelf = self._shelves.get(key)
+            if shelf is None:
+                shelf = self._shelves[key] = Shelf(key, self.generation)
+            shelf.join(lease)
+        return shelf
+
+    def context(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
+        """The one TLS context of an identity; threads that need it at once wait for the first to build it."""
+        with self._lock:
+            context = self._contexts.get(identity)
+            if context is not None:
+                return context
+            pending = self._building.get(identity)
+            mine: Future[SSLContext] | None = None
+            if pending is None:
+                pending = mine = self._building[identity] = Future()
+        if mine is not None:
+            self._build(identity, build, mine)
+        return pending.result()
+
+    def _build(self, identity: Hashable, build: Callable[[], SSLContext], future: Future[SSLContext]) -> None:
+        try:
+            context = build()
+        except BaseException as error:
+            with self._lock:
+                del self._building[identity]
+            future.set_exception(error)
+            return
+        with self._lock:
+            self._contexts[identity] = context
+            self.contexts_built += 1
+            del self._building[identity]
+        future.set_result(context)
+
+    def clear(self) -> None:
+        """Close every idle connection. Running calls go on, and what they give back is kept again."""
+        with self._lock:
+            shelves = list(self._shelves.values())
+            self._shelves = {key: shelf for key, shelf in self._shelves.items() if shelf.leases}
+        for shelf in shelves:
+            shelf.clear()
+
+    def _reap(self) -> None:
+        """At most once a second, forget the shelves that nobody has used for long."""
+        now = monotonic()
+        with self._lock:
+            if now - self._reaped_at < 1.0:
+                return
+            self._reaped_at = now
+            shelves = list(self._shelves.items())
+        for key, shelf in shelves:
+            if shelf.reap():
+                with self._lock:
+                    if not shelf.leases and self._shelves.get(key) is shelf:
+                        del self._shelves[key]
+
+    def after_fork(self) -> None:
+        """In the child: begin anew. Closing an inherited socket here sends nothing, not even a TLS alert."""
+        inherited = self._shelves
+        generation = self.generation + 1
+        self.__init__()  # type: ignore[misc]
+        self.generation = generation
+        budget.clear()
+        for shelf in inherited.values():
+            shelf.abandon()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def __repr__(self) -> str:
+        shelves = list(self._shelves.values())
+        idle = sum(shelf.gate.idle() for shelf in shelves)
+        leases = sum(len(shelf.leases) for shelf in shelves)
+        contexts = len(self._contexts)
+        counts = f"{len(shelves)} origins, {idle} idle connections, {leases} leases, {contexts} TLS contexts"
+        return f"<Registry {counts}>"
+
+
+#: The one of this process.
+registry = Registry()
+atexit.register(registry.clear)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=registry.after_fork)

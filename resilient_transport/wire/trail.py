@@ -1,0 +1,80 @@
+"""The record that the wire makes of one attempt, while it happens.
+
+An attempt's trail is in `CURRENT` while the attempt runs; the pool gives it to the connection it hands
+out, and the connection marks each stage on it.  Only the thread that makes the attempt touches it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any
+
+from ..retry.deadline import Deadline
+from ..retry.stages import Stage
+
+
+class Trail:
+    """How far an attempt got, what it moved, and what the wire may do for it.
+
+    Args:
+        replayable: whether the request may be sent again once it has left. If not, it gets only a
+            connection that was proven a moment ago.
+        deadline: when the call has to be over.
+        connect_timeout: seconds that the caller grants for getting a connection; anything else: no limit.
+        fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
+    """
+
+    __slots__ = (
+        "began", "bytes_in", "bytes_out", "connect_timeout", "connected", "deadline", "error", "fresh",
+        "marked", "replayable", "resumed", "reused", "stage",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        replayable: bool = True,
+        deadline: Deadline | None = None,
+        fresh: bool = False,
+        connect_timeout: Any = None,
+    ) -> None:
+        self.replayable = replayable
+        self.deadline = deadline
+        self.fresh = fresh
+        self.connect_timeout: float | None = (
+            float(connect_timeout) if isinstance(connect_timeout, (int, float)) else None
+        )
+        self.stage = Stage.QUEUE
+        #: The failure as the wire met it, before urllib3 wrapped it. Set by the connection, the pool and
+        #: the body; what none of them recorded did not happen on the wire and is not repeated.
+        self.error: BaseException | None = None
+        self.bytes_out = 0
+        self.bytes_in = 0
+        self.reused = False
+        self.resumed = False
+        self.began = monotonic()
+        #: When the stage was marked, on the monotonic clock.
+        self.marked = self.began
+        #: When the connection was ready, on the monotonic clock.
+        self.connected: float | None = None
+
+    def mark(self, stage: Stage) -> None:
+        """From here on, the attempt is in this stage."""
+        self.stage = stage
+        self.marked = monotonic()
+
+    def fail(self, error: BaseException) -> None:
+        """Record what went wrong, in the stage that was marked last."""
+        self.error = error
+
+    def patience(self) -> float | None:
+        """Seconds that the call may wait for a connection; None: for ever."""
+        return self.deadline.bound(self.connect_timeout) if self.deadline else self.connect_timeout
+
+    def connecting(self) -> float:
+        """Seconds until the connection was ready; 0 when it was there already."""
+        return 0.0 if self.reused or self.connected is None else self.connected - self.began
+
+
+#: The trail of the attempt that runs in this context.
+CURRENT: ContextVar[Trail | None] = ContextVar("resilient_transport_trail", default=None)
