@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
+from time import sleep
 from typing import Final, NoReturn
 
 from requests import PreparedRequest, Response
@@ -43,7 +43,6 @@ class Call:
         column: the column of the replay table that it belongs to.
         deadline: when it has to be over.
         quota: the retry quota of its origin.
-        sleep: waits some seconds; a seam for tests.
     """
 
     def __init__(
@@ -53,14 +52,12 @@ class Call:
         column: Column,
         deadline: Deadline,
         quota: Quota,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.request = request
         self.policy = policy
         self.column = column
         self.deadline = deadline
         self.quota = quota
-        self.sleep = sleep
         self.body = RequestBody(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
@@ -96,7 +93,7 @@ class Call:
             if response is not None:
                 discard(response)
             del response, error
-            self.sleep(decision.delay)
+            sleep(decision.delay)
 
     def _begin(self) -> Trail:
         if self.deadline.expires != math.inf and self.deadline.left() <= 0:
@@ -111,7 +108,8 @@ class Call:
             return _ANSWERED if error is None else _NOT_THE_WIRE
         self.failures.append(failure)
         decision = judge(self.policy, self.column, self.failures, self.deadline.left())
-        if decision.again and not self.body.rewind():
+        touched = trail.stage.rank >= Stage.REQUEST.rank
+        if decision.again and touched and not self.body.rewind():
             return given_up("its body cannot be rewound any more")
         if decision.again and not self.quota.take(decision.cost):
             return given_up("the retry quota of its origin is empty")

@@ -87,7 +87,10 @@ def buffer(response: Response, trail: Trail) -> None:
     except urllib3_errors.HTTPError as error:
         trail.fail(error)
         response.close()
-        raise next((wrap for kind, wrap in _RAISED if isinstance(error, kind)), type(error))(error) from error
+        wrapped = next((wrap for kind, wrap in _RAISED if isinstance(error, kind)), None)
+        if wrapped is None:
+            raise
+        raise wrapped(error)  # noqa: B904 - without a cause, as in requests
     raw._fp = encoded
     raw._fp_bytes_read = 0
     raw._uncached_read_occurred = False
@@ -101,11 +104,15 @@ def buffer(response: Response, trail: Trail) -> None:
 
 def _read(raw: Any, trail: Trail) -> io.BytesIO:
     """The encoded body; a short one in one piece, any other bit by bit, with an eye on the deadline."""
-    if raw.length_remaining is not None and raw.length_remaining <= _CHUNK:
-        data = raw.read(decode_content=False)
-        trail.bytes_in = len(data)
-        return io.BytesIO(data)
+    length = raw.length_remaining
     encoded = io.BytesIO()
+    if length is not None and length <= _CHUNK:
+        data = raw.read(length or None, decode_content=False)
+        trail.bytes_in = len(data)
+        if trail.bytes_in == length:
+            return io.BytesIO(data)
+        # It was cut: the next read says how.
+        encoded.write(data)
     for chunk in raw.stream(_CHUNK, decode_content=False):
         encoded.write(chunk)
         trail.bytes_in += len(chunk)

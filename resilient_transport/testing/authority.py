@@ -55,7 +55,8 @@ class Authority:
             weakref.finalize(self, _remove, self.directory, os.getpid())
         else:
             self.directory = Path(directory)
-        ca, stranger = trustme.CA(), trustme.CA()
+        self._ca = ca = trustme.CA()
+        stranger = trustme.CA()
         self.ca_file = self._bundle(ca, "ca")
         self.other_ca_file = self._bundle(stranger, "other-ca")
         self._make_clients(ca, stranger)
@@ -74,6 +75,11 @@ class Authority:
         if kind not in _CERTIFICATES:
             raise ValueError(f"kind must be one of {', '.join(_CERTIFICATES)}, got {kind!r}")
         return self._files(f"server-{kind}")
+
+    def issue(self, name: str) -> tuple[str, str]:
+        """Sign a client certificate for this common name; return certificate and key, anew with each call."""
+        number = len(list(self.directory.glob("issued-*.key"))) + 1
+        return self._write(self._ca.issue_cert(common_name=name), f"issued-{number}")
 
     def __repr__(self) -> str:
         """Say where the files are."""

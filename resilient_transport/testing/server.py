@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -33,6 +34,12 @@ class FaultServer:
 
         with FaultServer(Script((Rule(Fault(Moment.BODY, after_bytes=100), first=1),))) as server:
             session.get(server.url + "/bytes/1000")
+
+    What it serves, to any method: `/` `/words/N` `/bytes/N` `/gzip/N` `/chunked/N` `/until-close/N` `/echo`
+    `/status/CODE?times=K&id=I&retry_after=S` (CODE for the first K requests with that id, then 200)
+    `/redirect?to=PATH&status=CODE` `/ntlm` `/whoami` `/slow/SECONDS` `/early/CODE` (before reading the body).
+    The pages of N bytes have strong validators and ranges; `?etag=weak`, `?etag=none`, `?etag=changing` and
+    `?ranges=none` take them away. It is a proxy too: it answers URLs itself and carries CONNECT to loopback.
     """
 
     def __init__(
@@ -52,6 +59,9 @@ class FaultServer:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", _LAUNCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._questions, self._answers = self._process.stdin, self._process.stdout
         try:
             opening = {"options": dataclasses.asdict(self._options), "script": script.to_plain()}
             self._port = int(self._ask({**opening, "material": self._material()})["port"])
@@ -135,9 +145,10 @@ class FaultServer:
     def close(self) -> None:
         """End the process and wait for it; again is harmless."""
         with self._lock:
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            # A server that died has left a question in the pipe.
+            with contextlib.suppress(BrokenPipeError):
+                self._questions.close()
+            self._answers.close()
             try:
                 self._process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
@@ -173,15 +184,13 @@ class FaultServer:
                 raise ValueError(f"a server without TLS cannot play {rule}")
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
         with self._lock:
-            if stdin.closed:
+            if self._questions.closed:
                 raise RuntimeError("the fault server is closed")
-            stdin.write(json.dumps(question) + "\n")
-            stdin.flush()
-            answer = stdout.readline()
+            with contextlib.suppress(BrokenPipeError):
+                self._questions.write(json.dumps(question) + "\n")
+                self._questions.flush()
+            answer = self._answers.readline()
         if not answer:
             raise RuntimeError(f"the fault server ended with status {self._process.wait(_END_SECONDS)}")
         plain: dict[str, Any] = json.loads(answer)

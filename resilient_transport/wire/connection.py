@@ -129,6 +129,12 @@ class _Staged(HTTPConnection):
         """Whether the last response was read to its end, so that another request may follow."""
         return self._answer is None or self._answer.isclosed()
 
+    #: The class of urllib3 that messages name, as they do in stock.
+    stock_name = "HTTPConnection"
+
+    def __str__(self) -> str:
+        return f"{self.stock_name}(host={self.host!r}, port={self.port!r})"
+
     def connect(self) -> None:
         """Connect, shake hands, wait for proof; settle the permit."""
         trail = self.trail
@@ -138,6 +144,10 @@ class _Staged(HTTPConnection):
         except BaseException as error:
             trail.fail(error)
             self._settle(Permit.failed if _was_reset(trail.stage, error) else Permit.unused)
+            if trail.stage is Stage.CONFIRM and isinstance(error, ConnectionError):
+                # As http.client does when it meets the same while it waits for the response; urllib3 tells
+                # by it whether to blame a proxy.
+                self.close()
             raise
         self.proven_at = trail.connected = monotonic()
         self._settle(Permit.succeeded)
@@ -234,6 +244,8 @@ class PlainConnection(_Staged):
 
 class TLSConnection(_Staged, HTTPSConnection):
     """A connection with TLS."""
+
+    stock_name = "HTTPSConnection"
 
     def _prove(self) -> None:
         trail = self.trail

@@ -52,6 +52,10 @@ class _Lease(HTTPConnectionPool):
         """End the lease."""
         self.shelf.leave(self)
 
+    def __str__(self) -> str:
+        # Messages name urllib3's class, as they do in stock: people search logs for them.
+        return f"{self.upstream.__name__}(host={self.host!r}, port={self.port!r})"
+
     def _is_foreign(self) -> bool:
         """Whether somebody put a connection class of their own into urllib3, as vcrpy does: it is used."""
         return self.upstream.ConnectionCls is not self.stock_connection
@@ -63,7 +67,7 @@ class _Lease(HTTPConnectionPool):
         trail = CURRENT.get() or Trail(connect_timeout=self.timeout.connect_timeout)
         owned = self._take_slot(timeout, trail)
         if owned is not None:
-            if owned.generation == registry.generation and is_alive(owned.sock):
+            if _is_ours(owned) and is_alive(owned.sock):
                 return self._hand_out(owned, trail)
             owned.close()
         found = self.shelf.checkout(trail, trail.patience())
@@ -108,7 +112,7 @@ class _Lease(HTTPConnectionPool):
     def _put_conn(self, conn: Any) -> None:
         if conn is None or not isinstance(conn, (PlainConnection, TLSConnection)):
             self._free_slot(conn)
-        elif conn.sock is None or not conn.is_drained() or conn.generation != registry.generation:
+        elif conn.sock is None or not conn.is_drained() or not _is_ours(conn):
             conn.close()
             self._free_slot(None)
         elif conn.has_owner:
@@ -133,6 +137,12 @@ class _Lease(HTTPConnectionPool):
         if conn.is_closed:
             conn.connect()
         super()._validate_conn(conn)
+
+
+def _is_ours(connection: Any) -> bool:
+    """Whether a connection is of this transport, and was made in this process rather than before a fork."""
+    kinds = (PlainConnection, TLSConnection)
+    return isinstance(connection, kinds) and connection.generation == registry.generation
 
 
 class PlainPool(_Lease):

@@ -92,12 +92,13 @@ class Registry:
             if now - self._reaped_at < 1.0:
                 return
             self._reaped_at = now
-            shelves = list(self._shelves.items())
-        for key, shelf in shelves:
-            if shelf.reap():
-                with self._lock:
-                    if not shelf.leases and self._shelves.get(key) is shelf:
-                        del self._shelves[key]
+            shelves = list(self._shelves.values())
+        forgotten = {shelf.key for shelf in shelves if shelf.reap()}
+        with self._lock:
+            # Who has leased one in the meantime keeps it.
+            self._shelves = {
+                key: shelf for key, shelf in self._shelves.items() if key not in forgotten or shelf.leases
+            }
 
     def after_fork(self) -> None:
         """In the child: begin anew. Closing an inherited socket here sends nothing, not even a TLS alert."""

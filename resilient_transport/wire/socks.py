@@ -21,9 +21,13 @@ from .pool import PlainPool, TLSPool
 class SOCKSPlainConnection(PlainConnection, SOCKSConnection):
     """A plain connection through a SOCKS proxy."""
 
+    stock_name = "SOCKSConnection"
+
 
 class SOCKSTLSConnection(TLSConnection, SOCKSHTTPSConnection):
     """A TLS connection through a SOCKS proxy."""
+
+    stock_name = "SOCKSHTTPSConnection"
 
 
 class SOCKSPlainPool(PlainPool):

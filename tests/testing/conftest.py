@@ -1,4 +1,7 @@
-"""Servers for the tests of the fault server: each in a process of its own, and again on a thread of this one."""
+"""Servers for the tests of the fault server: on a thread of this process, where coverage sees their lines.
+
+Modules that ask what only a process of its own can answer run in both places: they override `place` with PLACES.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,22 +13,39 @@ from resilient_transport.testing import Authority, FaultServer
 from resilient_transport.testing.script import FAULTLESS
 from tests.testing.wires import Thread
 
-#: The real thing, and the same code where coverage sees it.
+#: Where a server can run: the real thing, and the same code here.
 PLACES = ("process", "thread")
 
 
-@pytest.fixture(scope="module", params=PLACES)
-def start(request: pytest.FixtureRequest, authority: Authority) -> Callable[..., FaultServer]:
-    """Return a function that starts a server, in the one place or the other."""
+def starter(authority: Authority, on_thread: bool) -> Callable[..., FaultServer]:
+    """Return a function that starts a server, in a process of its own or on a thread."""
 
     def start(*args: Any, **fields: Any) -> FaultServer:
         fields.setdefault("authority", authority)
         with pytest.MonkeyPatch.context() as patch:
-            if request.param == "thread":
+            if on_thread:
                 patch.setattr("resilient_transport.testing.server.subprocess.Popen", Thread)
             return FaultServer(*args, **fields)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def place() -> str:
+    """Return where this module's servers run."""
+    return "thread"
+
+
+@pytest.fixture(scope="module")
+def start(place: str, authority: Authority) -> Callable[..., FaultServer]:
+    """Return a function that starts a server in the module's place."""
+    return starter(authority, place == "thread")
+
+
+@pytest.fixture
+def start_here(authority: Authority) -> Callable[..., FaultServer]:
+    """Return a function that starts a server on a thread, where a test can break what it stands on."""
+    return starter(authority, True)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from resilient_transport.testing import Authority
+from resilient_transport.testing.authority import _remove
 
 
 def certificate(pair):
@@ -114,14 +115,24 @@ def test_a_temporary_directory_goes_with_its_process():
     assert not Path(ended.stdout.strip()).exists()
 
 
-def test_a_forked_child_leaves_the_files_alone():
-    """They are its parent's."""
-    authority = Authority()
-    code = "from resilient_transport.testing import authority; authority._remove(authority.Path({!r}), 1)"
-    root = str(Path(__file__).parents[2])
-    subprocess.run([sys.executable, "-c", code.format(str(authority.directory))], cwd=root, check=True)
+def test_a_forked_child_leaves_the_files_alone(tmp_path):
+    """They are its parent's, and its finaliser is a copy."""
+    _remove(tmp_path, os.getpid() + 1)
+    assert tmp_path.is_dir()
+    _remove(tmp_path, os.getpid())
 
-    assert authority.directory.is_dir()
+    assert not tmp_path.exists()
+
+
+def test_clients_can_be_issued(tmp_path):
+    """Each has files and a key of its own, so that a pair can be rotated."""
+    authority = Authority(tmp_path)
+    first, second = authority.issue("carol"), authority.issue("carol")
+
+    assert [common_name(pair) for pair in (first, second)] == ["carol", "carol"]
+    assert is_signed_by(authority.ca_file, second)
+    assert len({*first, *second, *authority.client}) == 6
+    assert certificate(first).public_key() != certificate(second).public_key()
 
 
 def test_the_shared_authority_is_one(authority):

@@ -5,7 +5,21 @@ import ssl
 import pytest
 
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
-from tests.testing.wires import dial, get, is_silent, name_of, post, read_response, tcp, tls, to_the_end
+from tests.testing.conftest import PLACES
+from tests.testing.wires import (
+    client_hello,
+    closing_all,
+    dial,
+    get,
+    is_silent,
+    name_of,
+    post,
+    read_response,
+    received,
+    tcp,
+    tls,
+    to_the_end,
+)
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 #: What each way looks like to a TLS client.
@@ -21,6 +35,12 @@ WAYS = tuple(PLAIN_ENDS)
 BODY = b"x" * 1000
 RESPONSE_MOMENTS = (Moment.REQUEST, Moment.EXECUTED, Moment.HEAD, Moment.BODY)
 CORRUPTIBLE = (Moment.REQUEST, Moment.EXECUTED, Moment.BODY)
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def place(request):
+    """Return where the servers of a run through this module are."""
+    return request.param
 
 
 def once(*args, **fields):
@@ -45,7 +65,7 @@ def handshake_ends(server):
 
 
 def plain_ends(server):
-    """Return what a connection that says nothing gets, and how it ends; a reset can be as early as connect."""
+    """Say nothing; return what comes and how it ends. A reset may come while the connect still waits."""
     try:
         with tcp(server) as sock:
             return to_the_end(sock, SHORT_TIMEOUT)
@@ -86,11 +106,7 @@ def test_a_clean_close_at_accept_is_an_alert_in_plain_text(server):
 def test_a_fault_at_client_hello_waits_for_all_of_it(server):
     """Half a ClientHello is not one: the connection stays, until the other half comes."""
     server.play(once(Moment.CLIENT_HELLO))
-    outgoing = ssl.MemoryBIO()
-    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    hello = outgoing.read()
+    hello = client_hello()
     with tcp(server) as sock:
         sock.sendall(hello[:100])
         early = is_silent(sock)
@@ -221,32 +237,40 @@ def test_a_body_without_length_is_truncated_after_its_last_byte(server):
     assert whole[1] == "closed"
 
 
-@pytest.mark.parametrize(
-    "moment", [Moment.HANDSHAKE, Moment.UPLOAD, Moment.REQUEST, Moment.EXECUTED, Moment.HEAD, Moment.BODY]
-)
-def test_a_stall_is_silence(server, moment):
-    """The connection stays open and nothing comes; it ends with the client."""
-    server.play(once(moment, How.STALL))
-    with tls(server) as sock:
-        sock.sendall(get("/words/30"))
-        data, ended = to_the_end(sock, SHORT_TIMEOUT)
-        still = server.counts().open_connections
+def test_a_stall_is_silence(server):
+    """At each moment the connection stays open and nothing more comes; it ends with the client."""
+    moments = tuple(moment for moment in Moment if moment is not Moment.TUNNEL)
+    server.play(
+        Script(tuple(Rule(Fault(at, How.STALL), first=1, skip=nth) for nth, at in enumerate(moments)))
+    )
+    with closing_all(*(stalled(server, moment) for moment in moments)) as socks:
+        assert is_silent(socks[0])
+        seen = {moment for moment, sock in zip(moments, socks, strict=True) if read_now(sock)}
+
+        assert seen == {Moment.HEAD, Moment.BODY}
+        assert [read_now(sock) for sock in socks] == [b""] * len(moments)
+        assert server.counts().open_connections == len(moments)
     server.wait_for(lambda counts: counts.open_connections == 0)
 
-    assert ended == "silent"
-    assert (data == b"") is (moment not in (Moment.HEAD, Moment.BODY))
-    assert still == 1
+
+def stalled(server, moment):
+    """Take a connection to where it stalls."""
+    if moment in (Moment.ACCEPT, Moment.CLIENT_HELLO):
+        sock = tcp(server)
+        sock.sendall(client_hello())
+        return sock
+    sock = tls(server)
+    sock.sendall(get("/words/30"))
+    return sock
 
 
-@pytest.mark.parametrize("moment", [Moment.ACCEPT, Moment.CLIENT_HELLO])
-def test_a_stall_before_the_handshake_times_it_out(server, moment):
-    """The client waits for an answer to its ClientHello."""
-    server.play(once(moment, How.STALL))
-    context = ssl.create_default_context(cafile=server.authority.ca_file)
-    with tcp(server) as sock:
-        sock.settimeout(SHORT_TIMEOUT)
-        with pytest.raises(TimeoutError):
-            context.wrap_socket(sock, server_hostname="localhost")
+def read_now(sock):
+    """Return what is here; to find an end is a failure."""
+    sock.setblocking(False)
+    try:
+        return received(sock)
+    except (ssl.SSLWantReadError, BlockingIOError):
+        return b""
 
 
 def test_a_stall_ends_after_its_seconds(server):

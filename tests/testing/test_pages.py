@@ -69,6 +69,24 @@ def test_a_compressed_body_is_the_same_each_time(server, session):
     assert session.get(server.url + "/gzip/5000").headers["Content-Length"] == str(len(encoded))
 
 
+def test_a_reader_may_take_its_time(plain):
+    """What fits into no buffer waits for room, and arrives whole."""
+    with dial(plain) as sock:
+        sock.sendall(get("/bytes/30000000"))
+        plain.wait_for(lambda counts: counts.executed == 1)
+        assert is_silent_elsewhere(plain)
+        head, body = read_response(sock)
+
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert hashlib.sha256(body).digest() == hashlib.sha256(noise(30_000_000)).digest()
+
+
+def is_silent_elsewhere(plain):
+    """Wait on a connection that is sent nothing, while another one fills up."""
+    with dial(plain) as other:
+        return is_silent(other)
+
+
 def test_until_close_closes(server):
     """With a close_notify, so that the end can be trusted."""
     with tls(server) as sock:

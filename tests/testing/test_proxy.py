@@ -21,6 +21,7 @@ from tests.testing.wires import (
     tls,
     to_the_end,
 )
+from tests.timeouts import SHORT_TIMEOUT
 
 CONNECT = b"CONNECT %b HTTP/1.1\r\nHost: x\r\n\r\n"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -157,6 +158,20 @@ def test_a_half_close_goes_through(start, proxy_tls):
         assert to_the_end(near) == (b"last words", "closed")
         near.sendall(b"heard")
         assert far.recv(5, socket.MSG_WAITALL) == b"heard"
+        near.shutdown(socket.SHUT_WR) if not proxy_tls else near.unwrap()
+        assert to_the_end(far) == (b"", "closed")
+
+
+def test_a_clean_close_goes_through(server):
+    """A close_notify of the client's is an end to the far side, which may still answer."""
+    with tunnel(server) as (near, far):
+        near.sendall(b"question")
+        server.wait_for(lambda counts: counts.tunnels == 1)
+        near.settimeout(SHORT_TIMEOUT)
+        with pytest.raises(TimeoutError):
+            near.unwrap()
+
+        assert to_the_end(far) == (b"question", "closed")
 
 
 def test_a_half_close_goes_through_the_other_way(plain):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -14,11 +15,29 @@ import pytest
 import requests
 
 from resilient_transport.testing import Counts, Fault, FaultServer, How, Moment, Rule, Script, ServerOptions
-from resilient_transport.testing.engine import peer, site
-from tests.testing.wires import closing_all, dial, get, is_silent, post, read_response, tcp, tls, to_the_end
+from resilient_transport.testing.engine import peer, site, tunnel
+from tests.testing.conftest import PLACES
+from tests.testing.wires import (
+    client_context,
+    closing_all,
+    dial,
+    get,
+    is_silent,
+    post,
+    read_response,
+    tcp,
+    tls,
+    to_the_end,
+)
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 ROOT = str(Path(__file__).parents[2])
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def place(request):
+    """Return where the servers of a run through this module are."""
+    return request.param
 
 
 def is_listening(server):
@@ -56,11 +75,11 @@ def test_a_server_runs_until_it_is_closed(start):
 def test_closing_leaves_nothing(authority):
     """No process, no thread, no descriptor, though clients were being served, stalled and half-way in."""
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    with FaultServer(
-        Script((Rule(Fault(Moment.REQUEST, How.STALL), skip=1),)), authority=authority
-    ) as server:
-        with closing_all(tls(server), tls(server), tcp(server)):
-            pid = server.pid
+    script = Script((Rule(Fault(Moment.REQUEST, How.STALL), first=1),))
+    with FaultServer(script, authority=authority) as server, closing_all(tls(server), tcp(server)) as socks:
+        pid = server.pid
+        socks[0].sendall(get("/"))
+        server.wait_for(lambda counts: counts.requests == 1)
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, descriptors)
 
     assert not is_alive(pid)
@@ -116,8 +135,10 @@ def test_a_server_that_died_is_told(authority):
     server = FaultServer(authority=authority)
     os.kill(server.pid, signal.SIGKILL)
     with contextlib.closing(server):
-        with pytest.raises(RuntimeError, match="the fault server ended"):
-            server.wait_for(lambda counts: False)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="the fault server ended with status -9"):
+                server.wait_for(lambda counts: False)
+
     assert not is_alive(server.pid)
 
 
@@ -308,9 +329,9 @@ def test_a_request_after_an_idle_close_meets_a_reset(start):
     with start(idle_timeout=0.05, tls=False) as server, dial(server) as sock:
         server.wait_for(lambda counts: counts.accepts == 1 and counts.open_connections == 0)
         sock.sendall(get("/"))
+        # As soon as the reset has come, nothing can be sent.
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while True:
-                sock.sendall(get("/"))
+            sock.sendall(get("/bytes/0" + "0" * 10_000_000))
 
 
 def test_without_keep_alive_every_request_has_its_connection(start, session):
@@ -322,16 +343,17 @@ def test_without_keep_alive_every_request_has_its_connection(start, session):
         assert server.counts().accepts == 3
 
 
-def test_many_connections_at_once(server, authority):
+def test_many_connections_at_once(fault_server):
     """Three hundred, all open together, all served."""
+    context = client_context(fault_server)
     with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(tls(server)) for _ in range(300)]
+        socks = [stack.enter_context(tls(fault_server, context)) for _ in range(300)]
         for sock in socks:
             sock.sendall(get("/words/1"))
 
         assert {read_response(sock)[1] for sock in socks} == {b"reset"}
-        assert server.counts().open_connections == 300
-    assert server.wait_for(lambda counts: counts.open_connections == 0).accepts == 300
+        assert fault_server.counts().open_connections == 300
+    assert fault_server.wait_for(lambda counts: counts.open_connections == 0).accepts == 300
 
 
 def test_many_clients_at_once(server, authority):
@@ -356,34 +378,54 @@ def test_many_clients_at_once(server, authority):
     assert server.counts().executions == {f"{number}-{nth}": 1 for number in range(8) for nth in range(10)}
 
 
-def test_a_client_that_does_not_read_is_given_up(start, monkeypatch):
-    """The bound on a connection's thread holds for sending too; so it does for silence."""
+def test_a_client_that_does_nothing_is_given_up(start_here, monkeypatch):
+    """No wait of a connection's thread is without a bound: for bytes, for room, for a tunnel."""
     monkeypatch.setattr(peer, "LIMIT", SHORT_TIMEOUT)
-    with start(tls=False) as server:
-        if server.pid != os.getpid():
-            pytest.skip("the limit of another process cannot be set")
-        with tcp(server) as sock:
-            sock.sendall(get("/bytes/50000000"))
-            server.wait_for(lambda counts: counts.accepts == 1 and counts.open_connections == 0)
-        with tcp(server) as sock:
-            sock.sendall(b"GET / HT")
+    monkeypatch.setattr(tunnel, "LIMIT", SHORT_TIMEOUT)
+    with start_here(tls=False) as server:
+        for said in (
+            b"GET / HT",
+            get("/bytes/50000000"),
+            b"CONNECT localhost:%d HTTP/1.1\r\n\r\n" % server.port,
+        ):
+            with tcp(server) as sock:
+                sock.sendall(said)
+                counts = server.wait_for(lambda counts: counts.accepts > 0 and counts.open_connections == 0)
+            server.play(Script())
 
-            assert to_the_end(sock) == (b"", "closed")
+    assert counts.tunnels == 1
 
 
-def test_accepting_survives_an_error(start, monkeypatch):
+def test_a_client_that_leaves_while_it_is_served_is_forgotten(plain):
+    """By a reset, while the server sends."""
+    with tcp(plain) as sock:
+        sock.sendall(get("/bytes/50000000"))
+        plain.wait_for(lambda counts: counts.executed == 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    plain.wait_for(lambda counts: counts.open_connections == 0)
+
+
+def test_a_client_that_spoils_a_record_is_forgotten(server):
+    """What cannot be decrypted ends the connection."""
+    with tls(server) as sock:
+        os.write(sock.fileno(), b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        server.wait_for(lambda counts: counts.handshakes == 1 and counts.open_connections == 0)
+
+    assert server.counts().requests == 0
+
+
+def test_accepting_survives_an_error(start_here, monkeypatch):
     """Too many open files is a bad moment, not the end."""
-    with start(tls=False) as server:
-        if server.pid != os.getpid():
-            pytest.skip("another process's sockets cannot be broken")
-        real, broken = socket.socket.accept, []
+    real, broken = socket.socket.accept, []
 
-        def accept(listener):
-            if not broken:
-                broken.append(listener)
-                raise OSError("too many open files")
-            return real(listener)
+    def accept(listener):
+        if not broken:
+            broken.append(listener)
+            raise OSError("too many open files")
+        return real(listener)
 
+    with start_here(tls=False) as server:
         with tcp(server):
             server.wait_for(lambda counts: counts.accepts == 1)
             monkeypatch.setattr(socket.socket, "accept", accept)

@@ -43,6 +43,15 @@ def tls(
         raise
 
 
+def client_hello() -> bytes:
+    """Return the first bytes of a handshake."""
+    outgoing = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
 def dial(server: FaultServer) -> socket.socket:
     """Connect as the server's scheme asks for."""
     return tls(server) if server.options.tls else tcp(server)
@@ -61,13 +70,26 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 def to_the_end(sock: socket.socket, timeout: float = LONG_TIMEOUT) -> tuple[bytes, str]:
     """Read until the end; return the bytes and how it ended: reset, truncated, closed, silent or an alert."""
     data = b""
-    sock.settimeout(timeout)
     try:
-        while piece := sock.recv(65536):
+        while piece := next_piece(sock, timeout):
             data += piece
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return data, name_of(error)
     return data, "closed"
+
+
+def next_piece(sock: socket.socket, timeout: float) -> bytes:
+    """Return what comes next, as the kernel tells it: Python before 3.12.3 reads a reset as an EOF in TLS."""
+    # https://github.com/python/cpython/issues/115627
+    while isinstance(sock, ssl.SSLSocket):
+        sock.settimeout(timeout)
+        if not sock.pending():
+            socket.socket.recv(sock, 1, socket.MSG_PEEK)
+        sock.setblocking(False)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            return sock.recv(65536)
+    sock.settimeout(timeout)
+    return sock.recv(65536)
 
 
 def name_of(error: BaseException) -> str:
@@ -119,7 +141,7 @@ def is_silent(sock: socket.socket) -> bool:
 
 
 class Thread:
-    """Stands where `subprocess.Popen` does and runs the server on a thread, so that its lines are measured."""
+    """Stands in for `subprocess.Popen` and runs the server on a thread, so that its lines are measured."""
 
     def __init__(self, *_command: object, **_options: object) -> None:
         """Start it, with pipes as a process has them."""
@@ -149,9 +171,9 @@ class Thread:
 
 
 @contextlib.contextmanager
-def closing_all(*sockets: socket.socket) -> Iterator[None]:
+def closing_all(*sockets: socket.socket) -> Iterator[tuple[socket.socket, ...]]:
     """Close them at the end."""
     with contextlib.ExitStack() as stack:
         for sock in sockets:
             stack.enter_context(sock)
-        yield
+        yield sockets

@@ -97,33 +97,18 @@ class TLSChannel(Channel):
 
     def recv(self, timeout: float | None = None) -> bytes:
         """Return decrypted bytes, empty at close_notify. Raises `PeerGone` for any other end."""
-        assert self._tls is not None
-        while True:
-            try:
-                return self._tls.read(65536)
-            except ssl.SSLWantReadError:
-                self._feed(timeout)
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as error:
-                raise PeerGone(str(error)) from error
+        while (data := self._decrypted()) is None:
+            self._feed(timeout)
+        return data
 
     def available(self, readable: bool) -> tuple[bytes, bool]:
         """Return what is here without waiting, and whether more may follow; `readable` allows one read."""
-        assert self._tls is not None
         if readable:
             self._feed()
         data = b""
-        try:
-            while piece := self._tls.read(65536):
-                data += piece
-        except ssl.SSLWantReadError:
-            return data, True
-        except ssl.SSLZeroReturnError:
-            return data, False
-        except ssl.SSLError as error:
-            raise PeerGone(str(error)) from error
-        return data, False
+        while piece := self._decrypted():
+            data += piece
+        return data, piece is None
 
     def send(self, data: bytes) -> None:
         """Encrypt and send, together with whatever was held back."""
@@ -157,14 +142,25 @@ class TLSChannel(Channel):
         record[-1] ^= 0xFF
         self.peer.send(bytes(record))
 
+    def _decrypted(self) -> bytes | None:
+        """Return what is here, empty at close_notify, `None` if more must be read. Raises `PeerGone`."""
+        assert self._tls is not None
+        try:
+            return self._tls.read(65536)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            # How Python says it once our own close_notify is out.
+            return b""
+        except ssl.SSLError as error:
+            raise PeerGone(str(error)) from error
+
     def _feed(self, timeout: float | None = None) -> None:
         data = self.peer.recv(timeout)
         if data:
             self._incoming.write(data)
-        elif self._incoming.eof or self._tls is None:
-            raise PeerGone("closed without close_notify")
         else:
-            self._incoming.write_eof()
+            raise PeerGone("closed without close_notify")
 
 
 def hello_is_complete(data: bytes) -> bool:

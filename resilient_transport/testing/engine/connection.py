@@ -54,12 +54,11 @@ class Connection:
 
     def run(self) -> None:
         """Serve until the connection ends; never raises for what a client does."""
-        with contextlib.suppress(PeerGone, ssl.SSLError, BadRequest):
+        with contextlib.closing(self.peer), contextlib.suppress(PeerGone, ssl.SSLError, BadRequest):
             try:
                 self._serve()
             except Ending as ending:
                 self._end(ending)
-        self.peer.close()
 
     def _serve(self) -> None:
         self._strike(Moment.ACCEPT)

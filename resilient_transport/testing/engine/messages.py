@@ -85,7 +85,7 @@ class Reply:
             lines.append(f"Content-Length: {len(self.body)}")
         if self.close or self.framing == "close":
             lines.append("Connection: close")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def framed(self, payload: bytes, cut: int | None = None) -> bytes:
         """Return the payload as it goes over the wire; if `cut`, only so many of its bytes, and no end."""

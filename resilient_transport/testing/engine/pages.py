@@ -86,7 +86,7 @@ def early(request: Request) -> Reply | None:
     page, _, rest = request.path.lstrip("/").partition("/")
     if page != "early":
         return None
-    if not rest.isdigit():
+    if not rest.isdecimal():
         raise BadRequest("not a status")
     return Reply(int(rest), b"early\n", {"Content-Type": _TEXT}, close=True)
 

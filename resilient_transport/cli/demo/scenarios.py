@@ -1,0 +1,54 @@
+"""What goes wrong in the demo, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ...testing import Fault, Moment, Rule, Script
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One kind of trouble, and what is fetched in it."""
+
+    #: What `--scenario` takes.
+    name: str
+    #: What the table says, at most 15 characters.
+    title: str
+    #: What the server does wrong.
+    rules: tuple[Rule, ...]
+    #: What all four calls ask for.
+    path: str = "/words/30"
+    #: Seconds between ClientHello and answer.
+    handshake_delay: float = 0.0
+    #: Whether a lost request fails the demo.
+    counts: bool = True
+
+    def script(self, seed: int) -> Script:
+        """What the server is told; the seed is where its random draws begin."""
+        return Script(self.rules, seed=seed, handshake_delay=self.handshake_delay)
+
+
+#: Every connection whose handshake overlapped with another one.
+_RACE: Final = (Rule(Fault(Moment.HANDSHAKE), in_flight_over=1),)
+#: Half of all connections, and of these one half before the server's flight and one after it:
+#: 1/4 + 3/4 x 1/3 = 1/2.
+_RESETS: Final = (
+    Rule(Fault(Moment.CLIENT_HELLO), probability=1 / 4),
+    Rule(Fault(Moment.HANDSHAKE), probability=1 / 3),
+)
+#: Fitted to the report's share of failed starts, where each of four responses may be cut: at 1 word about
+#: none, at 30 words (179 bytes) 1/3, at 250 words (1499 bytes) 40-70 %.
+_CUTS: Final = (Rule(Fault(Moment.BODY, mean_bytes=230), probability=0.18, on_request=None),)
+#: One reset per megabyte, on every connection.
+_HAZARD: Final = (Rule(Fault(Moment.BODY, mean_bytes=1e6), on_request=None),)
+
+SCENARIOS: Final[tuple[Scenario, ...]] = (
+    Scenario("race", "handshake race", _RACE, handshake_delay=0.01),
+    Scenario("resets", "resets, p = 0.5", _RESETS),
+    Scenario("words-1", "body, 1 word", _CUTS, "/words/1"),
+    Scenario("words-30", "body, 30 words", _CUTS, "/words/30"),
+    Scenario("words-250", "body, 250 words", _CUTS, "/words/250"),
+    Scenario("megabyte", "body, 1 MB", _HAZARD, "/bytes/1000000", counts=False),
+)

@@ -1,0 +1,245 @@
+"""A credential never serves anyone else: told from the server's side, with threads and dying connections."""
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from resilient_transport import ResilientAdapter, registry
+from resilient_transport.testing import Fault, FaultServer, Moment, Rule, Script
+
+CALLS = 60
+
+
+@pytest.fixture(scope="module")
+def open_server(authority):
+    """A server that takes a client certificate and does without."""
+    with FaultServer(authority=authority, client_auth="optional") as server:
+        yield server
+
+
+def session_of(server, adapter=None, **values):
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = server.authority.ca_file
+    for name, value in values.items():
+        setattr(session, name, value)
+    session.mount("https://", adapter or ResilientAdapter())
+    session.mount("http://", adapter or ResilientAdapter())
+    return session
+
+
+def whoami(session, server):
+    return session.get(server.url + "/whoami").json()["client"]
+
+
+def test_each_certificate_is_shown_by_its_own_session_only(open_server):
+    """Three sessions, one without a certificate, in eight threads, with connections dying all the time."""
+    server, authority = open_server, open_server.authority
+    server.play(Script((Rule(Fault(Moment.HANDSHAKE), probability=0.2),), seed=3))
+    certificates = [authority.client, authority.other_client, None]
+    names = [whoami(session_of(server, cert=cert), server) for cert in certificates]
+    sessions = [session_of(server, cert=cert) for cert in certificates]
+
+    def call(number):
+        if number % 7 == 0:
+            registry.clear()
+        return number % 3, whoami(sessions[number % 3], server)
+
+    with ThreadPoolExecutor(8) as threads:
+        seen = set(threads.map(call, range(CALLS)))
+
+    assert len(set(names)) == 3
+    assert seen == set(enumerate(names))
+    for session in sessions:
+        session.close()
+
+
+def test_sessions_of_one_certificate_share_connections(open_server):
+    """The control: the same identity, by content, is one pool for all sessions."""
+    server = open_server
+    server.play(Script())
+
+    for _ in range(5):
+        with session_of(server, cert=server.authority.client) as session:
+            whoami(session, server)
+
+    assert server.counts().accepts == 1
+
+
+def test_the_same_certificate_under_another_name_is_the_same_identity(open_server, tmp_path):
+    """Identity goes by content, not by path."""
+    server = open_server
+    server.play(Script())
+    paths = server.authority.client
+    copies = tuple(shutil.copy(path, tmp_path / f"{number}.pem") for number, path in enumerate(paths))
+
+    with session_of(server, cert=paths) as one, session_of(server, cert=copies) as two:
+        whoami(one, server)
+        whoami(two, server)
+
+    assert server.counts().accepts == 1
+
+
+def test_an_unverified_connection_serves_no_verifying_session(fault_server_factory):
+    """`verify=False` opens the door for its own session only."""
+    server = fault_server_factory(certificate="untrusted", client_auth="none")
+
+    with session_of(server) as careful, session_of(server) as careless:
+        with pytest.warns(Warning, match="Unverified HTTPS request"):
+            assert careless.get(server.url, verify=False).ok
+        with pytest.raises(requests.exceptions.SSLError):
+            careful.get(server.url)
+
+
+def test_another_ca_never_uses_a_trusted_connection(open_server):
+    """A warm connection that one CA vouches for is not there for a session that trusts another."""
+    server = open_server
+    server.play(Script())
+
+    with session_of(server) as trusting:
+        trusting.get(server.url)
+        with session_of(server) as other, pytest.raises(requests.exceptions.SSLError):
+            other.get(server.url, verify=server.authority.other_ca_file)
+
+
+class Pinned(ResilientAdapter):
+    """Pins a certificate's fingerprint, in the way requests-toolbelt's FingerprintAdapter does."""
+
+    def __init__(self, fingerprint):
+        self.fingerprint = fingerprint
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args, **kwargs):
+        super().init_poolmanager(*args, assert_fingerprint=self.fingerprint, **kwargs)
+
+
+def test_a_pin_is_never_served_by_an_unpinned_connection(open_server):
+    """A warm connection that nobody compared with the pin is not there for the session that pins."""
+    server = open_server
+    server.play(Script())
+
+    with session_of(server) as loose, session_of(server, Pinned("00" * 32)) as strict:
+        loose.get(server.url)
+        with pytest.raises(requests.exceptions.SSLError, match="(?i)fingerprint"):
+            strict.get(server.url)
+
+
+def test_proxy_credentials_stay_with_their_tunnel(fault_server_factory, open_server):
+    """Two users of one proxy have two tunnels, whatever is warm."""
+    server, proxy = open_server, fault_server_factory(tls=False)
+    server.play(Script())
+    ways = [proxy.url.replace("//", f"//{user}:secret@") for user in ("ann", "ben")]
+
+    def call(number):
+        with session_of(server) as session:
+            return session.get(server.url, proxies={"https": ways[number % 2]}).ok
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(call, range(20)))
+
+    users = {tunnel.proxy_authorization for tunnel in proxy.tunnels()}
+    by_connection = {tunnel.connection: tunnel.proxy_authorization for tunnel in proxy.tunnels()}
+    assert len(users) == 2
+    assert None not in users
+    assert len(by_connection) < 20
+
+
+def test_a_proxied_connection_serves_no_direct_call(fault_server_factory, open_server):
+    """The way to a server is part of a connection's key."""
+    server, proxy = open_server, fault_server_factory(tls=False)
+    server.play(Script())
+
+    with session_of(server) as session:
+        session.get(server.url, proxies={"https": proxy.url})
+        session.get(server.url)
+
+    assert server.counts().accepts == 2
+    assert proxy.counts().tunnels == 1
+
+
+def ntlm(server, session, user=None):
+    headers = {"Authorization": f"NTLM {user}"} if user else {}
+    return session.get(server.url + "/ntlm", headers=headers)
+
+
+def test_an_ntlm_connection_stays_with_its_session(open_server):
+    """Once NTLM has authenticated a connection, no other session's call is served as that user."""
+    server = open_server
+    server.play(Script())
+
+    with session_of(server) as ann, session_of(server) as stranger:
+        assert ntlm(server, ann).status_code == 401
+        assert ntlm(server, ann, "ann").text == "ann"
+        assert ntlm(server, ann).text == "ann"
+        answers = [ntlm(server, stranger).status_code for _ in range(3)]
+
+    assert answers == [401, 401, 401]
+
+
+def test_a_shared_pool_would_serve_a_stranger(open_server):
+    """The control: with stock's one pool for two users, the stranger's call is ann's."""
+    server = open_server
+    server.play(Script())
+    shared = HTTPAdapter()
+
+    with session_of(server, shared) as ann, session_of(server, shared) as stranger:
+        ntlm(server, ann, "ann")
+
+        assert ntlm(server, stranger).text == "ann"
+
+
+def test_two_threads_of_two_ntlm_users(open_server):
+    """Under load, each session sees its own user or a challenge."""
+    server = open_server
+    server.play(Script())
+    wrong = []
+
+    def work(user):
+        with session_of(server) as session:
+            ntlm(server, session, user)
+            for _ in range(20):
+                answer = ntlm(server, session)
+                if answer.status_code == 200 and answer.text != user:
+                    wrong.append((user, answer.text))
+
+    threads = [threading.Thread(target=work, args=(user,)) for user in ("ann", "ben", "cat", "dan")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+
+
+def test_closing_a_session_closes_nothing_of_another(open_server):
+    """`Session.close()` gives a lease back; the other session's connection stays warm."""
+    server = open_server
+    server.play(Script())
+
+    with session_of(server) as stays:
+        stays.get(server.url)
+        leaves = session_of(server)
+        leaves.get(server.url)
+        leaves.close()
+        stays.get(server.url)
+
+    assert server.counts().accepts == 1
+
+
+def test_clear_closes_idle_connections(open_server):
+    """`registry.clear()` is for tests and for programs that know that the network has changed."""
+    server = open_server
+    server.play(Script())
+
+    with session_of(server) as session:
+        session.get(server.url)
+        registry.clear()
+        server.wait_for(lambda counts: counts.open_connections == 0)
+        session.get(server.url)
+
+    assert server.counts().accepts == 2
+    assert "1 idle connections" in repr(registry)

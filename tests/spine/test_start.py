@@ -1,0 +1,85 @@
+"""What the package is for: four parallel mTLS calls at the start of a program survive what killed them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from resilient_transport import ResilientAdapter, attempts_of, registry
+from resilient_transport.testing import Fault, Moment, Rule, Script
+
+STARTS = 25
+RACE = Script((Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),), handshake_delay=0.002)
+COIN = Script((Rule(Fault(Moment.CLIENT_HELLO), probability=0.5),), seed=7)
+LATE_COIN = Script((Rule(Fault(Moment.HANDSHAKE), probability=0.5),), seed=11)
+FAULTS = pytest.mark.parametrize("script", [RACE, COIN, LATE_COIN], ids=["race", "p=0.5", "after handshake"])
+
+
+def start(server, adapter, number):
+    """Make two GETs and two POSTs at once, with cold pools; return how each ended."""
+    registry.clear()
+    with requests.Session() as session, ThreadPoolExecutor(4) as threads:
+        session.trust_env = False
+        session.verify, session.cert = server.authority.ca_file, server.authority.client
+        session.mount("https://", adapter)
+
+        def call(index):
+            request_id = {"X-Request-Id": f"{number}-{index}"}
+            method = "POST" if index % 2 else "GET"
+            try:
+                return session.request(method, server.url + "/words/3", headers=request_id).ok
+            except requests.RequestException as error:
+                return error
+
+        return list(threads.map(call, range(4)))
+
+
+@FAULTS
+def test_every_start_completes(server, script):
+    """With default settings every call of every start ends well, POSTs included, and none runs twice."""
+    server.play(script)
+
+    outcomes = [start(server, ResilientAdapter(), number) for number in range(STARTS)]
+
+    stories = [str(attempts_of(each)) for calls in outcomes for each in calls if each is not True]
+    assert stories == []
+    assert server.counts().executions == {f"{n}-{i}": 1 for n in range(STARTS) for i in range(4)}
+
+
+@FAULTS
+@pytest.mark.parametrize("retries", [0, Retry(3)], ids=["stock", "Retry(3)"])
+def test_stock_does_not(server, script, retries):
+    """The control: stock, and stock with `Retry(3)`, lose calls in the same starts."""
+    server.play(script)
+
+    outcomes = [start(server, HTTPAdapter(max_retries=retries), number) for number in range(STARTS)]
+
+    failed = sum(any(each is not True for each in calls) for calls in outcomes)
+    assert failed > STARTS / 4
+
+
+@pytest.mark.parametrize(
+    ("make", "at_once"),
+    [(lambda: ResilientAdapter(max_retries=2), 1), (HTTPAdapter, 4)],
+    ids=["ours", "stock"],
+)
+def test_a_cold_pool_makes_one_handshake_at_a_time(server, make, at_once):
+    """Until the first connection is proven nobody else shakes hands; stock, the control, does."""
+    server.play(Script((Rule(Fault(Moment.HANDSHAKE)),), handshake_delay=0.05))
+
+    start(server, make(), 0)
+
+    assert server.counts().in_flight_max == at_once
+
+
+def test_one_context_serves_all(server):
+    """However many adapters and threads ask, the CA bundle and the certificate are loaded once."""
+    server.play(Script())
+    built = registry.contexts_built
+
+    for number in range(3):
+        start(server, ResilientAdapter(), number)
+
+    assert registry.contexts_built <= built + 1

@@ -1,0 +1,136 @@
+"""The private names of urllib3, http.client and requests that the package leans on, and what they do.
+
+When one of these fails, upstream has changed: look at the module named in the test before anything else.
+"""
+
+import inspect
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
+from urllib3.response import HTTPResponse
+from urllib3.util import Retry
+
+from resilient_transport.testing import Script
+from resilient_transport.wire.identity import TLS_SETTINGS
+
+
+def names_in(function):
+    return set(function.__code__.co_names)
+
+
+@pytest.mark.parametrize(
+    ("caller", "name"),
+    [
+        # wire/connection.py
+        (HTTPSConnection.connect, "_new_conn"),
+        (HTTPSConnection.connect, "_tunnel"),
+        (HTTPSConnection.connect, "proxy_is_tunneling"),
+        (HTTPConnection.connect, "_new_conn"),
+        (HTTPConnection.request, "send"),
+        # wire/pool.py
+        (HTTPConnectionPool.urlopen, "_get_conn"),
+        (HTTPConnectionPool.urlopen, "_put_conn"),
+        (HTTPConnectionPool._make_request, "_validate_conn"),
+        (HTTPConnectionPool._new_conn, "ConnectionCls"),
+        (HTTPSConnectionPool._new_conn, "ConnectionCls"),
+        (HTTPResponse.release_conn, "_put_conn"),
+        # wire/manager.py
+        (PoolManager.connection_from_host, "connection_from_context"),
+        (PoolManager.connection_from_pool_key, "_new_pool"),
+        (PoolManager._new_pool, "pool_classes_by_scheme"),
+        # body.py
+        (HTTPResponse._raw_read, "_fp"),
+        (HTTPResponse._raw_read, "_fp_bytes_read"),
+        (HTTPResponse.read, "_uncached_read_occurred"),
+        (requests.Response.content.fget, "_content"),
+        (requests.Response.content.fget, "_content_consumed"),
+        # leasing.py and adapter.py
+        (HTTPAdapter.send, "get_connection_with_tls_context"),
+        (HTTPAdapter.send, "cert_verify"),
+        (HTTPAdapter.send, "request_url"),
+        (HTTPAdapter.send, "urlopen"),
+        (HTTPAdapter.send, "max_retries"),
+        # install.py
+        (requests.Session.__init__, "HTTPAdapter"),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", value),
+)
+def test_who_calls_what(caller, name):
+    """The method that is overridden here is still called there."""
+    assert name in names_in(caller)
+
+
+def test_a_name_that_nobody_calls_is_noticed():
+    """The control."""
+    assert "_no_such_name" not in names_in(HTTPConnectionPool.urlopen)
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (HTTPConnectionPool._get_conn, ["self", "timeout"]),
+        (HTTPConnectionPool._put_conn, ["self", "conn"]),
+        (HTTPConnectionPool._validate_conn, ["self", "conn"]),
+        (HTTPConnection._new_conn, ["self"]),
+        (PoolManager._new_pool, ["self", "scheme", "host", "port", "request_context"]),
+        (PoolManager.connection_from_context, ["self", "request_context"]),
+        (HTTPAdapter.cert_verify, ["self", "conn", "url", "verify", "cert"]),
+        (HTTPAdapter.request_url, ["self", "request", "proxies"]),
+        (HTTPAdapter.get_connection_with_tls_context, ["self", "request", "verify", "proxies", "cert"]),
+        (HTTPAdapter.build_connection_pool_key_attributes, ["self", "request", "verify", "cert"]),
+        (HTTPAdapter.send, ["self", "request", "stream", "timeout", "verify", "cert", "proxies"]),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_signatures(function, parameters):
+    """What is overridden still takes what it took."""
+    assert list(inspect.signature(function).parameters) == parameters
+
+
+def test_tls_settings_are_urllib3s():
+    """Whatever urllib3 knows of TLS is either in the identity, or stays in the pool's key as it is."""
+    kept = {"ssl_context", "server_hostname", "assert_hostname", "assert_fingerprint"}
+
+    assert set(SSL_KEYWORDS) - kept <= set(TLS_SETTINGS)
+
+
+def test_a_proxy_manager_keys_its_proxy():
+    """`_proxy`, `_proxy_headers` and `_proxy_config` are in each pool's key, so that credentials part pools."""
+    keyword = ProxyManager("http://localhost:9").connection_pool_kw
+
+    assert {"_proxy", "_proxy_headers", "_proxy_config"} <= set(keyword)
+
+
+def test_closing_a_connection_in_getresponse_blames_the_proxy():
+    """http.client closes when it meets a ConnectionError there, and urllib3 tells a proxy's fault by that."""
+    import http.client
+
+    assert "close" in names_in(http.client.HTTPConnection.getresponse)
+    assert "has_connected_to_proxy" in names_in(HTTPConnectionPool.urlopen)
+
+
+def test_retry_has_no_field_that_is_not_translated():
+    """A new argument of urllib3's Retry has to be looked at."""
+    known = {
+        "self", "total", "connect", "read", "redirect", "status", "other", "allowed_methods",
+        "status_forcelist", "backoff_factor", "backoff_max", "raise_on_redirect", "raise_on_status",
+        "history", "respect_retry_after_header", "remove_headers_on_redirect", "backoff_jitter",
+        "retry_after_max",
+    }  # fmt: skip
+
+    assert set(inspect.signature(Retry.__init__).parameters) <= known
+
+
+def test_original_response_tells_whether_a_body_was_drained(server, dial):
+    """`_original_response.isclosed()` is what decides whether a connection may be used again."""
+    server.play(Script())
+
+    with dial(server).get(server.url + "/bytes/100000", stream=True) as response:
+        before = response.raw._original_response.isclosed()
+        response.content  # noqa: B018 - reading it is the point
+
+        assert (before, response.raw._original_response.isclosed()) == (False, True)

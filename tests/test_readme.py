@@ -1,0 +1,84 @@
+"""The README is true: its examples run, its table is the code's, its numbers are the defaults."""
+
+import re
+from pathlib import Path
+
+import pytest
+import requests
+
+from resilient_transport import RetryPolicy, registry, uninstall
+from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
+from resilient_transport.retry.stages import TABLE
+from resilient_transport.wire.shelf import FRESH_FOR, IDLE_TIMEOUT
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def clean_slate(monkeypatch):
+    monkeypatch.setattr(requests.Session, "trust_env", False, raising=False)
+    yield
+    uninstall()
+    registry.clear()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_examples_run(fault_server, example, capsys):
+    """Every example runs as it stands, but for the names of the server and its files."""
+    certificate, key = fault_server.authority.client
+    for name, real in {
+        "https://api.example": fault_server.url,
+        "ca.pem": fault_server.authority.ca_file,
+        "client.pem": certificate,
+        "client.key": key,
+    }.items():
+        example = example.replace(name, real)
+
+    exec(compile(example, "README.md", "exec"), {})
+
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def rows(after):
+    """The cells of the table that follows a heading, without its first two lines."""
+    lines = README.split(f"\n## {after}\n", 1)[1].split("\n## ", 1)[0].splitlines()
+    table = [line for line in lines if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def test_the_replay_table_is_the_codes():
+    """Row by row, word by word."""
+    code = [
+        [situation.value, *(verdict.value for verdict in verdicts)] for situation, verdicts in TABLE.items()
+    ]
+
+    assert rows("May it be sent again?") == code
+
+
+def test_the_limits_are_the_codes():
+    """The numbers of "How often" are the defaults in force."""
+    code = {limit.name: limit.most for limit in RetryPolicy().in_force()}
+    told = {re.search(r"`(\w+)`", cause)[1]: int(count) for cause, count in rows("How often")}
+
+    assert told == code
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        f"{CAPACITY} tokens; {RETRY_COST} each, {TIMEOUT_COST} after a time-out",
+        f"closed after {IDLE_TIMEOUT:g} s",
+        f"within the last {FRESH_FOR:g} s",
+        f"{RetryPolicy().backoff * 1000:g} ms to {RetryPolicy().backoff_max:g} s",
+        f"up to {RetryPolicy().retry_after_max:g} s",
+    ],
+)
+def test_numbers(number):
+    """A number in the README is the one in the code."""
+    assert number in re.sub(r"\s+", " ", README)
+
+
+def test_no_line_names_a_machine():
+    """Nothing in it belongs to one machine or one registry."""
+    assert not re.search(r"/(root|home|work|tmp)/|pypi\.|localhost:\d", README)
