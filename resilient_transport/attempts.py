@@ -99,7 +99,12 @@ class Call:
         if self.deadline.expires != math.inf and self.deadline.left() <= 0:
             self._raise(None, _NOT_THE_WIRE)
         fresh = bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED
-        return Trail(replayable=self.column is not Column.UNSAFE, deadline=self.deadline, fresh=fresh)
+        return Trail(
+            replayable=self.column is not Column.UNSAFE,
+            deadline=self.deadline,
+            fresh=fresh,
+            require_close_notify=self.policy.require_close_notify,
+        )
 
     def _judge(self, trail: Trail, response: Response | None, error: Exception | None) -> Decision:
         """There are three cases: a good answer, an error that is not the wire's, and a failure that is."""

@@ -17,6 +17,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 @pytest.fixture(autouse=True)
 def clean_slate(monkeypatch):
+    """Begin without the environment's proxies and CA, and end with stock requests."""
     monkeypatch.setattr(requests.Session, "trust_env", False, raising=False)
     yield
     uninstall()

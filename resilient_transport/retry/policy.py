@@ -92,6 +92,9 @@ class RetryPolicy:
     clamp_retry_after: bool = False
     #: Seconds for the whole call: connecting, waiting, all attempts, and a body that is not streamed.
     deadline: float | None = None
+    #: A body without a length, over TLS, that ends without close_notify is an error and not a short answer;
+    #: False for servers that never send it.
+    require_close_notify: bool = True
     #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
     limits: tuple[Limit, ...] | None = None
 

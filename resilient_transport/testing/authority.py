@@ -54,7 +54,7 @@ class Authority:
             self.directory = Path(tempfile.mkdtemp(prefix="fault-server-"))
             weakref.finalize(self, _remove, self.directory, os.getpid())
         else:
-            self.directory = Path(directory)
+            self.directory = Path(directory).resolve()
         self._ca = ca = trustme.CA()
         stranger = trustme.CA()
         self.ca_file = self._bundle(ca, "ca")

@@ -38,6 +38,11 @@ class Counts:
         """Executions of all requests together."""
         return sum(self.executions.values())
 
+    def brief(self) -> str:
+        """Return all of it in a line, the executions as one number."""
+        plain = {**self.to_plain(), "executions": self.executed}
+        return ", ".join(f"{name}={value}" for name, value in plain.items())
+
     def to_plain(self) -> dict[str, Any]:
         """Return what `json.dumps` can write."""
         return dataclasses.asdict(self)

@@ -33,7 +33,8 @@ class Moment(str, Enum):
     EXECUTED = "executed"
     #: Half of the response head was sent.
     HEAD = "head"
-    #: The response head and `after_bytes` bytes of the encoded body were sent (chunk framing not counted).
+    #: The response head and `after_bytes` bytes of the encoded body were sent (chunk framing not counted). A
+    #: response without a body, as to HEAD, never comes to it.
     BODY = "body"
 
 
@@ -132,7 +133,8 @@ class Rule:
     #: Choice: each accept with this probability, 0 to 1.
     probability: float | None = None
     #: Choice: connections during whose handshake more than this many handshakes were in flight, their own
-    #: included; everyone who overlapped is hit.
+    #: included; everyone who overlapped is hit. For faults up to HANDSHAKE the overlap counts until the
+    #: ClientHello is answered.
     in_flight_over: int | None = None
     #: For faults of a request: only the nth request on its connection, from 1; `None` is every request.
     on_request: int | None = 1

@@ -130,7 +130,7 @@ class FaultServer:
         deadline = time.monotonic() + timeout
         while not predicate(counts := self.counts()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not within {timeout} s: {counts}")
+                raise TimeoutError(f"not within {timeout} s: {counts.brief()}")
             time.sleep(_POLL_SECONDS)
         return counts
 

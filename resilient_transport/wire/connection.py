@@ -17,6 +17,7 @@ from urllib3.exceptions import NameResolutionError
 from urllib3.util.wait import wait_for_read
 
 from ..retry.stages import Cause, Stage, classify
+from .ending import WatchedHTTPResponse, WatchedSSLSocket
 from .gate import Permit
 from .trail import Trail
 
@@ -129,6 +130,8 @@ class _Staged(HTTPConnection):
         """Whether the last response was read to its end, so that another request may follow."""
         return self._answer is None or self._answer.isclosed()
 
+    #: What http.client parses a response with.
+    response_class = WatchedHTTPResponse
     #: The class of urllib3 that messages name, as they do in stock.
     stock_name = "HTTPConnection"
 
@@ -197,6 +200,7 @@ class _Staged(HTTPConnection):
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Receive the head of the response."""
         trail = self.trail
+        sock = self.sock
         try:
             response = super().getresponse()
         except Exception as error:
@@ -204,7 +208,11 @@ class _Staged(HTTPConnection):
             raise
         trail.error = None
         trail.mark(Stage.BODY)
-        self._answer = response._original_response
+        answer: Any = response._original_response
+        self._answer = answer
+        if isinstance(sock, WatchedSSLSocket) and answer.will_close and trail.require_close_notify:
+            # Without a length, and not chunked, the end of the connection is the end of the body.
+            sock.refuses_ragged_end = answer.length is None and not answer.chunked
         asked = response.status in (401, 407)
         if asked and _authenticates(response.headers, ("WWW-Authenticate", "Proxy-Authenticate")):
             self.has_owner = True
@@ -251,6 +259,8 @@ class TLSConnection(_Staged, HTTPSConnection):
         trail = self.trail
         sock: Any = self.sock
         trail.resumed = bool(getattr(sock, "session_reused", False))
+        if isinstance(sock, WatchedSSLSocket):
+            sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         if self.wants_proof:
             # Twice the handshake just measured, never TCP's round trip: a proxy or a sidecar answers that.
             patience = max(PROOF_WAIT, 2 * (monotonic() - trail.marked))

@@ -13,6 +13,8 @@ from typing import Any
 
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
+from .ending import WatchedSSLSocket
+
 #: What urllib3 decides about a context, in an order in which `ssl` accepts it.
 _SETTINGS = (
     "options", "verify_flags", "minimum_version", "maximum_version", "post_handshake_auth",
@@ -70,7 +72,9 @@ def frozen_class() -> type[ssl.SSLContext]:
     """The frozen kind of whatever `ssl.SSLContext` is now: truststore replaces it."""
     base = ssl.SSLContext
     if base not in _classes:
-        _classes[base] = type("FrozenSSLContext", (_Frozen, base), {})
+        # A context that somebody has put in its place makes sockets of its own kind.
+        members = {"sslsocket_class": WatchedSSLSocket} if base.__module__ == "ssl" else {}
+        _classes[base] = type("FrozenSSLContext", (_Frozen, base), members)
     return _classes[base]
 
 
@@ -105,6 +109,8 @@ def build_context(
         setattr(context, name, getattr(model, name))
     if keylog := getattr(model, "keylog_filename", None):
         context.keylog_filename = keylog
+    # Debian's Python sets it, and then a cut stream ends as if it were whole.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     context.check_hostname = False
     context.verify_mode = verify_mode
     context.check_hostname = check_hostname

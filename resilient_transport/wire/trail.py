@@ -22,12 +22,13 @@ class Trail:
             connection that was proven a moment ago.
         deadline: when the call has to be over.
         connect_timeout: seconds that the caller grants for getting a connection; anything else: no limit.
+        require_close_notify: whether a body without a length has to end with an orderly close of TLS.
         fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
     """
 
     __slots__ = (
         "began", "bytes_in", "bytes_out", "connect_timeout", "connected", "deadline", "error", "fresh",
-        "marked", "replayable", "resumed", "reused", "stage",
+        "marked", "replayable", "require_close_notify", "resumed", "reused", "stage",
     )  # fmt: skip
 
     def __init__(
@@ -36,11 +37,13 @@ class Trail:
         replayable: bool = True,
         deadline: Deadline | None = None,
         fresh: bool = False,
+        require_close_notify: bool = True,
         connect_timeout: Any = None,
     ) -> None:
         self.replayable = replayable
         self.deadline = deadline
         self.fresh = fresh
+        self.require_close_notify = require_close_notify
         self.connect_timeout: float | None = (
             float(connect_timeout) if isinstance(connect_timeout, (int, float)) else None
         )

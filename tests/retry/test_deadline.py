@@ -5,18 +5,7 @@ import math
 import pytest
 
 from resilient_transport.retry.deadline import Deadline
-
-
-class Clock:
-    """A monotonic clock that stands still until it is told to go on."""
-
-    def __init__(self, now):
-        """Start at this moment."""
-        self.now = now
-
-    def __call__(self):
-        """Return the moment."""
-        return self.now
+from tests.retry.values import Clock
 
 
 @pytest.fixture

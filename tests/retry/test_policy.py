@@ -51,6 +51,7 @@ def test_the_defaults_are_the_recommendation():
         "retry_after_max": 60.0,
         "clamp_retry_after": False,
         "deadline": None,
+        "require_close_notify": True,
         "limits": None,
     }
 

@@ -22,6 +22,7 @@ from resilient_transport.retry.stages import (
     classify,
     column,
 )
+from tests.retry.values import raised_from, tls, unexplained
 
 BEFORE_THE_REQUEST = (
     Stage.QUEUE,
@@ -45,26 +46,6 @@ DESIGN = {
     Situation.BODY: (True, False, True),
     Situation.SPENT: (False, False, False),
 }
-
-
-def tls(reason, kind=ssl.SSLError):
-    """Return an error as OpenSSL's bindings raise it."""
-    error = kind(1, f"[SSL: {reason}] (_ssl.c:1000)")
-    error.reason = reason
-    return error
-
-
-def unexplained(kind, number, message):
-    """Return a TLS error for which OpenSSL gives no reason."""
-    error = kind(number, message)
-    error.reason = None
-    return error
-
-
-def raised_from(error, cause):
-    """Return an error that wraps another, as `raise error from cause` makes it."""
-    error.__cause__ = cause
-    return error
 
 
 def refused():
@@ -206,7 +187,9 @@ def test_an_idempotent_method_can_be_taken_off_the_list():
     assert column("GET", {"HEAD"}, True) is Column.OPTED_IN
 
 
-NOT_FOUND = urllib3_errors.NameResolutionError("nowhere", None, socket.gaierror(-2, "Name or service not known"))
+NOT_FOUND = urllib3_errors.NameResolutionError(
+    "nowhere", None, socket.gaierror(-2, "Name or service not known")
+)
 PAIRS = [
     (NOT_FOUND, Cause.NAME),
     (raised_from(NOT_FOUND, socket.gaierror(-2, "Name or service not known")), Cause.NAME),
@@ -327,4 +310,6 @@ def test_what_happened_is_frozen():
 
     with pytest.raises(FrozenInstanceError):
         failure.stage = Stage.CONNECT
-    assert failure == Failure(Stage.BODY, Cause.RESET, reused=False, spent=False, status=None, retry_after=None)
+    assert failure == Failure(
+        Stage.BODY, Cause.RESET, reused=False, spent=False, status=None, retry_after=None
+    )

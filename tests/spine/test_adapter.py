@@ -18,6 +18,7 @@ DOWN = Script((Rule(Fault(Moment.CLIENT_HELLO)),))
 
 @pytest.fixture(autouse=True)
 def faultless(server):
+    """Begin each test with a server that does nothing wrong."""
     server.play(Script())
 
 
@@ -106,6 +107,7 @@ def test_an_assigned_retry_pickles(server):
 
 
 def the_password():
+    """What a callable `key_password` returns; importable, so that it pickles."""
     return "pa55word"
 
 
@@ -124,6 +126,7 @@ def test_a_context_does_not_pickle():
 
 
 def context_for(server):
+    """A TLS context of one's own that fits the server."""
     context = ssl.create_default_context(cafile=server.authority.ca_file)
     context.load_cert_chain(*server.authority.client)
     return context

@@ -27,6 +27,7 @@ def bad(server, tmp_path):
 
 
 def raised(server, adapter, **values):
+    """What a call raises, or None."""
     values = {"verify": server.authority.ca_file, "cert": server.authority.client, **values}
     with requests.Session() as session:
         session.trust_env = False
@@ -137,7 +138,7 @@ def test_headers(server, header):
     "retries", ["3", 1.5, object(), Retry(total="3"), Retry(connect=1.5), [], True], ids=repr
 )
 def test_retries(retries):
-    """What is no count and no `Retry` is a TypeError (in stock, at the first failure), which says what to give."""
+    """What is no count and no `Retry` is a TypeError (in stock, at the first failure)."""
     with pytest.raises(TypeError, match=r"takes (a number|an int)"):
         ResilientAdapter(max_retries=retries)
 

@@ -11,16 +11,19 @@ from resilient_transport.testing import Fault, Moment, Rule, Script
 
 @pytest.fixture(autouse=True)
 def uninstalled(server):
+    """End each test with stock requests."""
     server.play(Script())
     yield
     uninstall()
 
 
 def fetch(server, **values):
+    """One `requests.get()` with the server's CA and a client certificate."""
     return requests.get(server.url, verify=server.authority.ca_file, cert=server.authority.client, **values)
 
 
 def kinds(session):
+    """The classes of a session's adapters."""
     return {type(adapter) for adapter in session.adapters.values()}
 
 

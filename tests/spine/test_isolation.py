@@ -22,6 +22,7 @@ def open_server(authority):
 
 
 def session_of(server, adapter=None, **values):
+    """A session for a server, with an adapter of its own."""
     session = requests.Session()
     session.trust_env = False
     session.verify = server.authority.ca_file
@@ -33,6 +34,7 @@ def session_of(server, adapter=None, **values):
 
 
 def whoami(session, server):
+    """The name in the client certificate that the server saw."""
     return session.get(server.url + "/whoami").json()["client"]
 
 
@@ -162,6 +164,7 @@ def test_a_proxied_connection_serves_no_direct_call(fault_server_factory, open_s
 
 
 def ntlm(server, session, user=None):
+    """A GET of the NTLM-like page, with the token of a user or without."""
     headers = {"Authorization": f"NTLM {user}"} if user else {}
     return session.get(server.url + "/ntlm", headers=headers)
 

@@ -12,6 +12,7 @@ from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 
 def failed(session, url, method="GET", **values):
+    """The exception that a call raises."""
     with pytest.raises(requests.RequestException) as caught:
         session.request(method, url, **values)
     return caught.value

@@ -32,6 +32,7 @@ OPT_INS = ["policy", "allowed methods", "key header", "key policy", "override"]
 
 
 def name(fault):
+    """A fault's name in a test's id."""
     return f"{fault.at.value}-{fault.how.value}"
 
 
@@ -49,6 +50,7 @@ def session_with(opt_in, server, dial):
 
 @pytest.fixture(params=[False, True], ids=["fresh", "reused"])
 def reused(request):
+    """Whether the fault meets a connection that has carried a request."""
     return request.param
 
 

@@ -10,11 +10,13 @@ from tests.spine.socks5 import SOCKS5
 
 @pytest.fixture(autouse=True)
 def faultless(server):
+    """Begin each test with a server that does nothing wrong."""
     server.play(Script())
 
 
 @pytest.fixture
 def proxy(fault_server_factory):
+    """A proxy that does nothing wrong until it is told to."""
     return fault_server_factory(tls=False)
 
 
@@ -99,6 +101,7 @@ def test_a_tunnel_is_kept_warm(server, dial, proxy):
 
 @pytest.fixture
 def socks():
+    """A function that starts SOCKS5 proxies, which end with the test."""
     pytest.importorskip("socks")
     made = []
 

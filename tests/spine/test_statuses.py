@@ -12,6 +12,7 @@ FAST = {"backoff": 0.001, "backoff_max": 0.001}
 
 @pytest.fixture(autouse=True)
 def faultless(server):
+    """Begin each test with a server that does nothing wrong."""
     server.play(Script())
 
 

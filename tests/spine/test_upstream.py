@@ -19,6 +19,7 @@ from resilient_transport.wire.identity import TLS_SETTINGS
 
 
 def names_in(function):
+    """The names that a function's code mentions."""
     return set(function.__code__.co_names)
 
 
@@ -99,7 +100,7 @@ def test_tls_settings_are_urllib3s():
 
 
 def test_a_proxy_manager_keys_its_proxy():
-    """`_proxy`, `_proxy_headers` and `_proxy_config` are in each pool's key, so that credentials part pools."""
+    """`_proxy`, `_proxy_headers` and `_proxy_config` are in each pool's key: credentials part pools."""
     keyword = ProxyManager("http://localhost:9").connection_pool_kw
 
     assert {"_proxy", "_proxy_headers", "_proxy_config"} <= set(keyword)

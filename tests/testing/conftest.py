@@ -1,6 +1,6 @@
 """Servers for the tests of the fault server: on a thread of this process, where coverage sees their lines.
 
-Modules that ask what only a process of its own can answer run in both places: they override `place` with PLACES.
+Modules that ask what only a process of its own can answer run in both: they override `place` with PLACES.
 """
 
 from collections.abc import Callable, Iterator

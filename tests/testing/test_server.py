@@ -265,7 +265,7 @@ def test_waiting_ends_with_the_counts_or_in_time(server):
     """The error shows the last counts."""
     with tls(server):
         assert server.wait_for(lambda counts: counts.handshakes == 1).accepts == 1
-        with pytest.raises(TimeoutError, match=r"not within 0.0 s: Counts\(accepts=1, handshakes=1"):
+        with pytest.raises(TimeoutError, match="not within 0.0 s: accepts=1, handshakes=1, .* executions=0"):
             server.wait_for(lambda counts: counts.requests == 1, timeout=0.0)
 
 

@@ -6,7 +6,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from resilient_transport.testing import FaultServer
 from resilient_transport.testing.engine import control
@@ -28,19 +29,98 @@ def client_context(server: FaultServer, pair: tuple[str, str] | None = None) -> 
     return context
 
 
+class TLSClient:
+    """TLS in memory over a socket of our own, so that the kernel's word on its end arrives as it was said.
+
+    An `ssl.SSLSocket` would not do: before Python 3.12.3 it takes a reset for an EOF (gh-115627).
+    """
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+    ) -> None:
+        """Shake hands; raises what went wrong, with the socket closed and our alert sent."""
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname="localhost", session=session
+        )
+        try:
+            self._drive(self._tls.do_handshake)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What could be resumed."""
+        return self._tls.session
+
+    def sendall(self, data: bytes) -> None:
+        """Encrypt and send."""
+        self._drive(lambda: self._tls.write(data))
+
+    def recv(self, size: int) -> bytes:
+        """Return decrypted bytes, empty at a close_notify; a FIN without one raises `ssl.SSLEOFError`."""
+        return self._drive(lambda: self._tls.read(size))
+
+    def unwrap(self) -> None:
+        """Send a close_notify and wait for the other side's."""
+        self._drive(self._tls.unwrap)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound every wait."""
+        self._sock.settimeout(seconds)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Close the socket, and say nothing."""
+        self._sock.close()
+
+    def __enter__(self) -> "TLSClient":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _drive(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._feed()
+            except ssl.SSLError:
+                # Our alert, for a server that may have gone.
+                with contextlib.suppress(OSError):
+                    self._flush()
+                raise
+            else:
+                self._flush()
+                return result
+
+    def _feed(self) -> None:
+        if data := self._sock.recv(65536):
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._sock.sendall(self._outgoing.read())
+
+
+#: What a test can hold at its end of a connection.
+Socket = socket.socket | TLSClient
+
+
 def tls(
     server: FaultServer, context: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None
-) -> ssl.SSLSocket:
+) -> TLSClient:
     """Connect and shake hands; a truncation is told from a clean close."""
-    context = context or client_context(server)
-    raw = tcp(server)
-    try:
-        return context.wrap_socket(
-            raw, server_hostname="localhost", suppress_ragged_eofs=False, session=session
-        )
-    except BaseException:
-        raw.close()
-        raise
+    return TLSClient(tcp(server), context or client_context(server), session)
 
 
 def client_hello() -> bytes:
@@ -52,7 +132,7 @@ def client_hello() -> bytes:
     return outgoing.read()
 
 
-def dial(server: FaultServer) -> socket.socket:
+def dial(server: FaultServer) -> Socket:
     """Connect as the server's scheme asks for."""
     return tls(server) if server.options.tls else tcp(server)
 
@@ -67,29 +147,16 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     return get(path, f"Content-Length: {len(body)}", *headers).replace(b"GET", b"POST", 1) + body
 
 
-def to_the_end(sock: socket.socket, timeout: float = LONG_TIMEOUT) -> tuple[bytes, str]:
+def to_the_end(sock: Socket, timeout: float = LONG_TIMEOUT) -> tuple[bytes, str]:
     """Read until the end; return the bytes and how it ended: reset, truncated, closed, silent or an alert."""
     data = b""
+    sock.settimeout(timeout)
     try:
-        while piece := next_piece(sock, timeout):
+        while piece := sock.recv(65536):
             data += piece
     except OSError as error:
         return data, name_of(error)
     return data, "closed"
-
-
-def next_piece(sock: socket.socket, timeout: float) -> bytes:
-    """Return what comes next, as the kernel tells it: Python before 3.12.3 reads a reset as an EOF in TLS."""
-    # https://github.com/python/cpython/issues/115627
-    while isinstance(sock, ssl.SSLSocket):
-        sock.settimeout(timeout)
-        if not sock.pending():
-            socket.socket.recv(sock, 1, socket.MSG_PEEK)
-        sock.setblocking(False)
-        with contextlib.suppress(ssl.SSLWantReadError):
-            return sock.recv(65536)
-    sock.settimeout(timeout)
-    return sock.recv(65536)
 
 
 def name_of(error: BaseException) -> str:
@@ -105,7 +172,7 @@ def name_of(error: BaseException) -> str:
     return str(getattr(error, "reason", error))
 
 
-def read_response(sock: socket.socket) -> tuple[bytes, bytes]:
+def read_response(sock: Socket) -> tuple[bytes, bytes]:
     """Read one response with a Content-Length; return head and body."""
     data = b""
     while b"\r\n\r\n" not in data:
@@ -121,14 +188,14 @@ def read_response(sock: socket.socket) -> tuple[bytes, bytes]:
     return head, body
 
 
-def received(sock: socket.socket) -> bytes:
+def received(sock: Socket) -> bytes:
     """Return the next bytes; to get none is a failure."""
     data = sock.recv(65536)
     assert data, "closed in the middle of a response"
     return data
 
 
-def is_silent(sock: socket.socket) -> bool:
+def is_silent(sock: Socket) -> bool:
     """Tell whether nothing comes, not even an end, for as long as a test waits for nothing."""
     sock.settimeout(SHORT_TIMEOUT)
     try:
@@ -171,7 +238,7 @@ class Thread:
 
 
 @contextlib.contextmanager
-def closing_all(*sockets: socket.socket) -> Iterator[tuple[socket.socket, ...]]:
+def closing_all(*sockets: Socket) -> Iterator[tuple[Socket, ...]]:
     """Close them at the end."""
     with contextlib.ExitStack() as stack:
         for sock in sockets:

@@ -22,7 +22,7 @@ from .transports import TRANSPORTS
 from .verdict import Cell, broken_promises
 
 #: Enough to tell the three apart, and done in half a minute.
-ROUNDS: Final = 40
+ROUNDS: Final = 25
 _MISSING: Final = (
     "the demo needs a server that fails, and trustme for its certificates: "
     "pip install 'resilient-transport[cli,testing]'"
@@ -66,6 +66,7 @@ def run(arguments: Namespace) -> int:
         print(json.dumps(summary(cells, promises, seconds, arguments.seed), indent=2))
     else:
         _print_table(cells)
+        print()
         print(table.closing(cells, promises, seconds))
     return FAILED if promises else OK
 

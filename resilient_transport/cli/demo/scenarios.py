@@ -30,8 +30,8 @@ class Scenario:
         return Script(self.rules, seed=seed, handshake_delay=self.handshake_delay)
 
 
-#: Every connection whose handshake overlapped with another one.
-_RACE: Final = (Rule(Fault(Moment.HANDSHAKE), in_flight_over=1),)
+#: Every connection whose handshake overlaps with another one.
+_RACE: Final = (Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),)
 #: Half of all connections, and of these one half before the server's flight and one after it:
 #: 1/4 + 3/4 x 1/3 = 1/2.
 _RESETS: Final = (

@@ -37,7 +37,7 @@ def rows(cells: Iterable[Cell]) -> list[tuple[str, ...]]:
         (
             cell.scenario.title + ("" if cell.scenario.counts else " *"),
             cell.transport,
-            f"{cell.failed_starts} of {len(cell.starts)}",
+            f"{cell.failed_starts}/{len(cell.starts)}",
             str(len(cell.failed)),
             str(len(cell.lost)),
             str(cell.connections),
@@ -67,10 +67,11 @@ def rich_table(cells: Sequence[Cell]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    # Without padding, and with a word of a title on each line, it fits into 80 columns.
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for number, title in enumerate(HEADER):
         is_text = number < _WORDS
-        table.add_column(title, justify="left" if is_text else "right", no_wrap=is_text)
+        table.add_column(title.replace(" ", "\n"), justify="left" if is_text else "right", no_wrap=is_text)
     before = None
     for row in rows(cells):
         if before is not None and row[0] != before:

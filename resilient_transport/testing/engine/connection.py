@@ -78,7 +78,9 @@ class Connection:
             # Again, for those who came meanwhile: both sides of an overlap are hit.
             self._visit = Visit(crowd=handshake.crowd)
             self._strike(Moment.CLIENT_HELLO)
-            self._answer_hello(channel, contexts)
+            # Known before the answer: a connection that is to end after it gets no ticket.
+            hit = self.hand.hit(Moment.HANDSHAKE, self._visit)
+            self._answer_hello(channel, contexts, hit)
             done = True
         finally:
             self._site.ledger.finished(handshake, done, channel.resumed)
@@ -87,10 +89,10 @@ class Connection:
             channel.client, self._accept, channel.resumed, channel.tls_version, channel.server_name
         )
         self._visit = Visit(crowd=handshake.crowd)
-        self._strike(Moment.HANDSHAKE)
+        if hit:
+            raise _ending(hit)
 
-    def _answer_hello(self, channel: TLSChannel, contexts: Contexts) -> None:
-        hit = self.hand.hit(Moment.HANDSHAKE, self._visit)
+    def _answer_hello(self, channel: TLSChannel, contexts: Contexts, hit: Hit | None) -> None:
         try:
             if hit is None:
                 channel.handshake(contexts.ordinary(), self._site.options.tickets == "first-response")
@@ -136,11 +138,11 @@ class Connection:
         self.idle = False
 
     def _read_body(self, request: Request) -> bytes:
-        if request.headers.get("expect", "").lower() == "100-continue":
-            self._channel.send(_CONTINUE)
         hit = self.hand.hit(Moment.UPLOAD, self._visit)
         if hit is not None and hit.after == 0:
             raise _ending(hit)
+        if request.headers.get("expect", "").lower() == "100-continue":
+            self._channel.send(_CONTINUE)
         pieces, size = [], 0
         for piece in self._reader.body(request):
             pieces.append(piece)
@@ -157,7 +159,7 @@ class Connection:
         if hit := self.hand.hit(Moment.HEAD, self._visit):
             self._channel.send(head[: len(head) // 2])
             raise _ending(hit)
-        hit = self.hand.hit(Moment.BODY, self._visit)
+        hit = None if bodiless else self.hand.hit(Moment.BODY, self._visit)
         if hit is not None and hit.after <= len(payload):
             self._channel.send(head + reply.framed(payload, hit.after))
             raise _ending(hit, payload[hit.after : hit.after + 64])

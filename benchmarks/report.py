@@ -1,0 +1,81 @@
+"""The table of a run as Markdown, and its place in README.md."""
+
+import datetime
+import os
+import platform
+import ssl
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from benchmarks.contestants import CONTESTANTS, CONTROL, STOCK
+from benchmarks.rounds import CONNECTIONS, CPU, MEMORY, WALL, Comparison, Ratio
+
+README: Final = Path(__file__).with_name("README.md")
+_BEGIN, _END = "<!-- newest table -->", "<!-- end of the newest table -->"
+_RIVALS: Final = tuple(name for name in CONTESTANTS if name != STOCK)
+
+
+def report(comparisons: Sequence[Comparison]) -> str:
+    """Return everything that is worth telling of a run."""
+    return "\n\n".join([where_and_when(), table(comparisons), noise(comparisons)])
+
+
+def where_and_when() -> str:
+    """Say what the run was made on."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("requests", "urllib3"))
+    tls = " ".join(ssl.OPENSSL_VERSION.split()[:2])
+    interpreter = f"{platform.python_implementation()} {platform.python_version()}"
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    return f"{today}, {platform.system()}, {os.cpu_count()} cores, {interpreter}, {tls}, {versions}."
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """Return one row for each quantity of each comparison: stock's own figure, then ratios against it."""
+    heads = ["what", "server", "quantity", STOCK, *(f"{name} ÷ stock" for name in _RIVALS)]
+    ruler = ["---"] * 3 + ["---:"] * (len(heads) - 3)
+    ordered = sorted(comparisons, key=lambda each: [other.title for other in comparisons].index(each.title))
+    rows = [row for comparison in ordered for row in _rows(comparison)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ruler, *rows])
+
+
+def _rows(comparison: Comparison) -> Iterator[list[str]]:
+    for quantity in comparison.quantities:
+        stock = _figure(quantity, comparison.median(STOCK, quantity))
+        ratios = [_cell(comparison.ratio(name, STOCK, quantity)) for name in _RIVALS]
+        yield [comparison.title, comparison.site, quantity, stock, *ratios]
+
+
+def _cell(ratio: Ratio) -> str:
+    return f"{ratio.value:.2f} ± {ratio.margin:.2f}" if ratio.margin else f"{ratio.value:.2f}"
+
+
+def _figure(quantity: str, value: float) -> str:
+    """Write a figure with its unit, three digits of it."""
+    if quantity == CONNECTIONS:
+        return f"{value:.0f}"
+    if quantity == MEMORY:
+        return f"{value / 1e6:.1f} MB"
+    return f"{value * 1e6:.0f} µs" if value < 1e-3 else f"{value * 1e3:.{1 if value < 0.1 else 0}f} ms"
+
+
+def noise(comparisons: Sequence[Comparison]) -> str:
+    """Say how far stock is from stock, which is how little a ratio says."""
+    said = []
+    for quantity in (CPU, WALL):
+        off = [
+            abs(each.ratio(CONTROL, STOCK, quantity).value - 1)
+            for each in comparisons
+            if quantity in each.quantities
+        ]
+        if off:
+            said.append(f"{max(off):.1%} in {quantity}")
+    return f"Stock differs from itself by at most {' and '.join(said)}: that is the noise of this run."
+
+
+def write(text: str, readme: Path = README) -> None:
+    """Put a report in the place of the one in README.md."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    readme.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}", encoding="utf-8")

@@ -1,0 +1,104 @@
+"""The servers that the contestants talk to: both demand a client certificate, neither does anything wrong."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import certifi
+import requests
+
+from resilient_transport.testing import Authority, FaultServer, Script
+from tests.real.servers import Nginx
+from tests.timeouts import LONG_TIMEOUT
+
+#: The sizes of `/bytes/N`, in bytes.
+TINY, SMALL, LARGE = 1, 10_000, 64_000_000
+
+#: What nginx needs to count its connections, and to keep them for more than its 1000 requests.
+_LOCATIONS: Final = "keepalive_requests 10000000; location = /connections { stub_status; }"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A server that runs."""
+
+    #: As the table calls it.
+    name: str
+    #: Its https URL, with an address: to resolve a name is the same work for everybody.
+    url: str
+    #: What its certificate is checked against.
+    ca_file: str
+    #: The client's certificate and key.
+    cert: tuple[str, str]
+    #: Returns how many TCP connections came since it was last called.
+    new_connections: Callable[[], int]
+
+
+@contextmanager
+def fault_server(authority: Authority) -> Iterator[Site]:
+    """Run the fault server with its faults off."""
+    with FaultServer(authority=authority) as server:
+
+        def new_connections() -> int:
+            accepts = server.counts().accepts
+            server.play(Script())
+            return accepts
+
+        url = f"https://127.0.0.1:{server.port}"
+        yield Site("fault server", url, authority.ca_file, authority.client, new_connections)
+
+
+@contextmanager
+def nginx(authority: Authority) -> Iterator[Site]:
+    """Run nginx."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        requests.Session() as session,
+        Nginx(
+            Path(directory),
+            certificate=authority.server("good"),
+            client_ca=authority.ca_file,
+            verify_client="on",
+            keepalive_timeout=3600.0,
+            files={f"bytes/{size}": bytes(size) for size in (TINY, SMALL, LARGE)},
+            locations=_LOCATIONS,
+        ) as server,
+    ):
+        session.trust_env = False
+        seen = 0
+
+        def new_connections() -> int:
+            nonlocal seen
+            before, seen = seen, _accepts(session, server)
+            return seen - before
+
+        new_connections()
+        yield Site("nginx", server.url, authority.ca_file, authority.client, new_connections)
+
+
+def _accepts(session: requests.Session, server: Nginx) -> int:
+    """Ask nginx, always over the same connection, how many it has accepted."""
+    status = session.get(f"{server.plain_url}/connections", timeout=LONG_TIMEOUT).text
+    return int(status.splitlines()[2].split()[0])
+
+
+@contextmanager
+def nginx_among_many(authority: Authority) -> Iterator[Site]:
+    """Run nginx, whose CA is one more in the bundle that `requests` comes with."""
+    with nginx(authority) as site, tempfile.NamedTemporaryFile(suffix=".pem") as bundle:
+        for part in (certifi.where(), site.ca_file):
+            bundle.write(Path(part).read_bytes())
+        bundle.flush()
+        yield dataclasses.replace(site, name="nginx, certifi's CAs", ca_file=bundle.name)
+
+
+#: How each is started.
+SITES: Final[Mapping[str, Callable[[Authority], AbstractContextManager[Site]]]] = {
+    "fault server": fault_server,
+    "nginx": nginx,
+    "nginx, certifi's CAs": nginx_among_many,
+}

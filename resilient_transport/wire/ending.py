@@ -1,0 +1,76 @@
+"""How a connection ended: told apart where the standard library makes all endings look alike.
+
+`ssl` reports an end of file without close_notify as an orderly one (`suppress_ragged_eofs`), and up to Python
+3.12 a reset, too. `http.client` takes an end of file in the middle of a response's head for the end of the
+head. Either way a cut response would pass for a whole one (RFC 9112 section 8, RFC 8446 section 6.1).
+"""
+
+from __future__ import annotations
+
+import errno
+import ssl
+from http.client import HTTPResponse, RemoteDisconnected
+from typing import Any
+
+
+class WatchedSSLSocket(ssl.SSLSocket):
+    """A TLS socket that knows whether it was closed in order, and may refuse if it was not."""
+
+    #: Set by the connection when only an orderly close can say that a body is whole.
+    refuses_ragged_end = False
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the name in `ssl`
+        """Read and decrypt; an end without close_notify is an end of file, as with `suppress_ragged_eofs`."""
+        try:
+            return super().read(len, buffer)
+        except ssl.SSLError as error:
+            if not is_ragged(error):
+                raise
+        if self.refuses_ragged_end:
+            raise ConnectionResetError(errno.ECONNRESET, "closed without close_notify: the body may be cut")
+        return b"" if buffer is None else 0
+
+
+def is_ragged(error: ssl.SSLError) -> bool:
+    """Whether an error means that TCP ended before TLS did; Debian's 3.11 raises no SSLEOFError for it."""
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
+
+
+class WatchedHTTPResponse(HTTPResponse):
+    """A response whose head is whole or an error."""
+
+    def begin(self) -> None:
+        """Receive the head.
+
+        Raises:
+            http.client.RemoteDisconnected: the connection ended before the empty line that ends the head.
+        """
+        lines = _Lines(self.fp)
+        self.fp: Any = lines
+        try:
+            super().begin()
+        finally:
+            if self.fp is lines:
+                self.fp = lines.file
+        if not lines.last:
+            self.close()
+            raise RemoteDisconnected("Remote end closed connection in the head of the response")
+
+
+class _Lines:
+    """The part of a file that `http.client` reads a head with; remembers the last line."""
+
+    __slots__ = ("file", "last")
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read a line."""
+        self.last = line = self.file.readline(limit)
+        return line  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close the file: `http.client` does so when the head cannot be parsed."""
+        self.file.close()

@@ -1,0 +1,142 @@
+"""`python -m resilient_transport demo`: arguments, exit status, what is printed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from resilient_transport.cli.demo import command, lane
+from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
+from resilient_transport.cli.main import main
+
+from tests.timeouts import LONG_TIMEOUT
+
+from .cells import STOCK, cell, outcome
+
+SMALL = ["demo", "--rounds", "3", "--scenario", "race", "--scenario", "resets", "--seed", "1"]
+LOST = cell(outcome("GET", "ConnectionError", "request"))
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Put these cells in the place of a run."""
+
+    def play(*cells):
+        monkeypatch.setattr(command, "play", lambda *_: list(cells))
+
+    return play
+
+
+def test_the_adapter_passes_where_stock_fails(capsys, monkeypatch):
+    """A real run, in JSON, with somebody's CA bundle in the environment, which must not matter."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
+    monkeypatch.setenv("RESILIENT_TRANSPORT_RETRIES", "0")
+    status = main([*SMALL, "--json"])
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    failed = {(each["scenario"], each["transport"]): each["starts_failed"] for each in result["cells"]}
+
+    assert status == 0
+    assert result["ok"] is True
+    assert result["broken_promises"] == []
+    assert list(failed) == [(scenario, name) for scenario in ("race", "resets") for name in TRANSPORTS]
+    assert failed["race", OURS] == failed["resets", OURS] == 0
+    assert failed["race", STOCK] == 3
+    assert failed["resets", STOCK] > 0
+    assert printed.err.splitlines()[0].startswith("handshake race: 9 starts, ")
+
+
+def test_the_environment_would_matter(capsys, monkeypatch):
+    """The control: with the bundle left in the environment nothing works, and the demo says so."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
+    monkeypatch.setattr(lane, "clean_environment", lambda: dict(os.environ))
+    status = main(["demo", "--rounds", "1", "--scenario", "words-1"])
+
+    assert status == 2
+    assert "without any fault, stock requests came to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("cells", "status"), [([cell()], 0), ([LOST], 1), ([LOST, cell()], 1)])
+def test_the_exit_status_is_the_verdict(cells, status, played, capsys):
+    """1 as soon as one request is lost that may be repeated."""
+    played(*cells)
+
+    assert main(["demo"]) == status
+    assert ("FAILED" in capsys.readouterr().out) is bool(status)
+
+
+def test_json_says_what_is_wrong(played, capsys):
+    """The sentences are those of the table."""
+    played(LOST)
+    status = main(["demo", "--json", "--seed", "7"])
+    result = json.loads(capsys.readouterr().out)
+
+    assert status == 1
+    assert (result["ok"], result["seed"]) == (False, 7)
+    assert result["broken_promises"] == [
+        "lost GET-1 under race (ConnectionError, stage request, 0 attempts), which may be repeated"
+    ]
+
+
+@pytest.mark.parametrize("rich", [True, False], ids=["rich", "plain"])
+def test_a_table_with_and_without_rich(rich, played, capsys, monkeypatch):
+    """The same row either way."""
+    played(LOST)
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich", None)
+    main(["demo"])
+    out = capsys.readouterr().out
+
+    assert ["handshake", "race", OURS, "1/1", "1", "1", "4", "0", "100", "ms"] in [
+        line.split() for line in out.splitlines()
+    ]
+    assert ("─" in out) is rich
+
+
+def test_without_trustme_it_says_what_to_install(capsys, monkeypatch):
+    """The cure is in the message."""
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    status = main(["demo"])
+
+    assert status == 2
+    assert "pip install 'resilient-transport[cli,testing]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["demo", "--rounds", "0"], "1 or more, not 0"),
+        (["demo", "--rounds", "many"], "invalid"),
+        (["demo", "--scenario", "flood"], "choose from"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message, capsys):
+    """With status 2 and a reason, before anything is started."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_it_quietly(monkeypatch):
+    """Ctrl-C while starts run: the status that shells expect, and no traceback."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lane.Lane, "reference", interrupt)
+
+    assert main(["demo", "--rounds", "1", "--scenario", "race"]) == 130
+
+
+def test_the_package_can_be_run():
+    """`python -m resilient_transport --help` lists the commands."""
+    command = [sys.executable, "-m", "resilient_transport", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_TIMEOUT, check=False)
+
+    assert done.returncode == 0
+    assert "demo" in done.stdout

@@ -1,0 +1,112 @@
+"""Fresh processes and what they report, against a real server."""
+
+import pytest
+
+from resilient_transport import registry
+from resilient_transport.cli.demo import start
+from resilient_transport.cli.demo.lane import METHODS, Lane, NotTrustworthy, Nursery
+from resilient_transport.cli.demo.records import WRONG_BODY, Call, Order
+from resilient_transport.cli.demo.scenarios import Scenario
+from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
+from resilient_transport.testing import Fault, Moment, Rule, Script
+
+from .cells import STOCK
+
+CALM = Scenario("calm", "no fault", ())
+
+
+def order(server, transport=OURS, path="/words/1", digest=None):
+    """Four calls."""
+    calls = tuple(Call(f"{n}-{method}", method, path, digest) for n, method in enumerate(METHODS))
+    return Order(transport, server.url, server.authority.ca_file, server.authority.client, calls)
+
+
+@pytest.fixture
+def nursery(request, capfd):  # capfd first: the processes inherit stderr
+    """Fresh processes, born the way that the test's parameter says."""
+    made = Nursery(forks=request.param)
+    yield made
+    made.close()
+
+
+both_ways = pytest.mark.parametrize("nursery", [True, False], ids=["fork", "spawn"], indirect=True)
+
+
+@both_ways
+def test_every_start_is_a_fresh_process(nursery, fault_server):
+    """Nothing is left of the start before: each one connects anew, and resumes nothing of the other."""
+    starts = [nursery.start(order(fault_server)) for _ in range(2)]
+    executions = fault_server.executions()
+    first = {each.connection for each in executions[:4]}
+    second = {each.connection for each in executions[4:]}
+
+    assert [start.failed for start in starts] == [False, False]
+    assert [(each.method, each.stage, each.body_bytes) for each in starts[0].outcomes] == [
+        (method, "done", 5) for method in METHODS
+    ]
+    assert len(executions) == 8
+    assert not first & second
+
+
+@both_ways
+def test_a_start_that_dies_lost_all_its_calls(nursery, fault_server, capfd):
+    """A crash is a failure of each call, and the next start is none the worse."""
+    dead = nursery.start(order(fault_server, transport="unheard of"))
+    alive = nursery.start(order(fault_server))
+
+    assert {each.error for each in dead.outcomes} == {"process ended with status 1"}
+    assert len(dead.outcomes) == 4
+    assert not alive.failed
+    assert "KeyError: 'unheard of'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_only_the_right_body_is_a_success(transport, fault_server):
+    """Every transport's response is compared with what the server says when nothing is wrong."""
+    with registry:
+        right = start.run(order(fault_server, transport))
+        digest = right.outcomes[0].digest
+        same = start.run(order(fault_server, transport, digest=digest))
+        other = start.run(order(fault_server, transport, path="/words/2", digest=digest))
+        missing = start.run(order(fault_server, transport, path="/nowhere"))
+
+    assert not right.failed
+    assert not same.failed
+    assert {each.error for each in other.outcomes} == {WRONG_BODY}
+    assert {each.error for each in missing.outcomes} == {"status 404"}
+
+
+def test_a_failure_is_told_with_its_stage(fault_server):
+    """The adapter says how far the last attempt got; stock cannot."""
+    fault_server.play(Script((Rule(Fault(Moment.EXECUTED), on_request=None, path="/words/1"),)))
+    with registry:
+        ours = start.run(order(fault_server))
+        stock = start.run(order(fault_server, STOCK))
+
+    assert {(each.error, each.stage) for each in ours.outcomes} == {("ConnectionError", "request")}
+    assert [each.attempts > 1 for each in ours.outcomes] == [True, True, False, False]
+    assert {(each.error, each.stage, each.attempts) for each in stock.outcomes} == {
+        ("ConnectionError", None, 0)
+    }
+
+
+def test_a_lane_plays_a_scenario(authority):
+    """It counts what the server saw, ticks after each start, and begins at zero each time."""
+    ticks = []
+    with Lane(OURS, authority) as lane:
+        digest = lane.reference(CALM)
+        cells = [lane.play(CALM, 2, 0, digest, lambda: ticks.append(1)) for _ in range(2)]
+        lane.stop()
+        nothing = lane.play(CALM, 2, 0, digest, lambda: ticks.append(1))
+
+    assert [cell.failed_starts for cell in cells] == [0, 0]
+    assert len(cells[1].executions) == 8
+    assert cells[1].connections >= 2
+    assert nothing.starts == ()
+    assert len(ticks) == 4
+
+
+def test_a_lane_without_a_good_answer_is_refused(authority):
+    """When calls fail without any fault, there is nothing to compare with."""
+    with Lane(STOCK, authority) as lane, pytest.raises(NotTrustworthy, match="status 404"):
+        lane.reference(Scenario("lost", "nowhere", (), path="/nowhere"))
