@@ -1,14 +1,19 @@
 """Fresh processes and what they report, against a real server."""
 
+import os
+import signal
+from contextlib import closing
+
 import pytest
 
 from resilient_transport import registry
-from resilient_transport.cli.demo import start
+from resilient_transport.cli.demo import lane, start
 from resilient_transport.cli.demo.lane import METHODS, Lane, NotTrustworthy, Nursery
 from resilient_transport.cli.demo.records import WRONG_BODY, Call, Order
 from resilient_transport.cli.demo.scenarios import Scenario
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.timeouts import SHORT_TIMEOUT
 
 from .cells import STOCK
 
@@ -21,43 +26,46 @@ def order(server, transport=OURS, path="/words/1", digest=None):
     return Order(transport, server.url, server.authority.ca_file, server.authority.client, calls)
 
 
-@pytest.fixture
-def nursery(request, capfd):  # capfd first: the processes inherit stderr
-    """Fresh processes, born the way that the test's parameter says."""
-    made = Nursery(forks=request.param)
-    yield made
-    made.close()
-
-
-both_ways = pytest.mark.parametrize("nursery", [True, False], ids=["fork", "spawn"], indirect=True)
+both_ways = pytest.mark.parametrize("forks", [True, False], ids=["fork", "spawn"])
 
 
 @both_ways
-def test_every_start_is_a_fresh_process(nursery, fault_server):
+def test_every_start_is_a_fresh_process(forks, fault_server):
     """Nothing is left of the start before: each one connects anew, and resumes nothing of the other."""
-    starts = [nursery.start(order(fault_server)) for _ in range(2)]
+    with closing(Nursery(forks)) as nursery:
+        starts = [nursery.start(order(fault_server)) for _ in range(2)]
     executions = fault_server.executions()
     first = {each.connection for each in executions[:4]}
     second = {each.connection for each in executions[4:]}
+    seen = [(each.method, each.stage, each.body_bytes) for each in starts[0].outcomes]
 
     assert [start.failed for start in starts] == [False, False]
-    assert [(each.method, each.stage, each.body_bytes) for each in starts[0].outcomes] == [
-        (method, "done", 5) for method in METHODS
-    ]
+    assert seen == [(method, "done", 5) for method in METHODS]
     assert len(executions) == 8
     assert not first & second
+    assert not executions[4].resumed
 
 
 @both_ways
-def test_a_start_that_dies_lost_all_its_calls(nursery, fault_server, capfd):
+def test_a_start_that_dies_lost_all_its_calls(forks, fault_server, capfd):
     """A crash is a failure of each call, and the next start is none the worse."""
-    dead = nursery.start(order(fault_server, transport="unheard of"))
-    alive = nursery.start(order(fault_server))
+    with closing(Nursery(forks)) as nursery:
+        dead = nursery.start(order(fault_server, transport="unheard of"))
+        alive = nursery.start(order(fault_server))
 
-    assert {each.error for each in dead.outcomes} == {"process ended with status 1"}
-    assert len(dead.outcomes) == 4
+    assert [each.error for each in dead.outcomes] == ["process ended with status 1"] * 4
     assert not alive.failed
     assert "KeyError: 'unheard of'" in capfd.readouterr().err
+
+
+def test_a_process_that_does_not_end_is_killed(monkeypatch):
+    """Closing takes a bounded time, whatever hangs in there."""
+    monkeypatch.setattr(lane, "_END_SECONDS", SHORT_TIMEOUT)
+    nursery = Nursery()
+    os.kill(nursery._process.pid, signal.SIGSTOP)
+    nursery.close()
+
+    assert nursery._process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -93,11 +101,11 @@ def test_a_failure_is_told_with_its_stage(fault_server):
 def test_a_lane_plays_a_scenario(authority):
     """It counts what the server saw, ticks after each start, and begins at zero each time."""
     ticks = []
-    with Lane(OURS, authority) as lane:
-        digest = lane.reference(CALM)
-        cells = [lane.play(CALM, 2, 0, digest, lambda: ticks.append(1)) for _ in range(2)]
-        lane.stop()
-        nothing = lane.play(CALM, 2, 0, digest, lambda: ticks.append(1))
+    with Lane(OURS, authority) as ours:
+        digest = ours.reference(CALM)
+        cells = [ours.play(CALM, 2, 0, digest, lambda: ticks.append(1)) for _ in range(2)]
+        ours.stop()
+        nothing = ours.play(CALM, 2, 0, digest, lambda: ticks.append(1))
 
     assert [cell.failed_starts for cell in cells] == [0, 0]
     assert len(cells[1].executions) == 8
@@ -108,5 +116,5 @@ def test_a_lane_plays_a_scenario(authority):
 
 def test_a_lane_without_a_good_answer_is_refused(authority):
     """When calls fail without any fault, there is nothing to compare with."""
-    with Lane(STOCK, authority) as lane, pytest.raises(NotTrustworthy, match="status 404"):
-        lane.reference(Scenario("lost", "nowhere", (), path="/nowhere"))
+    with Lane(STOCK, authority) as stock, pytest.raises(NotTrustworthy, match="status 404"):
+        stock.reference(Scenario("lost", "nowhere", (), path="/nowhere"))

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_transport import RetryPolicy
@@ -278,6 +278,7 @@ def test_to_give_up_is_to_have_wanted():
     assert given_up("of reasons") == Decision(False, "not sent again: of reasons", exhausted=True)
 
 
+@settings(deadline=None)
 @given(
     base=st.floats(0.001, 10),
     most=st.floats(0.001, 100),
@@ -325,6 +326,7 @@ def test_no_backoff_is_no_pause():
     assert decided(BUSY, policy=RetryPolicy(backoff=0)).why == "sent again at once: status 503"
 
 
+@settings(deadline=None)
 @given(
     failures=st.lists(
         st.builds(

@@ -92,11 +92,28 @@ def test_stages_are_ranked_in_the_order_they_are_passed():
     assert ranks == list(range(len(Stage)))
 
 
-@pytest.mark.parametrize("kind", [Stage, Cause])
-def test_stages_and_causes_are_text(kind):
-    """What stands in sentences and logs reads the same on every version of Python."""
-    assert [str(member) for member in kind] == [member.value for member in kind]
-    assert [f"{member}" for member in kind] == [member.value for member in kind]
+def test_stages_have_their_names():
+    """They are what attempts, logs and pickles say, as text on every version of Python."""
+    names = "queue resolve connect tunnel handshake confirm request body status done".split()
+
+    assert [str(stage) for stage in Stage] == [f"{stage}" for stage in Stage] == names
+    assert [Stage(name) for name in names] == list(Stage)
+
+
+def test_causes_are_words_for_a_sentence():
+    """They stand in the reasons that a decision gives."""
+    assert [str(cause) for cause in Cause] == [f"{cause}" for cause in Cause]
+    assert {str(cause) for cause in Cause} == {
+        "name not found",
+        "connection refused",
+        "timed out",
+        "reset or closed",
+        "TLS failure",
+        "certificate or TLS set-up refused",
+        "refused by the proxy",
+        "status",
+        "misdirected",
+    }
 
 
 def expected_situation(stage, cause, reused, spent):

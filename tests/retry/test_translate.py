@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.util import Retry
 from urllib3.util.retry import RequestHistory
@@ -214,6 +214,7 @@ def test_a_subclass_may_name_other_statuses_for_retry_after():
     assert policy_from(Patient(2)).retry_after_statuses == frozenset({503})
 
 
+@settings(deadline=None)
 @given(
     factor=st.floats(0, 10),
     most=st.floats(0, 200),
@@ -226,6 +227,7 @@ def test_backoff_factor_and_maximum_pace_as_in_urllib3(factor, most, number):
     assert backoff_delay(policy_from(retry), number) == pytest.approx(pause(retry, number))
 
 
+@settings(deadline=None)
 @given(jitter=st.floats(0.001, 10), number=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_backoff_jitter_is_added_as_in_urllib3(jitter, number, seed):
     """From the same source of randomness comes the same pause."""

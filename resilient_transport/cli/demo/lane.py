@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from ...settings import clean_environment
 from ...testing import Authority, FaultServer, Script
@@ -53,9 +53,9 @@ class Nursery:
 
     def close(self) -> None:
         """End the process; again is harmless."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        questions, answers = self._pipes()
+        questions.close()
+        answers.close()
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -72,13 +72,15 @@ class Nursery:
         )
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("the process has no pipes")
-        stdin.write(json.dumps(question) + "\n")
-        stdin.flush()
-        answer: dict[str, Any] = json.loads(stdout.readline() or "{}")
+        questions, answers = self._pipes()
+        questions.write(json.dumps(question) + "\n")
+        questions.flush()
+        answer: dict[str, Any] = json.loads(answers.readline() or "{}")
         return answer or {"died": self._process.wait(_END_SECONDS)}
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        process: Any = self._process
+        return process.stdin, process.stdout
 
 
 class Lane:
