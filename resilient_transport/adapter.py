@@ -134,6 +134,8 @@ class ResilientAdapter(LeasingAdapter):
 
         def send_once(trail: Trail) -> Response:
             trail.connect_timeout = _connect_part(granted)
+            if timeout is None:
+                trail.send_timeout = DEFAULT_TIMEOUT[1]
             response = send(request, stream, _bounded(granted, deadline), verify, cert, proxies)
             if not stream and trail.stage is Stage.BODY:
                 buffer(response, trail)
@@ -163,7 +165,8 @@ def _with_key(request: PreparedRequest) -> PreparedRequest:
 
 
 def _column(request: PreparedRequest, policy: RetryPolicy, here: Overrides) -> Column:
-    opted_in = policy.retry_non_idempotent or _IDEMPOTENCY_KEY in request.headers
+    key = request.headers.get(_IDEMPOTENCY_KEY) or ""
+    opted_in = policy.retry_non_idempotent or bool(key.strip())
     allowed = policy.allowed_methods
     if here.retry_non_idempotent is not None:
         opted_in = here.retry_non_idempotent

@@ -16,7 +16,16 @@ from urllib3.util.retry import RequestHistory
 
 from .body import RequestBody
 from .events import Attempt, Attempts
-from .outcome import deadline_exceeded, describe, discard, history, redact, too_many, with_attempts
+from .outcome import (
+    deadline_exceeded,
+    describe,
+    discard,
+    forget_frames,
+    history,
+    redact,
+    too_many,
+    with_attempts,
+)
 from .retry.budget import PAY_BACK, Quota
 from .retry.deadline import Deadline
 from .retry.judge import Decision, given_up, judge
@@ -123,7 +132,7 @@ class Call:
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
-            return self._bad_status(trail, response) if response.status_code >= 400 else None
+            return self._bad_status(trail, response)
         if trail.error is None:
             return None
         spent = self.body.is_spent(trail.stage)
@@ -131,10 +140,11 @@ class Call:
 
     def _bad_status(self, trail: Trail, response: Response) -> Failure | None:
         status = response.status_code
-        told = _retry_after(response)
         listed = status in self.policy.statuses
-        if told is not None and status in self.policy.retry_after_statuses:
-            listed = True
+        if not listed and status not in self.policy.retry_after_statuses and status != 421:
+            return None
+        told = _retry_after(response)
+        listed = listed or (told is not None and status in self.policy.retry_after_statuses)
         if not listed and status != 421:
             return None
         trail.mark(Stage.STATUS)
@@ -175,6 +185,7 @@ class Call:
         if decision is _ANSWERED:
             self.quota.give_back(self.cost or PAY_BACK)
         if self.history and hasattr(response.raw, "retries"):
+            forget_frames(self.history)
             response.raw.retries = ONE_ATTEMPT.new(history=self.history)
         response.attempts = Attempts(self.attempts)  # type: ignore[attr-defined]
         return response
@@ -209,5 +220,5 @@ def _retry_after(response: Response) -> float | None:
         return None
     try:
         return ONE_ATTEMPT.parse_retry_after(value)
-    except InvalidHeader:
+    except (InvalidHeader, ValueError, OverflowError):
         return None

@@ -7,12 +7,14 @@ Leans on `_fp`, `_fp_bytes_read` and `_uncached_read_occurred` of urllib3's resp
 from __future__ import annotations
 
 import io
+import math
 from typing import Any, Final
 
 from requests import PreparedRequest, Response
 from requests import exceptions as requests_errors
 from urllib3 import exceptions as urllib3_errors
 
+from .retry.deadline import Deadline
 from .retry.stages import Stage
 from .wire.trail import Trail
 
@@ -104,6 +106,8 @@ def buffer(response: Response, trail: Trail) -> None:
 
 def _read(raw: Any, trail: Trail) -> io.BytesIO:
     """The encoded body; a short one in one piece, any other bit by bit, with an eye on the deadline."""
+    if trail.deadline is not None and trail.deadline.expires != math.inf:
+        return _read_in_time(raw, trail, trail.deadline)
     length = raw.length_remaining
     encoded = io.BytesIO()
     if length is not None and length <= _CHUNK:
@@ -116,7 +120,25 @@ def _read(raw: Any, trail: Trail) -> io.BytesIO:
     for chunk in raw.stream(_CHUNK, decode_content=False):
         encoded.write(chunk)
         trail.bytes_in += len(chunk)
-        if trail.deadline is not None and trail.deadline.left() <= 0:
+    encoded.seek(0)
+    return encoded
+
+
+def _read_in_time(raw: Any, trail: Trail, deadline: Deadline) -> io.BytesIO:
+    """The encoded body in whatever pieces it comes, with no wait beyond the deadline."""
+    encoded = io.BytesIO()
+    patience = trail.sock.gettimeout() if trail.sock is not None else None
+    while True:
+        if deadline.left() <= 0:
             raise urllib3_errors.ReadTimeoutError(raw._pool, "", "The deadline is over.")
+        if trail.sock is not None:
+            trail.sock.settimeout(max(deadline.bound(patience) or 0.0, 0.001))
+        # Before urllib3 2.1 there is no read1; only a read of one byte does not wait for more.
+        read, most = (raw.read1, _CHUNK) if hasattr(raw, "read1") else (raw.read, 1)
+        chunk = read(most, decode_content=False)
+        if not chunk:
+            break
+        encoded.write(chunk)
+        trail.bytes_in += len(chunk)
     encoded.seek(0)
     return encoded

@@ -32,15 +32,27 @@ def mount(session: requests.Session, **settings: Any) -> ResilientAdapter:
     return adapter
 
 
+class _StandIn(type):
+    """A class that passes for `HTTPAdapter` in `isinstance`, and whose instances are `ResilientAdapter`s."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, HTTPAdapter)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        settings = vars(cls).get("settings")
+        if settings is None:
+            # A class that somebody has derived from it is made as any other.
+            return super().__call__(*args, **kwargs)
+        return ResilientAdapter(*args, **{**settings, **kwargs})
+
+
 class Installation:
     """The result of `install`; as a context manager, it ends with its block."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
-
-    def __call__(self) -> HTTPAdapter:
-        """What `requests.Session()` calls for each scheme."""
-        return ResilientAdapter(**self.settings)
+        #: What stands in for `requests.sessions.HTTPAdapter`.
+        self.stand_in = _StandIn("HTTPAdapter", (ResilientAdapter,), {"settings": settings})
 
     def __enter__(self) -> Installation:
         return self
@@ -86,4 +98,4 @@ def uninstall() -> None:
 
 def _apply() -> None:
     # `Session.__init__` looks this name up each time it mounts its defaults.
-    requests.sessions.HTTPAdapter = _installed[-1] if _installed else _stock  # type: ignore[assignment]
+    requests.sessions.HTTPAdapter = _installed[-1].stand_in if _installed else _stock  # type: ignore[assignment]

@@ -11,14 +11,16 @@ import ssl
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
+from urllib.parse import urlparse
 
 from requests import PreparedRequest
 from requests import exceptions as requests_errors
 from requests.adapters import DEFAULT_POOLBLOCK, HTTPAdapter
-from requests.exceptions import InvalidSchema, RequestException, SSLError
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, select_proxy
+from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, RequestException, SSLError
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, prepend_scheme_if_needed, select_proxy
 from urllib3 import exceptions as urllib3_errors
 from urllib3.poolmanager import PoolManager
+from urllib3.util import parse_url
 
 from .exceptions import add_note
 from .wire.identity import fingerprint
@@ -58,6 +60,7 @@ class LeasingAdapter(HTTPAdapter):
             raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")
         self._ssl_context = ssl_context
         self._key_password = key_password
+        self._lookup = Lookup(pool_connections)
         super().__init__(pool_connections, pool_maxsize, pool_block=pool_block)
 
     def init_poolmanager(
@@ -67,7 +70,6 @@ class LeasingAdapter(HTTPAdapter):
         self._pool_connections = connections
         self._pool_maxsize = maxsize
         self._pool_block = block
-        self._lookup = Lookup(connections)
         self.poolmanager = Leasing(num_pools=connections, maxsize=maxsize, block=block, **pool_kwargs)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
@@ -125,8 +127,7 @@ class LeasingAdapter(HTTPAdapter):
     def _resolve(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
         """Stock's way to a pool, with what TLS says about files as requests' exceptions."""
         try:
-            pool: Any = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-            return pool
+            return self._pool_for(request, verify, proxies, cert)
         except RequestException:
             raise
         except (ssl.SSLError, urllib3_errors.SSLError) as error:
@@ -144,12 +145,32 @@ class LeasingAdapter(HTTPAdapter):
             add_note(failed, _CURE)
             raise failed from error
 
+    def _pool_for(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
+        """What stock's `get_connection_with_tls_context` does; that of requests 2.32.2 has no hooks in it."""
+        url = request.url or ""
+        try:
+            host_params, pool_kwargs = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as error:
+            raise InvalidURL(error, request=request) from error
+        proxy = select_proxy(url, proxies)
+        if not proxy:
+            return self.poolmanager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
+        proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call,unused-ignore]
+        if not parse_url(proxy).host:
+            raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
+        manager = self.proxy_manager_for(proxy)
+        return manager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
+
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[Any, Any]:
-        """What names a pool: stock's values, made complete by what `cert_verify` would add later."""
-        stock: Any = super().build_connection_pool_key_attributes(request, verify, cert)
-        host_params, pool_kwargs = stock
+        """What names a pool: host and TLS settings, as `cert_verify` would set them on it.
+
+        Never stock's own `ssl_context`: some versions of requests share one, and urllib3 loads client
+        certificates into it (psf/requests#6726).
+        """
+        parsed = urlparse(request.url or "")
+        host_params = {"scheme": parsed.scheme.lower(), "host": parsed.hostname, "port": parsed.port}
         own = self._ssl_context or self.poolmanager.connection_pool_kw.get("ssl_context")
         if own is not None:
             _refuse_beside_context(verify, cert)
@@ -157,7 +178,10 @@ class LeasingAdapter(HTTPAdapter):
         # An object that is no pool, so that what a subclass's `cert_verify` sets becomes part of the key.
         told = SimpleNamespace()
         self.cert_verify(told, request.url or "", verify, cert)
-        pool_kwargs = {**pool_kwargs, **vars(told)}
+        pool_kwargs = vars(told)
+        if verify is True and host_params["scheme"] == "https":
+            # From requests 2.32.0 to 2.32.5 `cert_verify` leaves this to the shared context.
+            pool_kwargs.setdefault("ca_certs", DEFAULT_CA_BUNDLE_PATH)
         if self._key_password is not None and host_params["scheme"] == "https" and cert:
             pool_kwargs["key_password"] = self._key_password
         return host_params, pool_kwargs
@@ -182,9 +206,10 @@ class LeasingAdapter(HTTPAdapter):
     def _begin_anew(self) -> None:
         """In a forked child: the managers' locks may be held by threads that are gone."""
         settings = self.poolmanager.connection_pool_kw
-        kept = {name: value for name, value in settings.items() if name not in ("maxsize", "block")}
         self.proxy_manager = {}
-        self.init_poolmanager(self._pool_connections, self._pool_maxsize, block=self._pool_block, **kept)
+        self._lookup = Lookup(self._pool_connections)
+        self.init_poolmanager(self._pool_connections, self._pool_maxsize, block=self._pool_block)
+        self.poolmanager.connection_pool_kw.update(settings)
 
     def _manager(self, proxy: str | None) -> PoolManager | None:
         managers: dict[str, PoolManager] = self.proxy_manager
@@ -213,6 +238,7 @@ class LeasingAdapter(HTTPAdapter):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._ssl_context = None
+        self._lookup = Lookup(state["_pool_connections"])
         super().__setstate__(state)  # type: ignore[misc,unused-ignore]
 
 

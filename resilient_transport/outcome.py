@@ -44,6 +44,15 @@ def redact(error: BaseException) -> None:
         chain += [*found.args, found.__cause__, found.__context__, getattr(found, "reason", None)]
 
 
+def forget_frames(entries: Sequence[RequestHistory]) -> None:
+    """Let go of what the tracebacks of errors in a history hold: sockets, bodies, responses."""
+    for entry in entries:
+        error: BaseException | None = entry.error
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+
+
 def without_query(url: str) -> str:
     """A URL or a request target up to its query."""
     return url.split("?", 1)[0]

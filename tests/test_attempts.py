@@ -10,7 +10,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError, SSLError
 
 from resilient_transport import DeadlineExceeded, RetryPolicy, attempts_of
-from resilient_transport.attempts import Call
+from resilient_transport.attempts import ONE_ATTEMPT, Call
 from resilient_transport.events import Attempts
 from resilient_transport.retry.budget import Quota
 from resilient_transport.retry.deadline import Deadline
@@ -121,6 +121,13 @@ def test_a_good_answer_is_handed_out_at_once(pauses):
     assert (attempt.error, attempt.bytes_out, attempt.bytes_in) == (None, 100, 7)
     assert (pauses, call.quota.tokens, response.raw.retries) == ([], 500, None)
     assert CURRENT.get() is None
+
+
+def test_an_attempt_is_what_stock_sends_without_retries():
+    """The wire is given urllib3's `Retry` as requests makes it, so that it repeats nothing itself."""
+    stock = requests.adapters.HTTPAdapter().max_retries
+
+    assert (ONE_ATTEMPT.total, ONE_ATTEMPT.read) == (stock.total, stock.read) == (0, False)
 
 
 def test_resets_before_the_request_are_survived(pauses):

@@ -48,8 +48,12 @@ def test_it_pickles_with_its_attempts(protocol):
 
 
 def test_its_pickle_holds_no_header():
-    """The request stays behind, and with it what it says to the server."""
-    assert SECRET.encode() not in pickle.dumps(overdue())
+    """The request stays behind, and with it what it says to the server; so does a response."""
+    error = overdue()
+    error.response = requests.Response()
+    error.response.headers["Set-Cookie"] = SECRET
+
+    assert SECRET.encode() not in pickle.dumps(error)
 
 
 def test_a_pickle_of_requests_holds_headers():

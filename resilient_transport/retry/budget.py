@@ -55,9 +55,9 @@ def quota_for(origin: Hashable) -> Quota:
     quota = _quotas.get(origin)
     if quota is None:
         quota = _quotas.setdefault(origin, Quota())
-        while len(_quotas) > _ORIGINS:
-            # A race between two evictions may forget one origin more: harmless.
-            _quotas.pop(next(iter(_quotas)), None)
+        # A list, since other threads add origins meanwhile.
+        for oldest in list(_quotas)[:-_ORIGINS]:
+            _quotas.pop(oldest, None)
     return quota
 
 

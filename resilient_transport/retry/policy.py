@@ -99,6 +99,11 @@ class RetryPolicy:
     limits: tuple[Limit, ...] | None = None
 
     def __post_init__(self) -> None:
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} is True or False, not {getattr(self, name)!r}")
+        if self.limits is not None and not all(isinstance(limit, Limit) for limit in tuple(self.limits)):
+            raise TypeError(f"limits is a tuple of Limit or None, not {self.limits!r}")
         for name in _COUNTS:
             _check_count(name, getattr(self, name))
         for name in ("backoff", "backoff_max", "retry_after_max"):
@@ -125,6 +130,9 @@ class RetryPolicy:
         return (Limit("retries", self.retries), *by_cause)
 
 
+_SWITCHES: Final = tuple(
+    name for name, field in RetryPolicy.__dataclass_fields__.items() if isinstance(field.default, bool)
+)
 _COUNTS: Final = tuple(name for name in RetryPolicy.__dataclass_fields__ if name.endswith("retries"))
 
 #: Causes heal at different speeds. Resets before the first byte of the request risk nothing.
@@ -160,6 +168,8 @@ def _methods(methods: Iterable[str]) -> frozenset[str]:
 
 
 def _statuses(name: str, statuses: Iterable[int]) -> frozenset[int]:
+    if isinstance(statuses, int):
+        raise TypeError(f"{name} is a set of status codes, not {statuses!r}")
     known = frozenset(statuses)
     if not all(isinstance(status, int) for status in known):
         raise TypeError(f"{name} is a set of status codes, not {statuses!r}")

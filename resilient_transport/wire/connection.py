@@ -1,14 +1,15 @@
 """A connection that marks its stages, is proven before it is used, and can say whether it is alive.
 
 Leans on these names of urllib3 and http.client, pinned in `tests/test_upstream.py`: `_new_conn`, `_tunnel`,
-`proxy_is_tunneling`, `send`, `getresponse`, `request`, `sock`.
+`_tunnel_host`, `send`, `getresponse`, `request`, `sock`.
 """
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Callable, Mapping
-from http.client import BadStatusLine, HTTPException, RemoteDisconnected
+from http.client import SWITCHING_PROTOCOLS, BadStatusLine, HTTPException, RemoteDisconnected
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from urllib3.exceptions import NameResolutionError
 from urllib3.util.wait import wait_for_read
 
 from ..retry.stages import Cause, Stage, classify
-from .ending import WatchedHTTPResponse, WatchedSSLSocket
+from .ending import WatchedHTTPResponse, WatchedSSLSocket, refuse_ragged_end
 from .gate import Permit
 from .trail import Trail
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: The least time that the server's first flight after the handshake is waited for, in seconds.
 PROOF_WAIT: Final = 0.020
+#: The same after a reset, when a busy machine must not pass for a server that accepts.
+PROOF_WAIT_IN_DOUBT: Final = 0.100
 
 #: Schemes that authenticate the connection and not the request (RFC 4559; MS-NTHT).
 _CONNECTION_AUTH: Final = ("ntlm", "negotiate")
@@ -117,6 +120,8 @@ class _Staged(HTTPConnection):
     permit: Permit | None = None
     #: Whether to wait for proof after the handshake; set by the pool.
     wants_proof: bool = False
+    #: Whether the last handshake of this pool was reset; set by the pool.
+    in_doubt: bool = False
     #: It was asked for, or carried, NTLM or Negotiate: it belongs to one lease for ever.
     has_owner: bool = False
     #: The registry's generation in which it was made: after a fork it is not the child's.
@@ -125,11 +130,18 @@ class _Staged(HTTPConnection):
     proven_at: float = 0.0
     #: The response that was received last.
     _answer: Any = None
+    #: Whether the last request was sent to its end; an early answer may cut it short.
+    _sent_whole: bool = True
 
     def is_drained(self) -> bool:
         """Whether the last response was read to its end, so that another request may follow."""
-        return self._answer is None or self._answer.isclosed()
+        if not self._sent_whole:
+            return False
+        answer = self._answer
+        return answer is None or (answer.isclosed() and answer.status != SWITCHING_PROTOCOLS)
 
+    #: A connection that lost its socket stays lost: http.client would reconnect in the middle of a request.
+    auto_open = 0
     #: What http.client parses a response with.
     response_class = WatchedHTTPResponse
     #: The class of urllib3 that messages name, as they do in stock.
@@ -141,6 +153,7 @@ class _Staged(HTTPConnection):
     def connect(self) -> None:
         """Connect, shake hands, wait for proof; settle the permit."""
         trail = self.trail
+        self._bound_timeout()
         try:
             super().connect()
             self._prove()
@@ -171,7 +184,7 @@ class _Staged(HTTPConnection):
         except NameResolutionError:
             trail.mark(Stage.RESOLVE)
             raise
-        trail.mark(Stage.TUNNEL if self.proxy_is_tunneling else Stage.HANDSHAKE)
+        trail.mark(Stage.TUNNEL if self._tunnel_host is not None else Stage.HANDSHAKE)
         return sock
 
     def _tunnel(self) -> None:
@@ -181,8 +194,11 @@ class _Staged(HTTPConnection):
     def send(self, data: Any) -> None:
         """Send bytes of the request, or of the CONNECT before it."""
         trail = self.trail
-        if trail.stage is not Stage.TUNNEL:
+        if trail.stage is not Stage.TUNNEL and trail.stage is not Stage.REQUEST:
             trail.mark(Stage.REQUEST)
+            if trail.send_timeout is not None and self.sock is not None:
+                # urllib3 sends within the time-out for connecting.
+                self.sock.settimeout(trail.patience_to_send())
         try:
             super().send(data)
         except OSError as error:
@@ -195,12 +211,22 @@ class _Staged(HTTPConnection):
         """Send a request; one that authenticates the connection gives it an owner."""
         if headers and _authenticates(headers, ("Authorization", "Proxy-Authorization")):
             self.has_owner = True
+        self._bound_timeout()
+        self._sent_whole = False
         super().request(method, url, body=body, headers=headers, **options)
+        self._sent_whole = True
+
+    def _bound_timeout(self) -> None:
+        """Let no socket operation wait longer than what the deadline leaves; 0 would mean "do not block"."""
+        deadline = self.trail.deadline
+        if deadline is not None and deadline.expires != math.inf:
+            self.timeout = max(deadline.bound(self.timeout) or 0.0, 0.001)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Receive the head of the response."""
         trail = self.trail
-        sock = self.sock
+        trail.sock = sock = self.sock
+        self._bound_timeout()
         try:
             response = super().getresponse()
         except Exception as error:
@@ -210,9 +236,8 @@ class _Staged(HTTPConnection):
         trail.mark(Stage.BODY)
         answer: Any = response._original_response
         self._answer = answer
-        if isinstance(sock, WatchedSSLSocket) and answer.will_close and trail.require_close_notify:
-            # Without a length, and not chunked, the end of the connection is the end of the body.
-            sock.refuses_ragged_end = answer.length is None and not answer.chunked
+        if answer.will_close and answer.length is None and not answer.chunked and trail.require_close_notify:
+            refuse_ragged_end(sock)
         asked = response.status in (401, 407)
         if asked and _authenticates(response.headers, ("WWW-Authenticate", "Proxy-Authenticate")):
             self.has_owner = True
@@ -263,7 +288,8 @@ class TLSConnection(_Staged, HTTPSConnection):
             sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         if self.wants_proof:
             # Twice the handshake just measured, never TCP's round trip: a proxy or a sidecar answers that.
-            patience = max(PROOF_WAIT, 2 * (monotonic() - trail.marked))
+            floor = PROOF_WAIT_IN_DOUBT if self.in_doubt else PROOF_WAIT
+            patience = max(floor, 2 * (monotonic() - trail.marked))
             trail.mark(Stage.CONFIRM)
             left = trail.deadline.bound(None) if trail.deadline else None
             confirm(sock, patience if left is None else min(patience, left))

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import errno
 import ssl
-from http.client import HTTPResponse, RemoteDisconnected
-from typing import Any
+from http.client import OK, PROCESSING, BadStatusLine, HTTPResponse, RemoteDisconnected, parse_headers
+from typing import Any, Final
+
+#: Interim responses before the final one that are read, at the most.
+_INTERIM_AT_MOST: Final = 100
 
 
 class WatchedSSLSocket(ssl.SSLSocket):
@@ -36,8 +39,31 @@ def is_ragged(error: ssl.SSLError) -> bool:
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
+def refuse_ragged_end(sock: Any) -> None:
+    """Make an end without close_notify an error: only an orderly close can say that the body is whole.
+
+    A socket of another kind (of a context of the caller's own, TLS within TLS) raises its own error for it.
+    """
+    if isinstance(sock, WatchedSSLSocket):
+        sock.refuses_ragged_end = True
+    elif hasattr(sock, "suppress_ragged_eofs"):
+        sock.suppress_ragged_eofs = False
+
+
 class WatchedHTTPResponse(HTTPResponse):
-    """A response whose head is whole or an error."""
+    """A response whose head is whole or an error, and which is the final one.
+
+    Overrides `_read_status` of `http.client`, pinned in `tests/test_upstream.py`.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client skips 100 only; 103 and its kin are interim, too (RFC 9110 section 15.2), 101 is not.
+        for _ in range(_INTERIM_AT_MOST):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not PROCESSING <= status < OK:
+                return version, status, reason
+            parse_headers(self.fp)
+        raise BadStatusLine("too many interim responses")
 
     def begin(self) -> None:
         """Receive the head.

@@ -78,6 +78,11 @@ class Permit:
             self._settled = True
             self._gate._settle(effect)
 
+    def __del__(self) -> None:
+        # Lost on its way, as by an exception from a signal handler. A finaliser takes no lock.
+        if not self._settled:
+            self._gate._orphans.append(None)
+
 
 class Waiter(Generic[T]):
     """A place in the queue; `wait` returns what the gate granted, or None when time ran out."""
@@ -114,12 +119,16 @@ class Gate(Generic[T]):
         self._idle: list[T] = []
         self._queue: deque[Waiter[T]] = deque()
         self._making = 0
+        #: One entry for each permit that was lost; appended to without the lock.
+        self._orphans: deque[None] = deque()
         self.capacity = capacity
         self.window = Window(maximum)
 
     def enter(self, suits: Suits[T]) -> T | Permit | Waiter[T]:
         """Ask for an item: see the three cases above."""
         with self._lock:
+            if self._orphans:
+                self._adopt()
             for place in range(len(self._idle) - 1, -1, -1):
                 if suits(self._idle[place]):
                     return self._idle.pop(place)
@@ -171,14 +180,26 @@ class Gate(Generic[T]):
         """How many items are idle."""
         return len(self._idle)
 
+    def sweep(self) -> None:
+        """Hand on the permits that were lost; for who has waited long."""
+        with self._lock:
+            self._adopt()
+
     def _settle(self, effect: Callable[[Window], None] | None) -> None:
         with self._lock:
             self._making -= 1
             if effect is not None:
                 effect(self.window)
-            while self._queue and self._making < self.window.size:
-                self._making += 1
-                self._queue.popleft().grant(Permit(self))
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Under the lock: count lost permits as settled, and let in who may."""
+        while self._orphans:
+            self._orphans.popleft()
+            self._making -= 1
+        while self._queue and self._making < self.window.size:
+            self._making += 1
+            self._queue.popleft().grant(Permit(self))
 
     def __repr__(self) -> str:
         return (

@@ -32,6 +32,8 @@ _READS: Final = 3
 
 #: Seconds after which a file's time stamp tells two contents apart on every file system (FAT: 2 s).
 _SETTLED: Final = 2.5
+#: Digests that are remembered, at the most.
+_DIGESTS: Final = 256
 _digests: dict[str, tuple[Any, str]] = {}
 
 #: What urllib3's pools call the settings that an identity replaces.
@@ -123,12 +125,12 @@ def fingerprint(paths: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _stat(path: Any) -> tuple[int, int, int, int] | None:
+def _stat(path: Any) -> tuple[int, int, int, int, int] | None:
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _path(value: Any) -> str | None:
@@ -182,7 +184,9 @@ def _digest_of(path: str | None) -> str | None:
         return known[1]
     digest = _digest(Path(path).read_bytes())
     # A file written a moment ago may be written again within the same tick of its time stamp.
-    if seen is not None and seen == _stat(path) and time.time() - seen[3] / 1e9 > _SETTLED:
+    if seen is not None and seen == _stat(path) and time.time() - max(seen[3:]) / 1e9 > _SETTLED:
+        if len(_digests) >= _DIGESTS:
+            _digests.clear()
         _digests[path] = (seen, digest)
     return digest
 

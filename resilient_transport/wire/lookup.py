@@ -71,8 +71,9 @@ class Lookup:
     def put(self, key: Hashable, entry: Entry) -> None:
         """Remember an entry; the oldest makes room for it."""
         self._entries[key] = entry
-        while len(self._entries) > self._size:
-            self._entries.pop(next(iter(self._entries)), None)
+        # A list, since other threads add entries meanwhile.
+        for oldest in list(self._entries)[: -self._size]:
+            self._entries.pop(oldest, None)
 
     def clear(self) -> None:
         """Forget every entry."""

@@ -10,16 +10,17 @@ Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_get_conn`
 from __future__ import annotations
 
 import queue
+from time import monotonic
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, EmptyPoolError
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 
 from .connection import PlainConnection, TLSConnection, is_alive
 from .gate import Permit
 from .registry import registry
-from .shelf import Connection, Shelf
+from .shelf import Connection, Shelf, suits
 from .trail import CURRENT, Trail
 
 
@@ -64,10 +65,11 @@ class _Lease(HTTPConnectionPool):
         if self._is_foreign():
             self.ConnectionCls = self.upstream.ConnectionCls
             return super()._get_conn(timeout)
+        registry.reap()
         trail = CURRENT.get() or Trail(connect_timeout=self.timeout.connect_timeout)
         owned = self._take_slot(timeout, trail)
         if owned is not None:
-            if _is_ours(owned) and is_alive(owned.sock):
+            if _is_ours(owned) and suits(owned, trail) and is_alive(owned.sock):
                 return self._hand_out(owned, trail)
             owned.close()
         found = self.shelf.checkout(trail, trail.patience())
@@ -86,22 +88,23 @@ class _Lease(HTTPConnectionPool):
             if not self.block:
                 return None
         if limit != timeout:
-            error = ConnectTimeoutError(self, "No slot of the pool came free before the deadline.")
-            trail.fail(error)
-            raise error
+            # urllib3 gives back a slot for every other exception, and none was taken.
+            trail.fail(TimeoutError("no slot of the pool came free before the deadline"))
         raise EmptyPoolError(self, "Pool is empty and a new connection can't be opened due to blocking mode.")
 
     def _make(self, permit: Permit, trail: Trail) -> Any:
         try:
             self.ConnectionCls = self.own_connection
             connection: Any = self._new_conn()
+            gate = self.shelf.gate
+            connection.generation = registry.generation
+            connection.wants_proof = not trail.replayable or gate.needs_proof()
+            connection.in_doubt = gate.window.doubted
+            connection.trail = trail
+            connection.permit = permit
         except BaseException:
             permit.unused()
             raise
-        connection.permit = permit
-        connection.generation = registry.generation
-        connection.wants_proof = not trail.replayable or self.shelf.gate.needs_proof()
-        connection.trail = trail
         return connection
 
     def _hand_out(self, connection: Connection, trail: Trail) -> Connection:
@@ -116,6 +119,7 @@ class _Lease(HTTPConnectionPool):
             conn.close()
             self._free_slot(None)
         elif conn.has_owner:
+            conn.proven_at = monotonic()
             self._free_slot(conn)
         else:
             # First the connection, then the slot: who waits for the slot finds the connection.

@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from copy import copy
 from ssl import SSLContext
 from time import monotonic
 from types import TracebackType
@@ -41,7 +42,7 @@ class Registry:
 
     def shelf(self, key: Hashable, lease: Any) -> Shelf:
         """Lease the shelf of a key; it is made when it is not there."""
-        self._reap()
+        self.reap()
         with self._lock:
             shelf = self._shelves.get(key)
             if shelf is None:
@@ -51,17 +52,24 @@ class Registry:
 
     def context(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
         """The one TLS context of an identity; threads that need it at once wait for the first to build it."""
-        with self._lock:
-            context = self._contexts.get(identity)
-            if context is not None:
-                return context
-            pending = self._building.get(identity)
-            mine: Future[SSLContext] | None = None
-            if pending is None:
-                pending = mine = self._building[identity] = Future()
-        if mine is not None:
-            self._build(identity, build, mine)
-        return pending.result()
+        while True:
+            with self._lock:
+                context = self._contexts.get(identity)
+                if context is not None:
+                    return context
+                pending = self._building.get(identity)
+                if pending is None:
+                    mine = self._building[identity] = Future()
+                    break
+            error = pending.exception()
+            if error is None:
+                return pending.result()
+            if isinstance(error, Exception):
+                # A copy: each thread raises an exception of its own.
+                raise copy(error) from error
+            # Who was building was interrupted, which is nobody else's business: try again.
+        self._build(identity, build, mine)
+        return mine.result()
 
     def _build(self, identity: Hashable, build: Callable[[], SSLContext], future: Future[SSLContext]) -> None:
         try:
@@ -85,9 +93,11 @@ class Registry:
         for shelf in shelves:
             shelf.clear()
 
-    def _reap(self) -> None:
-        """At most once a second, forget the shelves that nobody has used for long."""
+    def reap(self) -> None:
+        """At most once a second, close what was idle too long, and forget the shelves that nobody uses."""
         now = monotonic()
+        if now - self._reaped_at < 1.0:
+            return
         with self._lock:
             if now - self._reaped_at < 1.0:
                 return

@@ -6,6 +6,7 @@ affair.  Decisions are the gate's; all I/O happens here, outside of its lock.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Hashable
 from time import monotonic
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from urllib3.exceptions import ConnectTimeoutError
 
+from ..retry.deadline import Deadline
 from .connection import PlainConnection, TLSConnection, is_alive
 from .gate import Gate, Permit, Waiter
 from .trail import Trail
@@ -24,6 +26,8 @@ IDLE_TIMEOUT: Final = 55.0
 #: A request that may not be repeated takes only a connection known to work within this time, in
 #: seconds: half of 5 s, the idle limit of Node and Apache.
 FRESH_FOR: Final = 2.5
+#: Seconds between two looks of who waits for permits that were lost.
+_SWEEP_EVERY: Final = 1.0
 
 
 class Shelf:
@@ -39,18 +43,22 @@ class Shelf:
         self.generation = generation
         self.gate: Gate[Connection] = Gate()
         #: The pools that use this shelf. Weak: a forgotten adapter must not keep it for ever.
+        self._lock = threading.Lock()
         self.leases: weakref.WeakSet[Any] = weakref.WeakSet()
         self.used_at = self._reaped_at = monotonic()
 
     def join(self, lease: Any) -> None:
         """A pool begins to use this shelf; the largest lease's `pool_maxsize` is the shared capacity."""
-        self.leases.add(lease)
-        self.gate.capacity = max(other.idle_capacity for other in self.leases)
+        with self._lock:
+            self.leases.add(lease)
+            self.gate.capacity = max(other.idle_capacity for other in self.leases)
 
     def leave(self, lease: Any) -> None:
         """A pool stops using this shelf; its connections stay for those that come."""
-        self.leases.discard(lease)
-        self.gate.capacity = max((other.idle_capacity for other in self.leases), default=self.gate.capacity)
+        with self._lock:
+            self.leases.discard(lease)
+            capacities = [other.idle_capacity for other in self.leases]
+            self.gate.capacity = max(capacities, default=self.gate.capacity)
 
     def checkout(self, trail: Trail, timeout: float | None) -> Connection | Permit:
         """A live idle connection, or leave to make one.
@@ -75,16 +83,11 @@ class Shelf:
             found.close()
 
     def _wait(self, trail: Trail, timeout: float | None) -> Connection | Permit:
-        def suits(connection: Connection) -> bool:
-            if trail.fresh:
-                return False
-            return trail.replayable or monotonic() - connection.proven_at < FRESH_FOR
-
-        found = self.gate.enter(suits)
+        found = self.gate.enter(lambda connection: suits(connection, trail))
         if not isinstance(found, Waiter):
             return found
         try:
-            granted = found.wait(timeout)
+            granted = self._wait_in_turns(found, timeout)
         except BaseException:
             self._return(self.gate.leave(found))
             raise
@@ -96,6 +99,14 @@ class Shelf:
             trail.fail(error)
             raise error
         return granted
+
+    def _wait_in_turns(self, waiter: Waiter[Connection], timeout: float | None) -> Connection | Permit | None:
+        left = Deadline(timeout)
+        while True:
+            granted = waiter.wait(left.bound(_SWEEP_EVERY))
+            if granted is not None or left.left() <= 0:
+                return granted
+            self.gate.sweep()
 
     def _return(self, granted: Connection | Permit | None) -> None:
         if isinstance(granted, Permit):
@@ -132,6 +143,12 @@ class Shelf:
 
     def __repr__(self) -> str:
         return f"<Shelf {len(self.leases)} leases, {self.gate!r}>"
+
+
+def suits(connection: Connection, trail: Trail) -> bool:
+    """Whether an attempt may use a connection that was idle for as long as this one."""
+    idle_for = monotonic() - connection.proven_at
+    return not trail.fresh and idle_for < (IDLE_TIMEOUT if trail.replayable else FRESH_FOR)
 
 
 def close_all(connections: list[Connection]) -> None:

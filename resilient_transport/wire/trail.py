@@ -28,7 +28,7 @@ class Trail:
 
     __slots__ = (
         "began", "bytes_in", "bytes_out", "connect_timeout", "connected", "deadline", "error", "fresh",
-        "marked", "replayable", "require_close_notify", "resumed", "reused", "stage",
+        "marked", "replayable", "require_close_notify", "send_timeout", "sock", "resumed", "reused", "stage",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +56,10 @@ class Trail:
         self.reused = False
         self.resumed = False
         self.began = monotonic()
+        #: Seconds between two bytes of the request, where they are not the time-out for connecting.
+        self.send_timeout: float | None = None
+        #: The socket that the response comes on; set by the connection, re-armed by who reads the body.
+        self.sock: Any = None
         #: When the stage was marked, on the monotonic clock.
         self.marked = self.began
         #: When the connection was ready, on the monotonic clock.
@@ -73,6 +77,11 @@ class Trail:
     def patience(self) -> float | None:
         """Seconds that the call may wait for a connection; None: for ever."""
         return self.deadline.bound(self.connect_timeout) if self.deadline else self.connect_timeout
+
+    def patience_to_send(self) -> float | None:
+        """Seconds that sending some bytes may take; None: for ever."""
+        within = self.deadline.bound(self.send_timeout) if self.deadline else self.send_timeout
+        return None if within is None else max(within, 0.001)
 
     def connecting(self) -> float:
         """Seconds until the connection was ready; 0 when it was there already."""

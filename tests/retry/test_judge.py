@@ -1,6 +1,7 @@
 """The decision after an attempt: again or not, after how long, and the sentence that says why."""
 
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 from hypothesis import given, settings
@@ -174,10 +175,12 @@ def test_a_stale_connection_does_not_raise_the_pauses():
             [STALE, UNANSWERED],
             [UNANSWERED, UNANSWERED],
             [STALE, UNANSWERED, UNANSWERED],
+            [STALE, STALE],
+            [STALE, STALE, STALE, STALE],
         )
     ]
 
-    assert pauses == [0.0, 0.0, 2.0, 2.0]
+    assert pauses == [0.0, 0.0, 2.0, 2.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("where", Column)
@@ -273,6 +276,15 @@ def test_a_repetition_has_its_price(failure, cost):
     assert decided(failure).cost == cost
 
 
+def test_a_decision_is_a_value():
+    """Frozen; and what it does not say is "no": no pause, no price, no limit that was reached."""
+    decision = Decision(False, "why")
+
+    with pytest.raises(FrozenInstanceError):
+        decision.again = True
+    assert (decision.delay, decision.cost, decision.exhausted) == (0.0, 0, False)
+
+
 def test_to_give_up_is_to_have_wanted():
     """What is given up was permitted by the table: only that raises when attempts end on a status."""
     assert given_up("of reasons") == Decision(False, "not sent again: of reasons", exhausted=True)
@@ -317,6 +329,12 @@ def test_a_number_of_seconds_as_jitter_paces_like_urllib3(number, base, share):
     pause = backoff_delay(policy, number, uniform=lambda low, high: low + share * (high - low))
 
     assert pause == (pytest.approx(min(8.0, base + share * 0.2)) if base else 0.0)
+
+
+def test_no_number_of_repetitions_is_too_high():
+    """The pause stays at its maximum, and arithmetic does not overflow."""
+    assert backoff_delay(RetryPolicy(jitter=0.0), 5000) == 2.0
+    assert backoff_delay(RetryPolicy(), 5000, uniform=lambda low, high: high) == 2.0
 
 
 def test_no_backoff_is_no_pause():

@@ -94,7 +94,18 @@ def test_stages_are_ranked_in_the_order_they_are_passed():
 
 def test_stages_have_their_names():
     """They are what attempts, logs and pickles say, as text on every version of Python."""
-    names = "queue resolve connect tunnel handshake confirm request body status done".split()
+    names = [
+        "queue",
+        "resolve",
+        "connect",
+        "tunnel",
+        "handshake",
+        "confirm",
+        "request",
+        "body",
+        "status",
+        "done",
+    ]
 
     assert [str(stage) for stage in Stage] == [f"{stage}" for stage in Stage] == names
     assert [Stage(name) for name in names] == list(Stage)

@@ -127,3 +127,21 @@ def test_public_names_have_one_home():
     }
 
     assert homes == {"resilient_transport"}
+
+
+def test_what_stands_in_passes_for_the_class():
+    """Plugins that name `requests.sessions.HTTPAdapter` find a class: to call, to ask and to derive from."""
+    with install(max_retries=4):
+        named = requests.sessions.HTTPAdapter
+        made = named(pool_maxsize=3)
+
+        class Derived(named):
+            pass
+
+        derived = Derived(max_retries=1)
+        asked = isinstance(made, named), isinstance(HTTPAdapter(), named), isinstance(derived, named)
+
+    assert type(made) is ResilientAdapter
+    assert (made.policy.retries, made._pool_maxsize) == (4, 3)
+    assert asked == (True, True, True)
+    assert derived.policy.retries == 1

@@ -246,3 +246,25 @@ def test_clear_closes_idle_connections(open_server):
 
     assert server.counts().accepts == 2
     assert "1 idle connections" in repr(registry)
+
+
+def test_a_context_that_requests_shares_is_never_used(open_server, monkeypatch):
+    """Some versions of requests put one context for all into a pool's key: psf/requests#6726."""
+    server = open_server
+    server.play(Script())
+    for module in ("resilient_transport.leasing", "requests.adapters"):
+        monkeypatch.setattr(f"{module}.DEFAULT_CA_BUNDLE_PATH", server.authority.ca_file)
+    shared = getattr(requests.adapters, "_preloaded_ssl_context", None)
+
+    with session_of(server, verify=True, cert=server.authority.client) as ann:
+        name = whoami(ann, server)
+        context = (
+            ann.get_adapter(server.url)
+            ._lookup.get(ann.get_adapter(server.url)._key(server.url + "/", True, ann.cert, None))
+            .pool.conn_kw["ssl_context"]
+        )
+    with session_of(server, verify=True) as stranger:
+        assert whoami(stranger, server) is None
+
+    assert name is not None
+    assert context is not shared

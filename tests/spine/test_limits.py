@@ -193,3 +193,50 @@ def test_without_a_deadline_the_same_calls_end_well(server, dial):
     server.play(Script(response_delay=SHORT_TIMEOUT * 0.7))
 
     assert dial(server).get(server.url + "/redirect?to=/words/3").ok
+
+
+def test_a_deadline_ends_a_dripping_body(server, dial):
+    """A body that comes in small pieces is over when the deadline is, not when its last byte came."""
+    server.play(Script((Rule(Fault(Moment.BODY, How.STALL, after_bytes=10)),)))
+    session = dial(server, policy=RetryPolicy(deadline=SHORT_TIMEOUT))
+
+    error = failed(session, server.url + "/bytes/5000", timeout=LONG_TIMEOUT)
+
+    assert isinstance(error, DeadlineExceeded)
+    assert attempts_of(error)[-1].stage == "body"
+    assert sum(attempt.seconds for attempt in attempts_of(error)) < LONG_TIMEOUT / 2
+
+
+def test_a_body_comes_whole_within_a_deadline(server, dial):
+    """The control: short, long, chunked and encoded bodies are read in pieces, and whole."""
+    server.play(Script())
+    session = dial(server, policy=RetryPolicy(deadline=LONG_TIMEOUT))
+
+    lengths = [
+        len(session.get(server.url + path).content)
+        for path in (
+            "/bytes/0",
+            "/bytes/9",
+            "/bytes/300000",
+            "/chunked/70000",
+            "/gzip/70000",
+            "/until-close/900",
+        )
+    ]
+
+    assert lengths == [0, 9, 300000, 70000, 70000, 900]
+
+
+def test_a_slot_is_waited_for_within_the_deadline(server, dial):
+    """With `pool_block`, waiting for a slot is part of the call, and makes no slot that was not there."""
+    server.play(Script())
+    session = dial(server, pool_maxsize=1, pool_block=True)
+
+    with session.get(server.url + "/bytes/300000", stream=True) as first:
+        for _ in range(3):
+            with override(deadline=SHORT_TIMEOUT), pytest.raises(DeadlineExceeded):
+                session.get(server.url)
+        assert len(first.content) == 300000
+
+    assert session.get(server.url).ok
+    assert server.counts().accepts == 1

@@ -5,6 +5,7 @@ import requests
 from urllib3.util import Retry
 
 from resilient_transport import RetryPolicy, attempts_of
+from resilient_transport.attempts import _retry_after
 from resilient_transport.testing import Script
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
@@ -153,3 +154,29 @@ def test_history_goes_on(server, dial):
 
     assert [entry.status for entry in response.raw.retries.history] == [503, 503]
     assert [entry.method for entry in response.raw.retries.history] == ["GET", "GET"]
+
+
+@pytest.mark.parametrize("value", ["nonsense", "Fri, 31 Dec 99999 23:59:59 GMT", "9" * 5000])
+def test_a_retry_after_that_says_nothing(value):
+    """It is passed over, and the pause is the policy's."""
+    response = requests.Response()
+    response.headers["Retry-After"] = value
+
+    assert _retry_after(response) is None
+
+
+def test_a_listed_status_below_400_is_repeated(server, dial):
+    """`statuses` is honoured whatever it lists: 202 may mean "not yet"."""
+    session = dial(server, policy=RetryPolicy(statuses={202}, **FAST))
+
+    response = session.get(server.url + "/status/202?times=1&id=listed")
+
+    assert response.status_code == 200
+
+
+def test_a_blank_key_opts_nobody_in(server, dial):
+    """An `Idempotency-Key` without a value lets no server tell a repetition."""
+    response = dial(server).post(server.url + "/status/503", headers={"Idempotency-Key": ""})
+
+    assert response.status_code == 503
+    assert server.counts().requests == 1

@@ -1,5 +1,6 @@
 """Who may make an item, who gets an idle one, and who waits: threads only, no sockets."""
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -105,8 +106,9 @@ def test_a_cold_window_stays_at_one_through_resets():
 def test_a_cold_gate_grants_one_permit():
     """Who comes second waits for the first one's outcome."""
     gate = Gate()
+    leader = gate.enter(anything)
 
-    assert isinstance(gate.enter(anything), Permit)
+    assert isinstance(leader, Permit)
     assert is_waiting(gate.enter(anything))
     assert repr(gate) == "<Gate 0 idle, 1 being made of 1 allowed, 1 waiting>"
 
@@ -148,7 +150,7 @@ def test_an_item_is_taken_before_a_permit():
 def test_an_offered_item_goes_to_who_has_waited_longest():
     """First in, first out, among those whom it suits."""
     gate = Gate()
-    gate.enter(anything)
+    leader = gate.enter(anything)
     picky, first, second = gate.enter(nothing), gate.enter(even), gate.enter(even)
 
     assert gate.offer(2) is None
@@ -157,6 +159,7 @@ def test_an_offered_item_goes_to_who_has_waited_longest():
     assert gate.idle() == 1
     assert gate.offer(4) is None
     assert second.wait(0) == 4
+    leader.unused()
 
 
 def test_a_permit_goes_to_who_has_waited_longest():
@@ -275,12 +278,13 @@ def test_who_gives_up_waits_no_longer():
 def test_an_item_granted_in_the_moment_of_leaving_is_not_lost():
     """The time ran out and the grant came before the queue was left: it belongs to who leaves."""
     gate = Gate()
-    gate.enter(anything)
+    leader = gate.enter(anything)
     waiter = gate.enter(anything)
     gate.offer(1)
 
     assert gate.leave(waiter) == 1
     assert gate.idle() == 0
+    leader.unused()
 
 
 def test_a_permit_granted_in_the_moment_of_leaving_is_not_lost():
@@ -300,13 +304,36 @@ def test_a_permit_granted_in_the_moment_of_leaving_is_not_lost():
 def test_to_leave_twice_does_no_harm():
     """What was granted is told again, and the queue is as it was."""
     gate = Gate()
-    gate.enter(anything)
+    leader = gate.enter(anything)
     waiter, other = gate.enter(anything), gate.enter(anything)
     gate.leave(waiter)
 
     assert gate.leave(waiter) is None
     assert repr(gate).endswith("1 waiting>")
     assert is_waiting(other)
+    leader.unused()
+
+
+def test_a_lost_permit_is_handed_on():
+    """An exception from a signal handler may lose a permit between gate and connection: nobody is stuck."""
+    gate = Gate()
+    lost = gate.enter(anything)
+    waiter = gate.enter(anything)
+
+    del lost
+    gc.collect()
+    gate.sweep()
+
+    assert isinstance(waiter.wait(0), Permit)
+
+
+def test_a_lost_permit_is_found_by_who_comes_next():
+    """Without anybody in the queue, the next caller gets the place."""
+    gate = Gate()
+    gate.enter(anything)
+    gc.collect()
+
+    assert isinstance(gate.enter(anything), Permit)
 
 
 def test_what_is_beyond_the_capacity_comes_back():
@@ -322,12 +349,13 @@ def test_what_is_beyond_the_capacity_comes_back():
 def test_a_waiter_is_served_beyond_the_capacity():
     """The control: what is wanted is not idle."""
     gate = Gate(capacity=0)
-    gate.enter(anything)
+    leader = gate.enter(anything)
     waiter = gate.enter(anything)
 
     assert gate.offer(1) is None
     assert waiter.wait(0) == 1
     assert gate.offer(2) == 2
+    leader.unused()
 
 
 def test_idle_items_are_taken_out_by_a_predicate():
