@@ -19,7 +19,7 @@ _RIVALS: Final = tuple(name for name in CONTESTANTS if name != STOCK)
 
 def report(comparisons: Sequence[Comparison]) -> str:
     """Return everything that is worth telling of a run."""
-    return "\n\n".join([where_and_when(), table(comparisons), noise(comparisons)])
+    return "\n\n".join(filter(None, [where_and_when(), table(comparisons), noise(comparisons)]))
 
 
 def where_and_when() -> str:
@@ -61,8 +61,8 @@ def _figure(quantity: str, value: float) -> str:
 
 
 def noise(comparisons: Sequence[Comparison]) -> str:
-    """Say how far stock is from stock, which is how little a ratio says."""
-    said = []
+    """Say how far stock is from stock, if time was measured: a ratio tells nothing finer than that."""
+    said: list[str] = []
     for quantity in (CPU, WALL):
         off = [
             abs(each.ratio(CONTROL, STOCK, quantity).value - 1)
@@ -71,6 +71,8 @@ def noise(comparisons: Sequence[Comparison]) -> str:
         ]
         if off:
             said.append(f"{max(off):.1%} in {quantity}")
+    if not said:
+        return ""
     return f"Stock differs from itself by at most {' and '.join(said)}: that is the noise of this run."
 
 

@@ -18,6 +18,9 @@ from tests.timeouts import LONG_TIMEOUT
 #: The sizes of `/bytes/N`, in bytes.
 TINY, SMALL, LARGE = 1, 10_000, 64_000_000
 
+#: The site with a large CA bundle.
+AMONG_MANY: Final = "nginx, certifi's CAs"
+
 #: What nginx needs to count its connections, and to keep them for more than its 1000 requests.
 _LOCATIONS: Final = "keepalive_requests 10000000; location = /connections { stub_status; }"
 
@@ -58,15 +61,7 @@ def nginx(authority: Authority) -> Iterator[Site]:
     with (
         tempfile.TemporaryDirectory() as directory,
         requests.Session() as session,
-        Nginx(
-            Path(directory),
-            certificate=authority.server("good"),
-            client_ca=authority.ca_file,
-            verify_client="on",
-            keepalive_timeout=3600.0,
-            files={f"bytes/{size}": bytes(size) for size in (TINY, SMALL, LARGE)},
-            locations=_LOCATIONS,
-        ) as server,
+        _nginx_in(Path(directory), authority) as server,
     ):
         session.trust_env = False
         seen = 0
@@ -78,6 +73,21 @@ def nginx(authority: Authority) -> Iterator[Site]:
 
         new_connections()
         yield Site("nginx", server.url, authority.ca_file, authority.client, new_connections)
+
+
+@contextmanager
+def _nginx_in(directory: Path, authority: Authority) -> Iterator[Nginx]:
+    server = Nginx(
+        directory,
+        certificate=authority.server("good"),
+        client_ca=authority.ca_file,
+        verify_client="on",
+        keepalive_timeout=3600.0,
+        files={f"bytes/{size}": bytes(size) for size in (TINY, SMALL, LARGE)},
+        locations=_LOCATIONS,
+    )
+    with server:
+        yield server
 
 
 def _accepts(session: requests.Session, server: Nginx) -> int:
@@ -93,12 +103,12 @@ def nginx_among_many(authority: Authority) -> Iterator[Site]:
         for part in (certifi.where(), site.ca_file):
             bundle.write(Path(part).read_bytes())
         bundle.flush()
-        yield dataclasses.replace(site, name="nginx, certifi's CAs", ca_file=bundle.name)
+        yield dataclasses.replace(site, name=AMONG_MANY, ca_file=bundle.name)
 
 
 #: How each is started.
 SITES: Final[Mapping[str, Callable[[Authority], AbstractContextManager[Site]]]] = {
     "fault server": fault_server,
     "nginx": nginx,
-    "nginx, certifi's CAs": nginx_among_many,
+    AMONG_MANY: nginx_among_many,
 }

@@ -7,7 +7,7 @@ from benchmarks.contestants import CONTESTANTS
 from benchmarks.rounds import CONNECTIONS, Comparison, Sample
 from benchmarks.sites import Site
 
-ROUNDS = 8
+ROUNDS = 10
 
 
 @pytest.fixture(scope="module")

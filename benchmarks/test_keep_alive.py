@@ -12,7 +12,7 @@ from benchmarks.rounds import CPU, Comparison, Sample, timed
 from benchmarks.sites import SMALL, TINY, Site
 from tests.timeouts import LONG_TIMEOUT
 
-ROUNDS = 150
+ROUNDS = 120
 #: Requests of each contestant in a round.
 REQUESTS = 20
 
@@ -21,17 +21,18 @@ Sessions = Mapping[str, requests.Session]
 
 @pytest.fixture(scope="module")
 def sessions(site: Site) -> Iterator[Sessions]:
-    """Give each contestant a session."""
+    """Give each contestant a session; its connections count from here."""
+    site.new_connections()
     with ExitStack() as stack:
         yield {name: stack.enter_context(session_of(name, site.ca_file, site.cert)) for name in CONTESTANTS}
 
 
-@pytest.fixture(scope="module", params=[TINY, SMALL], ids="{} B".format)
+@pytest.fixture(scope="module", params=[TINY, SMALL], ids="{:,} B".format)
 def sent(request, site: Site, sessions: Sessions, compare) -> Comparison:
     """Compare `adapter.send`."""
     url = f"{site.url}/bytes/{request.param}"
     actions = {name: per_request(sender(session, url)) for name, session in sessions.items()}
-    return compare(f"keep-alive, adapter.send, {request.param} B", site, actions, ROUNDS)
+    return compare(f"keep-alive, adapter.send, {request.param:,} B", site, actions, ROUNDS)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import math
 
 import pytest
 import requests
@@ -17,6 +16,7 @@ from resilient_transport.retry.deadline import Deadline
 from resilient_transport.retry.stages import Column, Stage
 from resilient_transport.wire.trail import CURRENT
 from tests.retry.values import Clock, tls
+from tests.timeouts import LONG_TIMEOUT
 
 URL = "https://localhost/path?token=8f14e45f"
 #: The pacing of most tests: no pause, then 0.5 s, 1 s, 2 s, without randomness.
@@ -290,7 +290,11 @@ def test_a_busy_server_is_asked_again(pauses):
     assert responses[0].raw.closed
 
 
-@pytest.mark.parametrize("value", ["soon", "-5", "1.5", ""])
+@pytest.mark.parametrize(
+    "value",
+    ["soon", "-5", "1.5", "", "9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT"],
+    ids=lambda text: text[:9],
+)
 def test_a_retry_after_that_says_nothing_is_no_reason_to_fail(pauses, value):
     """What does not parse is taken as not said."""
     response = a_call().run(Script(answers(503, Retry_After=value), answers()))
@@ -318,6 +322,14 @@ def test_other_statuses_are_answers(status):
     assert story(response) == [(1, "done", status, None, HANDED_OUT)]
 
 
+@pytest.mark.parametrize("status", [202, 304, 404, 500])
+def test_whatever_status_is_listed_is_repeated(status):
+    """A 202 that means "not yet" can be asked again, as with urllib3's `status_forcelist`."""
+    response = a_call(policy=RetryPolicy(statuses={status}, jitter=0)).run(Script(answers(status), answers()))
+
+    assert [one.status for one in attempts_of(response)] == [status, 200]
+
+
 @pytest.mark.parametrize(("headers", "repeated"), [({"Retry_After": "1"}, True), ({}, False)])
 def test_a_status_can_be_repeated_if_it_says_when(headers, repeated):
     """413 with a Retry-After, as in urllib3; without one it is an answer."""
@@ -341,9 +353,11 @@ def test_statuses_that_do_not_end_are_handed_out():
 def test_statuses_that_do_not_end_are_raised_on_request():
     """`raise_on_status` makes stock's RetryError of it, with the attempts, without the query."""
     policy = RetryPolicy(retries=1, raise_on_status=True, jitter=0)
-    error = raised_by(a_call(policy=policy), Script(answers(503), answers(502)))
+    last = answer(502)
+    error = raised_by(a_call(policy=policy), Script(answers(503), lambda trail: last))
 
     assert type(error) is requests.exceptions.RetryError
+    assert last.raw.closed
     assert "url: /path (Caused by ResponseError('too many 502 error responses'))" in str(error)
     assert [one.status for one in attempts_of(error)] == [503, 502]
 
@@ -607,8 +621,14 @@ def test_a_file_that_was_closed_meanwhile_is_not_sent_again():
 def test_the_history_goes_on_in_the_response():
     """Who reads `raw.retries.history` finds each failure and each status, without the query."""
     met = reset()
-    script = Script(fails(Stage.HANDSHAKE, met), answers(503), answers())
-    entries = a_call().run(script).raw.retries.history
+
+    def step(trail):
+        try:
+            raise ProtocolError("Connection aborted.", met)
+        except ProtocolError as error:
+            fails(Stage.HANDSHAKE, met, requests.ConnectionError(error))(trail)
+
+    entries = a_call().run(Script(step, answers(503), answers())).raw.retries.history
 
     assert [(one.method, one.url, one.status) for one in entries] == [
         ("GET", "/path", None),
@@ -616,6 +636,7 @@ def test_the_history_goes_on_in_the_response():
     ]
     assert isinstance(entries[0].error, ProtocolError)
     assert entries[0].error.args == ("Connection aborted.", met)
+    assert entries[0].error.__traceback__ is None
     assert entries[1].error is None
 
 
@@ -689,7 +710,7 @@ def test_times_are_told_in_seconds_from_the_start():
     response = a_call().run(Script(fails(Stage.HANDSHAKE), answers()))
     first, second = attempts_of(response)
 
-    assert 0 <= first.started <= second.started < math.inf
+    assert 0 <= first.started <= second.started < LONG_TIMEOUT
     assert first.started + first.seconds <= second.started + second.seconds
     assert isinstance(attempts_of(response), Attempts)
 

@@ -24,6 +24,7 @@ from resilient_transport.outcome import (
     deadline_exceeded,
     describe,
     discard,
+    forget_frames,
     history,
     redact,
     too_many,
@@ -101,7 +102,7 @@ def test_a_message_of_urllib3_loses_its_query():
 
     assert "Max retries exceeded with url: /path (Caused by ReadTimeoutError(" in str(error)
     assert (inner.url, inner.reason.url) == ("/path", "/path")
-    assert SECRET not in f"{error} {error!r} {inner._message} {inner.reason!r}"
+    assert SECRET not in f"{error} {error!r} {getattr(inner, '_message', '')} {inner.reason!r}"
 
 
 def test_before_that_the_query_is_there():
@@ -157,6 +158,34 @@ def test_what_holds_no_query_of_urllib3s_stays_as_it_is(error):
     redact(error)
 
     assert (str(error), error.args) == before
+
+
+def raised_while_handling(met, error, explicit):
+    """Return an error as it is caught, with a traceback and a chain that has tracebacks, too."""
+    try:
+        try:
+            raise met
+        except OSError as first:
+            if explicit:
+                raise error from first
+            raise error  # noqa: B904 - without a cause, as some of urllib3's
+    except ProtocolError as caught:
+        return caught
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_history_holds_no_frames(explicit):
+    """What was on the stack when an attempt failed (sockets, bodies) goes; the errors stay."""
+    met = ConnectionResetError(104, "Connection reset by peer")
+    error = raised_while_handling(met, ProtocolError("Connection aborted.", met), explicit)
+    had_frames = [one.__traceback__ is not None for one in (error, met)]
+    forget_frames(
+        [RequestHistory("GET", "/", None, 503, None), RequestHistory("GET", "/", error, None, None)]
+    )
+
+    assert had_frames == [True, True]
+    assert (error.__traceback__, met.__traceback__) == (None, None)
+    assert (error.__cause__, error.__context__) == (met if explicit else None, met)
 
 
 @pytest.mark.parametrize(

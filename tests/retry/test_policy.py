@@ -14,6 +14,14 @@ from resilient_transport.retry.stages import IDEMPOTENT, Cause, Failure, Stage
 
 COUNTS = ["retries", "connect_retries", "name_retries", "refused_retries", "timeout_retries"]
 SECONDS = ["backoff", "backoff_max", "retry_after_max", "jitter", "deadline"]
+SWITCHES = [
+    "retry_non_idempotent",
+    "idempotency_key",
+    "raise_on_status",
+    "respect_retry_after",
+    "clamp_retry_after",
+    "require_close_notify",
+]
 EARLY = [Stage.QUEUE, Stage.RESOLVE, Stage.CONNECT, Stage.TUNNEL, Stage.HANDSHAKE, Stage.CONFIRM]
 LATE = [Stage.REQUEST, Stage.BODY]
 
@@ -196,6 +204,26 @@ def test_seconds_without_a_meaning_for_none_refuse_it(name):
     assert RetryPolicy(jitter=None, deadline=None) == RetryPolicy()
 
 
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", [None, 0, 1, "no"])
+def test_a_switch_is_on_or_off(name, value):
+    """The text "no" would be taken for a yes, and a POST be sent twice."""
+    with pytest.raises(TypeError) as refusal:
+        RetryPolicy(**{name: value})
+
+    assert str(refusal.value) == f"{name} is True or False, not {value!r}"
+    assert [getattr(RetryPolicy(**{name: value}), name) for value in (True, False)] == [True, False]
+
+
+@pytest.mark.parametrize("value", [("total",), [Limit("total", 1), 2]])
+def test_limits_of_another_kind_are_refused(value):
+    """They are a translator's, and checked all the same."""
+    with pytest.raises(TypeError) as refusal:
+        RetryPolicy(limits=value)
+
+    assert str(refusal.value) == f"limits is a tuple of Limit or None, not {value!r}"
+
+
 @pytest.mark.parametrize("value", ["GET", ["GET", 5], [None], {b"GET"}])
 def test_methods_that_are_no_set_of_names_are_refused(value):
     """One string is refused, too: its letters would be taken for methods."""
@@ -220,12 +248,13 @@ def test_methods_are_kept_in_upper_case(value, kept):
 
 
 @pytest.mark.parametrize("name", ["statuses", "retry_after_statuses"])
-def test_statuses_are_numbers(name):
-    """Any collection of them will do; text is refused by the field's name."""
+@pytest.mark.parametrize("value", [["503"], 503])
+def test_statuses_are_a_collection_of_numbers(name, value):
+    """Any collection of them will do; text, and one number alone, are refused by the field's name."""
     with pytest.raises(TypeError) as refusal:
-        RetryPolicy(**{name: ["503"]})
+        RetryPolicy(**{name: value})
 
-    assert str(refusal.value) == f"{name} is a set of status codes, not ['503']"
+    assert str(refusal.value) == f"{name} is a set of status codes, not {value!r}"
     assert getattr(RetryPolicy(**{name: range(500, 503)}), name) == frozenset({500, 501, 502})
     assert getattr(RetryPolicy(**{name: []}), name) == frozenset()
 

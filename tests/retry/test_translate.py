@@ -1,6 +1,7 @@
 """urllib3's `Retry`, one field at a time."""
 
 import random
+import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -174,8 +175,9 @@ def test_allowed_methods_choose_the_column(allowed, method, expected):
 
 
 def test_an_empty_collection_of_methods_is_every_method():
-    """So says urllib3 2, which warns that version 3 will see it otherwise."""
-    with pytest.warns(FutureWarning, match="empty collection"):
+    """So says urllib3 2; its later versions warn that version 3 will see it otherwise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         retry = Retry(allowed_methods=[])
 
     assert retry._is_method_retryable("POST")
@@ -266,6 +268,9 @@ def test_respect_retry_after_header_is_as_given(respect, delay):
     assert refused_with((Retry(respect_retry_after_header=respect), 7.0)).delay == delay
 
 
+@pytest.mark.skipif(
+    not hasattr(Retry(), "retry_after_max"), reason="this urllib3 waits as long as it is told"
+)
 def test_retry_after_max_clamps_as_in_urllib3():
     """A longer Retry-After is waited for as long as the maximum says, and not given back."""
     retry = Retry(retry_after_max=5)
@@ -285,7 +290,7 @@ def test_a_retry_after_that_is_too_long_is_given_back_without_a_retry():
 def test_a_retry_from_before_retry_after_max_has_six_hours():
     """Earlier versions of urllib3 have no such field and wait as long as they are told."""
     retry = Retry()
-    del retry.retry_after_max
+    vars(retry).pop("retry_after_max", None)
 
     assert policy_from(retry).retry_after_max == 21600
 

@@ -93,7 +93,7 @@ def test_a_cut_stream_is_told():
 
 def test_a_single_version_is_urllib3s():
     """The deprecated `ssl_version` means what it means there, and warns as it warns there."""
-    with pytest.warns(FutureWarning, match="'ssl_version' option is deprecated"):
+    with pytest.warns((FutureWarning, DeprecationWarning), match="'ssl_version' option is deprecated"):
         own = built(ssl_version=ssl.PROTOCOL_TLSv1_2)
 
     assert (own.minimum_version, own.maximum_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)

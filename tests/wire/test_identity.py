@@ -137,7 +137,7 @@ def test_an_authority_in_memory_is_loaded(authority, kind):
 
 def test_a_single_version_is_another_identity(settings):
     """urllib3's deprecated `ssl_version`, by its number or its name, with urllib3's warning."""
-    with pytest.warns(FutureWarning, match="'ssl_version' option is deprecated"):
+    with pytest.warns((FutureWarning, DeprecationWarning), match="'ssl_version' option is deprecated"):
         named = context_for({**settings, "ssl_version": "TLSv1_2"})
 
     assert named is not context_for(settings)

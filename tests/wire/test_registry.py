@@ -134,14 +134,30 @@ def test_who_comes_second_gets_what_the_first_builds(registry):
 
 
 def test_who_waits_for_a_failing_build_fails_with_it(registry):
-    """All that wait are told at once, by the error that the build has met."""
+    """All that wait are told at once what the build has met, each by an exception of its own."""
+    registry._building["alice"] = pending = Future()
+    error = FileNotFoundError(2, "No such file or directory", "ca.pem")
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(registry.context, "alice", make) for _ in range(3)]
+        pending.set_exception(error)
+        errors = [one.exception(LONG_TIMEOUT) for one in waiting]
+
+    assert [repr(one) for one in errors] == [repr(error)] * 3
+    assert [one.__cause__ for one in errors] == [error] * 3
+    assert len({id(one) for one in (error, *errors)}) == 4
+
+
+def test_who_waits_for_an_interrupted_build_builds_anew(registry):
+    """Ctrl-C in one thread is nobody else's: the next in line takes over, and one context comes of it."""
     registry._building["alice"] = pending = Future()
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(registry.context, "alice", make) for _ in range(3)]
-        pending.set_exception(FileNotFoundError("ca.pem"))
-        errors = [one.exception(LONG_TIMEOUT) for one in waiting]
+        del registry._building["alice"]
+        pending.set_exception(KeyboardInterrupt())
+        contexts = [one.result(LONG_TIMEOUT) for one in waiting]
 
-    assert [type(error) for error in errors] == [FileNotFoundError] * 3
+    assert len({id(one) for one in contexts}) == 1
+    assert registry.contexts_built == 1
 
 
 @pytest.mark.parametrize(
