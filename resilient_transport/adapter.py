@@ -66,15 +66,10 @@ class ResilientAdapter(LeasingAdapter):
     ) -> None:
         if policy is not None and max_retries is not _UNSET:
             raise TypeError("give either max_retries= or policy=RetryPolicy(retries=...), not both")
-        if policy is not None and not isinstance(policy, RetryPolicy):
-            raise TypeError(
-                f"policy takes a RetryPolicy, not {policy!r}; max_retries= takes an int or a Retry"
-            )
         super().__init__(
             pool_connections, pool_maxsize, pool_block, ssl_context=ssl_context, key_password=key_password
         )
-        #: When calls are repeated, and how often; may be replaced.
-        self.policy = self._base = policy or RetryPolicy()
+        self.policy = RetryPolicy() if policy is None else policy
         #: What was assigned to `max_retries`, if anything.
         self._given: tuple[int | Retry | None, ...] = ()
         if max_retries is _UNSET and policy is None and requests.adapters.DEFAULT_RETRIES != 0:
@@ -82,6 +77,18 @@ class ResilientAdapter(LeasingAdapter):
             max_retries = requests.adapters.DEFAULT_RETRIES
         if max_retries is not _UNSET:
             self.max_retries = max_retries
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """When calls are repeated, and how often; may be replaced."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, value: RetryPolicy) -> None:
+        if not isinstance(value, RetryPolicy):
+            raise TypeError(f"policy takes a RetryPolicy, not {value!r}; max_retries takes an int or a Retry")
+        #: What is in force, and what an int that is assigned to `max_retries` is applied to.
+        self._policy = self._base = value
 
     @property
     def max_retries(self) -> Retry:
@@ -93,7 +100,7 @@ class ResilientAdapter(LeasingAdapter):
     @max_retries.setter
     def max_retries(self, value: int | Retry | None) -> None:
         base = getattr(self, "_base", None)
-        self.policy = policy_from(Retry.DEFAULT if value is None else value, base)
+        self._policy = policy_from(Retry.DEFAULT if value is None else value, base)
         self._given = (value,)
 
     def send(
@@ -124,7 +131,7 @@ class ResilientAdapter(LeasingAdapter):
             DeadlineExceeded: the call's deadline was over.
         """
         here = overrides()
-        policy = self.policy if here.retries is None else policy_from(here.retries, self.policy)
+        policy = self._policy if here.retries is None else policy_from(here.retries, self._policy)
         if policy.idempotency_key:
             request = _with_key(request)
         deadline = Deadline(policy.deadline).until(here.expires)
@@ -145,7 +152,7 @@ class ResilientAdapter(LeasingAdapter):
         return Call(request, policy, _column(request, policy, here), deadline, quota).run(send_once)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {"_base": self._base, "policy": self.policy, "_given": self._given}
+        own = {"_base": self._base, "_policy": self._policy, "_given": self._given}
         return {**super().__getstate__(), "_own": own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -34,6 +34,8 @@ PROOF_WAIT_IN_DOUBT: Final = 0.100
 
 #: Schemes that authenticate the connection and not the request (RFC 4559; MS-NTHT).
 _CONNECTION_AUTH: Final = ("ntlm", "negotiate")
+_AUTH_HEADERS: Final = ("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate")
+_AUTH_LENGTHS: Final = frozenset(map(len, _AUTH_HEADERS))
 
 
 def is_alive(sock: Any) -> bool:
@@ -209,7 +211,7 @@ class _Staged(HTTPConnection):
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request; one that authenticates the connection gives it an owner."""
-        if headers and _authenticates(headers, ("Authorization", "Proxy-Authorization")):
+        if headers and _authenticates(headers):
             self.has_owner = True
         self._bound_timeout()
         self._sent_whole = False
@@ -238,8 +240,7 @@ class _Staged(HTTPConnection):
         self._answer = answer
         if answer.will_close and answer.length is None and not answer.chunked and trail.require_close_notify:
             refuse_ragged_end(sock)
-        asked = response.status in (401, 407)
-        if asked and _authenticates(response.headers, ("WWW-Authenticate", "Proxy-Authenticate")):
+        if response.status in (401, 407) and _authenticates(response.headers):
             self.has_owner = True
         return response
 
@@ -260,15 +261,19 @@ def _was_reset(stage: Stage, error: BaseException) -> bool:
     return late and ours and classify(error) in (Cause.RESET, Cause.TLS)
 
 
-def _authenticates(headers: Mapping[str, str], names: tuple[str, str]) -> bool:
-    for name in names:
-        value = headers.get(name)
-        if value is None:
-            continue
-        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        if any(scheme in text.lower() for scheme in _CONNECTION_AUTH):
-            return True
+def _authenticates(headers: Mapping[str, str]) -> bool:
+    """Whether headers ask for, or are, authentication of the connection."""
+    for name in headers:
+        # `get` costs an exception for each name that is not there, and most requests have none.
+        if len(name) in _AUTH_LENGTHS and _lower(name) in _AUTH_HEADERS:
+            text = _lower(headers[name])
+            if any(scheme in text for scheme in _CONNECTION_AUTH):
+                return True
     return False
+
+
+def _lower(text: str | bytes) -> str:
+    return (text.decode("latin-1") if isinstance(text, bytes) else str(text)).lower()
 
 
 class PlainConnection(_Staged):

@@ -10,6 +10,9 @@ Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_get_conn`
 from __future__ import annotations
 
 import queue
+import weakref
+from collections import deque
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -20,7 +23,7 @@ from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 from .connection import PlainConnection, TLSConnection, is_alive
 from .gate import Permit
 from .registry import registry
-from .shelf import Connection, Shelf, suits
+from .shelf import Connection, Shelf, close_all, suits
 from .trail import CURRENT, Trail
 
 
@@ -39,6 +42,9 @@ class _Lease(HTTPConnectionPool):
         super().__init__(host, port, maxsize=maxsize, **kwargs)
         #: How many idle connections this lease asks the shelf to keep.
         self.idle_capacity = maxsize
+        #: Idle connections that have an owner, if there are no slots to hold them.
+        self._owned: deque[Any] = deque()
+        weakref.finalize(self, close_all, self._owned)
         self._shelf_key = shelf_key if shelf_key is not None else object()
         self._shelf = registry.shelf(self._shelf_key, self)
 
@@ -50,8 +56,9 @@ class _Lease(HTTPConnectionPool):
         return self._shelf
 
     def give_back(self) -> None:
-        """End the lease."""
+        """End the lease: what was its alone is closed, the rest stays for those that come."""
         self.shelf.leave(self)
+        self._close_owned()
 
     def __str__(self) -> str:
         # Messages name urllib3's class, as they do in stock: people search logs for them.
@@ -78,15 +85,19 @@ class _Lease(HTTPConnectionPool):
         return self._hand_out(found, trail)
 
     def _take_slot(self, timeout: float | None, trail: Trail) -> Any:
-        """Wait for one of the lease's `pool_maxsize` slots, if it has to; a slot may hold a connection."""
+        """Wait for a slot, if their number binds; what lies in it, or beside, is this lease's alone."""
         if self.pool is None:
             raise ClosedPoolError(self, "Pool is closed.")
+        if not self.block:
+            try:
+                return self._owned.pop() if self._owned else None
+            except IndexError:
+                return None
         limit = trail.deadline.bound(timeout) if trail.deadline else timeout
         try:
-            return self.pool.get(block=self.block, timeout=limit)
+            return self.pool.get(block=True, timeout=limit)
         except queue.Empty:
-            if not self.block:
-                return None
+            pass
         if limit != timeout:
             # urllib3 gives back a slot for every other exception, and none was taken.
             trail.fail(TimeoutError("no slot of the pool came free before the deadline"))
@@ -113,28 +124,51 @@ class _Lease(HTTPConnectionPool):
         return connection
 
     def _put_conn(self, conn: Any) -> None:
-        if conn is None or not isinstance(conn, (PlainConnection, TLSConnection)):
-            self._free_slot(conn)
+        if conn is None:
+            self._free_slot()
+        elif not isinstance(conn, (PlainConnection, TLSConnection)):
+            super()._put_conn(conn)
         elif conn.sock is None or not conn.is_drained() or not _is_ours(conn):
             conn.close()
-            self._free_slot(None)
+            self._free_slot()
         elif conn.has_owner:
             conn.proven_at = monotonic()
-            self._free_slot(conn)
+            self._keep(conn)
         else:
             # First the connection, then the slot: who waits for the slot finds the connection.
             self.shelf.put(conn)
-            self._free_slot(None)
+            self._free_slot()
 
-    def _free_slot(self, conn: Any) -> None:
+    def _free_slot(self, conn: Any = None) -> None:
+        if not self.block and not self._is_foreign():
+            return
         try:
-            if self.pool is not None:
-                self.pool.put(conn, block=False)
-                return
+            self.pool.put(conn, block=False)  # type: ignore[union-attr]
         except (AttributeError, queue.Full):
-            pass
-        if conn is not None:
-            conn.close()
+            if conn is not None:
+                conn.close()
+
+    def _keep(self, conn: Any) -> None:
+        """Put an owned connection where only this lease finds it."""
+        if self.block:
+            self._free_slot(conn)
+            return
+        self._owned.append(conn)
+        if self.pool is None or len(self._owned) > self.idle_capacity:
+            with suppress(IndexError):
+                # Another thread may have taken it meanwhile.
+                self._owned.popleft().close()
+
+    def close(self) -> None:
+        """Close the connections that are this lease's alone, and hand out no more."""
+        super().close()
+        self._close_owned()
+
+    def _close_owned(self) -> None:
+        slots = self.pool.queue if self.pool is not None and self.block else ()
+        for connection in (*slots, *self._owned):
+            if connection is not None:
+                connection.close()
 
     def _validate_conn(self, conn: Any) -> None:
         # urllib3 connects plain connections only when it sends; here the stages are apart.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from time import monotonic
 from typing import Any, Final
 
@@ -151,7 +151,7 @@ def suits(connection: Connection, trail: Trail) -> bool:
     return not trail.fresh and idle_for < (IDLE_TIMEOUT if trail.replayable else FRESH_FOR)
 
 
-def close_all(connections: list[Connection]) -> None:
+def close_all(connections: Iterable[Connection]) -> None:
     """Close connections that nobody uses."""
     for connection in connections:
         connection.close()

@@ -85,6 +85,17 @@ def test_a_retry_subclass_that_overrides_is_refused():
         ResilientAdapter(max_retries=Mine(3))
 
 
+def test_a_policy_may_be_replaced():
+    """An int assigned later bounds the new policy's count and leaves its rest; nothing else is a policy."""
+    adapter = ResilientAdapter(max_retries=Retry(1))
+    adapter.policy = RetryPolicy(retries=7, deadline=9)
+    adapter.max_retries = 3
+    with pytest.raises(TypeError, match="max_retries takes an int"):
+        adapter.policy = 4
+
+    assert adapter.policy == RetryPolicy(retries=3, deadline=9)
+
+
 def test_it_pickles(server, dial):
     """Dask and multiprocessing send adapters about; the copy works and has the settings."""
     adapter = ResilientAdapter(3, 4, policy=RetryPolicy(retries=1, backoff=0))

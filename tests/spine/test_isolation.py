@@ -195,6 +195,22 @@ def test_a_shared_pool_would_serve_a_stranger(open_server):
         assert ntlm(server, stranger).text == "ann"
 
 
+@pytest.mark.parametrize("block", [False, True])
+def test_an_owned_connection_ends_with_its_session(open_server, block):
+    """Closing the session closes what was its alone, and at most `pool_maxsize` of these are kept."""
+    server = open_server
+    server.play(Script())
+    session = session_of(server, ResilientAdapter(pool_maxsize=1, pool_block=block))
+    ntlm(server, session, "ann")
+    pools = session.get_adapter(server.url).poolmanager.pools
+    (pool,) = [pools[key] for key in pools.keys()]  # noqa: SIM118 - urllib3's container
+    kept = [connection for connection in (*pool._owned, *pool.pool.queue) if connection is not None]
+    (sock,) = [connection.sock for connection in kept]
+    session.close()
+
+    assert sock.fileno() == -1
+
+
 def test_two_threads_of_two_ntlm_users(open_server):
     """Under load, each session sees its own user or a challenge."""
     server = open_server
