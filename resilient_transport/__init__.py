@@ -6,7 +6,7 @@
 
 from .adapter import ResilientAdapter
 from .events import Attempt, attempts_of
-from .exceptions import DeadlineExceeded
+from .exceptions import ClientCertificateRejected, DeadlineExceeded
 from .install import install, mount, uninstall
 from .retry.policy import RetryPolicy
 from .retry.stages import Stage
@@ -15,6 +15,7 @@ from .wire.registry import registry
 
 __all__ = [
     "Attempt",
+    "ClientCertificateRejected",
     "DeadlineExceeded",
     "ResilientAdapter",
     "RetryPolicy",

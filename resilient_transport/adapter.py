@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 import ssl
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import requests.adapters
-from requests import PreparedRequest, Response
+from requests import PreparedRequest, Request, Response, Session
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
 from urllib3.util import Retry, Timeout
 
 from .attempts import ONE_ATTEMPT, Call
 from .body import buffer
+from .events import Warmed, attempts_of
 from .leasing import LeasingAdapter
+from .rejection import rejection
 from .retry.budget import quota_for
 from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
 from .retry.stages import IDEMPOTENT, Column, Stage, column
 from .retry.translate import policy_from
 from .settings import Overrides, overrides
+from .warming import check, each, in_background, make
 from .wire.lookup import origin_of
 from .wire.trail import CURRENT, Trail
 
@@ -47,6 +51,8 @@ class ResilientAdapter(LeasingAdapter):
         ssl_context: a TLS context of your own, used as it is: `verify` and `cert` have no say then.
         key_password: the password of an encrypted client key, as str or bytes, or a callable that returns
             it (which alone can be pickled).
+        warm: URLs of servers to connect to at once, in the background; or dicts of the arguments of `warm`,
+            for servers that want a certificate.
 
     Raises:
         TypeError: an argument is of the wrong type, or both `max_retries` and `policy` were given.
@@ -63,6 +69,7 @@ class ResilientAdapter(LeasingAdapter):
         policy: RetryPolicy | None = None,
         ssl_context: ssl.SSLContext | None = None,
         key_password: str | bytes | Callable[[], str | bytes] | None = None,
+        warm: Iterable[str | Mapping[str, Any]] = (),
     ) -> None:
         if policy is not None and max_retries is not _UNSET:
             raise TypeError("give either max_retries= or policy=RetryPolicy(retries=...), not both")
@@ -72,11 +79,15 @@ class ResilientAdapter(LeasingAdapter):
         self.policy = RetryPolicy() if policy is None else policy
         #: What was assigned to `max_retries`, if anything.
         self._given: tuple[int | Retry | None, ...] = ()
+        #: The `Retry` that others may hold, and change in place; and what it held when it was translated.
+        self._retry: Retry | None = None
+        self._translated: dict[str, Any] = {}
         if max_retries is _UNSET and policy is None and requests.adapters.DEFAULT_RETRIES != 0:
             # A program that has set requests' default for everybody means this adapter, too.
             max_retries = requests.adapters.DEFAULT_RETRIES
         if max_retries is not _UNSET:
             self.max_retries = max_retries
+        each(self.warm, warm)
 
     @property
     def policy(self) -> RetryPolicy:
@@ -93,15 +104,20 @@ class ResilientAdapter(LeasingAdapter):
     @property
     def max_retries(self) -> Retry:
         """What was assigned, as a `Retry`; during an attempt one that repeats nothing, for `HTTPAdapter`."""
-        if CURRENT.get() is not None or not self._given:
+        if CURRENT.get() is not None:
             return ONE_ATTEMPT
-        return Retry.from_int(self._given[0])
+        if self._retry is None:
+            self._retry = Retry.from_int(self._given[0]) if self._given else Retry(0, read=False)
+            self._translated = dict(vars(self._retry))
+        return self._retry
 
     @max_retries.setter
     def max_retries(self, value: int | Retry | None) -> None:
         base = getattr(self, "_base", None)
         self._policy = policy_from(Retry.DEFAULT if value is None else value, base)
         self._given = (value,)
+        self._retry = value if isinstance(value, Retry) else None
+        self._translated = dict(vars(value)) if isinstance(value, Retry) else {}
 
     def send(
         self,
@@ -130,7 +146,72 @@ class ResilientAdapter(LeasingAdapter):
             requests.exceptions.RequestException: what stock requests would raise; see `attempts_of`.
             DeadlineExceeded: the call's deadline was over.
         """
+        return self._call(request, stream, timeout, verify, cert, proxies)[0]
+
+    def warm(
+        self,
+        url: str,
+        connections: int = 1,
+        background: bool = False,
+        *,
+        session: Session | None = None,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> tuple[Warmed, ...]:
+        """Connect to a server and shake hands before the first call needs it; no request is sent.
+
+        Args:
+            url: any URL of the server.
+            connections: how many connections to have; idle afterwards, as far as `pool_maxsize` goes.
+            background: return at once. It never raises then, and a call that comes meanwhile waits for the
+                connection under way rather than making its own.
+            session: take certificates and proxies as this session's calls to the URL would, its environment
+                included, in place of the next arguments.
+            timeout, verify, cert, proxies: as in `send`. A connection serves only calls that have the same.
+
+        Returns:
+            What was found or made, for each connection; nothing when it runs in the background.
+
+        Raises:
+            requests.exceptions.RequestException: what a call would raise.
+        """
+        check(connections)
+        request = Request("HEAD", url).prepare()
+        settings = {"verify": verify, "cert": cert, "proxies": proxies}
+        if session is not None:
+            given = {} if proxies is None else dict(proxies)
+            wanted = None if verify is True else verify
+            merged: Any = session.merge_environment_settings(request.url, given, None, wanted, cert)
+            settings = {name: merged[name] for name in settings}
+
+        def connect() -> tuple[Response, Warmed]:
+            response, trail, spent = self._call(request, True, timeout, warming=True, **settings)
+            return response, Warmed(
+                trail.tls_version, trail.resumed, trail.reused, spent, attempts_of(response)
+            )
+
+        if not background:
+            return make(connect, connections)
+        in_background(partial(make, connect, connections), origin_of(request.url or "") or "a server")
+        return ()
+
+    def _call(
+        self,
+        request: PreparedRequest,
+        stream: bool,
+        timeout: Any,
+        verify: Any,
+        cert: Any,
+        proxies: Any,
+        warming: bool = False,
+    ) -> tuple[Response, Trail, float]:
+        """One call; returns the response, the record of its last attempt, and the seconds it took."""
         here = overrides()
+        if self._retry is not None and vars(self._retry) != self._translated:
+            # It was changed in place, as stock allows.
+            self.max_retries = self._retry
         policy = self._policy if here.retries is None else policy_from(here.retries, self._policy)
         if policy.idempotency_key:
             request = _with_key(request)
@@ -138,8 +219,11 @@ class ResilientAdapter(LeasingAdapter):
         granted = DEFAULT_TIMEOUT if timeout is None else timeout
 
         send = super().send
+        last: Trail
 
         def send_once(trail: Trail) -> Response:
+            nonlocal last
+            last = trail
             trail.connect_timeout = _connect_part(granted)
             if timeout is None:
                 trail.send_timeout = DEFAULT_TIMEOUT[1]
@@ -148,8 +232,13 @@ class ResilientAdapter(LeasingAdapter):
                 buffer(response, trail)
             return response
 
-        quota = quota_for(origin_of(request.url or "") or request.url)
-        return Call(request, policy, _column(request, policy, here), deadline, quota).run(send_once)
+        origin = origin_of(request.url or "")
+        quota = quota_for(origin or request.url)
+        call = Call(request, policy, _column(request, policy, here), deadline, quota, warming)
+        call.origin = origin or call.origin
+        call.explain = partial(rejection, cert=cert, has_context=self._ssl_context is not None)
+        response = call.run(send_once)
+        return response, last, deadline.spent()
 
     def __getstate__(self) -> dict[str, Any]:
         own = {"_base": self._base, "_policy": self._policy, "_given": self._given}
@@ -159,7 +248,7 @@ class ResilientAdapter(LeasingAdapter):
         own = state.pop("_own")
         super().__setstate__(state)
         # After stock has assigned its `max_retries`, which makes a policy of it.
-        vars(self).update(own)
+        vars(self).update(own, _retry=None, _translated={})
 
 
 def _with_key(request: PreparedRequest) -> PreparedRequest:

@@ -32,6 +32,7 @@ from .retry.judge import Decision, given_up, judge
 from .retry.policy import RetryPolicy
 from .retry.stages import Cause, Column, Failure, Stage, classify
 from .wire.trail import CURRENT, Trail
+from .wire.waiting import Charges
 
 log = logging.getLogger("resilient_transport")
 log.addHandler(logging.NullHandler())
@@ -52,6 +53,7 @@ class Call:
         column: the column of the replay table that it belongs to.
         deadline: when it has to be over.
         quota: the retry quota of its origin.
+        warming: connect, and send nothing.
     """
 
     def __init__(
@@ -61,17 +63,25 @@ class Call:
         column: Column,
         deadline: Deadline,
         quota: Quota,
+        warming: bool = False,
     ) -> None:
         self.request = request
         self.policy = policy
         self.column = column
         self.deadline = deadline
         self.quota = quota
+        self.warming = warming
+        #: Scheme, host and port, for the log; without credentials, and unknown where it takes a parser.
+        self.origin = "an unnamed origin"
+        #: Puts a better exception in the place of what would be raised, where there is one.
+        self.explain: Callable[[Exception], Exception] = lambda error: error
+        #: What the call was charged with at a gate.
+        self.charges = Charges(policy.repeats_connects)
         self.body = RequestBody(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
         self.history: tuple[RequestHistory, ...] = ()
-        #: Tokens drawn for the attempt that runs.
+        #: Tokens drawn so far; a success gives them back.
         self.cost = 0
         #: The failure that got furthest, the latest among equals, and how far it got.
         self.furthest: tuple[int, Exception] | None = None
@@ -113,6 +123,8 @@ class Call:
             deadline=self.deadline,
             fresh=fresh,
             require_close_notify=self.policy.require_close_notify,
+            charges=self.charges,
+            warming=self.warming,
         )
 
     def _judge(self, trail: Trail, response: Response | None, error: Exception | None) -> Decision:
@@ -127,16 +139,23 @@ class Call:
             return given_up("its body cannot be rewound any more")
         if decision.again and not self.quota.take(decision.cost):
             return given_up("the retry quota of its origin is empty")
-        self.cost = decision.cost
+        self.cost += decision.cost
         return decision
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
-            return self._bad_status(trail, response)
+            return None if self.warming else self._bad_status(trail, response)
         if trail.error is None:
             return None
         spent = self.body.is_spent(trail.stage)
-        return Failure(trail.stage, classify(trail.error), trail.reused, spent)
+        return Failure(
+            trail.stage,
+            classify(trail.error),
+            trail.reused,
+            spent,
+            borrowed=trail.borrowed,
+            paced=trail.paced,
+        )
 
     def _bad_status(self, trail: Trail, response: Response) -> Failure | None:
         status = response.status_code
@@ -168,12 +187,12 @@ class Call:
             seconds=self.deadline.spent() - began,
             connecting=trail.connecting(),
             delay=decision.delay if decision.again else None,
-            decision=decision.why,
+            decision="connected, and nothing was sent" if self.warming and response else decision.why,
         )
         self.attempts.append(attempt)
         if decision is _ANSWERED:
             return
-        log.debug("%s: %s", self.request.method, attempt)
+        log.debug("%s %s: %s", self.request.method, self.origin, attempt)
         self.history += (history(self.request, response, error),)
         if error is not None and (self.furthest is None or trail.stage.rank >= self.furthest[0]):
             self.furthest = (trail.stage.rank, error)
@@ -201,11 +220,12 @@ class Call:
         else:
             failed = furthest
         self.furthest = None
+        failed = self.explain(failed)
         redact(failed)
         if isinstance(failed, RequestException):
             with_attempts(failed, self.attempts)
         if decision is not _NOT_THE_WIRE:
-            log.warning("%s gave up: %s", self.request.method, self.attempts[-1])
+            log.warning("%s %s gave up: %s", self.request.method, self.origin, self.attempts[-1])
         try:
             raise failed
         finally:

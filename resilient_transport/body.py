@@ -1,15 +1,18 @@
 """Request bodies that can be sent again, and response bodies that are read before they are handed out.
 
-Leans on `_fp`, `_fp_bytes_read` and `_uncached_read_occurred` of urllib3's response, and on `_content` and
-`_content_consumed` of requests', pinned in `tests/test_upstream.py`.
+Leans on `_fp`, `_connection`, `_fp_bytes_read` and `_uncached_read_occurred` of urllib3's response, and on
+`_content` and `_content_consumed` of requests', pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
+from http.client import HTTPResponse
 from typing import Any, Final
 
+import urllib3
 from requests import PreparedRequest, Response
 from requests import exceptions as requests_errors
 from urllib3 import exceptions as urllib3_errors
@@ -20,6 +23,9 @@ from .wire.trail import Trail
 
 #: How much of a response's body is read at a time, in bytes.
 _CHUNK: Final = 65536
+
+#: The same where each read waits until all of it has come.
+_SIP: Final = 1024
 
 #: What `requests.Response.iter_content` makes of urllib3's exceptions, in its order.
 _RAISED: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
@@ -84,6 +90,9 @@ def buffer(response: Response, trail: Trail) -> None:
         requests.exceptions.RequestException: what requests raises when it reads the same body.
     """
     raw: Any = response.raw
+    if not isinstance(response.raw, urllib3.HTTPResponse):
+        # A subclass's `build_response` has put something of its own there.
+        return
     try:
         encoded = _read(raw, trail)
     except urllib3_errors.HTTPError as error:
@@ -127,14 +136,14 @@ def _read(raw: Any, trail: Trail) -> io.BytesIO:
 def _read_in_time(raw: Any, trail: Trail, deadline: Deadline) -> io.BytesIO:
     """The encoded body in whatever pieces it comes, with no wait beyond the deadline."""
     encoded = io.BytesIO()
-    patience = trail.sock.gettimeout() if trail.sock is not None else None
+    read, most = _reader(raw)
+    # Only as long as the response has its connection: then the socket is another call's, or closed.
+    patience = trail.sock.gettimeout() if raw._connection is not None else None
     while True:
         if deadline.left() <= 0:
             raise urllib3_errors.ReadTimeoutError(raw._pool, "", "The deadline is over.")
-        if trail.sock is not None:
+        if raw._connection is not None:
             trail.sock.settimeout(max(deadline.bound(patience) or 0.0, 0.001))
-        # Before urllib3 2.1 there is no read1; only a read of one byte does not wait for more.
-        read, most = (raw.read1, _CHUNK) if hasattr(raw, "read1") else (raw.read, 1)
         chunk = read(most, decode_content=False)
         if not chunk:
             break
@@ -142,3 +151,12 @@ def _read_in_time(raw: Any, trail: Trail, deadline: Deadline) -> io.BytesIO:
         trail.bytes_in += len(chunk)
     encoded.seek(0)
     return encoded
+
+
+def _reader(raw: Any) -> tuple[Callable[..., bytes], int]:
+    """How to read what has come without waiting for more, and how much of it at once."""
+    if not isinstance(raw._fp, HTTPResponse):
+        # Somebody listens in between, as CacheControl does, and would miss a read1.
+        return raw.read, _SIP
+    # Before urllib3 2.1 there is no read1; only a read of one byte does not wait for more.
+    return (raw.read1, _CHUNK) if hasattr(raw, "read1") else (raw.read, 1)

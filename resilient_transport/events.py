@@ -49,6 +49,22 @@ class Attempt:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """A connection that `ResilientAdapter.warm` has found or made."""
+
+    #: "TLSv1.3" and the like; None without TLS, and for one that was there already.
+    tls_version: str | None
+    #: Whether its TLS session was resumed.
+    resumed: bool
+    #: Whether it was there already.
+    reused: bool
+    #: Seconds from the start to the ready connection, repetitions and their pauses included.
+    seconds: float
+    #: How it came about.
+    attempts: Attempts
+
+
 class Attempts(tuple[Attempt, ...]):
     """The attempts of a call in their order; its `str` tells the story, a line each."""
 

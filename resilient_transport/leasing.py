@@ -9,31 +9,42 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable
-from types import SimpleNamespace
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlparse
 
 from requests import PreparedRequest
-from requests import exceptions as requests_errors
 from requests.adapters import DEFAULT_POOLBLOCK, HTTPAdapter
 from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, RequestException, SSLError
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, prepend_scheme_if_needed, select_proxy
 from urllib3 import exceptions as urllib3_errors
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 from urllib3.util import parse_url
 
 from .exceptions import add_note
 from .wire.identity import fingerprint
-from .wire.lookup import Entry, Lookup, origin_of
-from .wire.manager import Leasing, LeasingProxyManager
+from .wire.lookup import (
+    Entry,
+    Lookup,
+    as_requests_raise,
+    beside_context,
+    origin_of,
+    paths_of,
+    refuse_beside_context,
+    told_by,
+    what_is_wrong,
+)
+from .wire.manager import Leasing, LeasingProxyManager, emptied, is_real, leased
 from .wire.pool import PlainPool, TLSPool
 from .wire.registry import registry
 
 log = logging.getLogger("resilient_transport")
 
 #: Hooks of requests that make a pool depend on more than the values that name it, once overridden.
-_HOOKS: Final = ("build_connection_pool_key_attributes", "cert_verify", "proxy_headers", "proxy_manager_for")
-_CURE: Final = "cert= and verify= take paths of PEM files (verify= also of a directory) that exist"
+_HOOKS: Final = frozenset(
+    {"build_connection_pool_key_attributes", "cert_verify", "proxy_headers", "proxy_manager_for"}
+)
 
 
 class LeasingAdapter(HTTPAdapter):
@@ -109,19 +120,22 @@ class LeasingAdapter(HTTPAdapter):
         entry = None if key is None else self._lookup.get(key)
         if entry is not None and entry.is_current(self._manager(proxy)):
             return entry.pool
-        paths = _paths(verify, cert)
+        paths = paths_of(self._settings(), verify, cert)
         files = fingerprint(paths)
         try:
             pool = self._resolve(request, verify, proxies, cert)
         except (OSError, SSLError) as error:
-            if entry is None:
+            if entry is None or not entry.is_of(self._manager(proxy)):
                 raise
-            log.warning("changed certificate files are not usable, the old ones stay in use: %s", error)
+            why = what_is_wrong(error.__cause__ or error, self._settings(), verify, cert)
+            log.warning("changed certificate files are not usable, the old ones stay: %s. %s", error, why)
             entry.keep()
             return entry.pool
         manager = self._manager(proxy)
-        if key is not None and manager is not None:
+        if key is not None and manager is not None and is_real(manager):
             self._lookup.put(key, Entry(pool, manager, paths, files))
+        if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
+            _warn_once(type(self).__qualname__)
         return pool
 
     def _resolve(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
@@ -130,19 +144,11 @@ class LeasingAdapter(HTTPAdapter):
             return self._pool_for(request, verify, proxies, cert)
         except RequestException:
             raise
-        except (ssl.SSLError, urllib3_errors.SSLError) as error:
-            wrapped = urllib3_errors.SSLError(error) if isinstance(error, ssl.SSLError) else error
-            failed: Exception = SSLError(wrapped, request=request)
-            add_note(failed, _CURE + "; an encrypted key needs ResilientAdapter(key_password=...)")
-            raise failed from error
-        except OSError as error:
-            if error.errno is None:
-                # Stock's own "Could not find ...", which `cert_verify` has raised.
-                add_note(error, _CURE)
+        except (OSError, urllib3_errors.SSLError) as error:
+            failed = as_requests_raise(error, request)
+            add_note(failed, what_is_wrong(error, self._settings(), verify, cert))
+            if failed is error:
                 raise
-            aborted = urllib3_errors.ProtocolError("Connection aborted.", error)
-            failed = requests_errors.ConnectionError(aborted, request=request)
-            add_note(failed, _CURE)
             raise failed from error
 
     def _pool_for(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
@@ -158,7 +164,11 @@ class LeasingAdapter(HTTPAdapter):
         proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call,unused-ignore]
         if not parse_url(proxy).host:
             raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
-        manager = self.proxy_manager_for(proxy)
+        theirs = self.proxy_manager_for(proxy)
+        manager = leased(theirs)
+        if self.proxy_manager.get(proxy) is theirs:
+            # That of a subclass may have made urllib3's own.
+            self.proxy_manager[proxy] = manager
         return manager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
 
     def build_connection_pool_key_attributes(
@@ -171,18 +181,20 @@ class LeasingAdapter(HTTPAdapter):
         """
         parsed = urlparse(request.url or "")
         host_params = {"scheme": parsed.scheme.lower(), "host": parsed.hostname, "port": parsed.port}
-        own = self._ssl_context or self.poolmanager.connection_pool_kw.get("ssl_context")
+        secure = host_params["scheme"] == "https"
+        own = self._ssl_context or self._settings().get("ssl_context")
         if own is not None:
-            _refuse_beside_context(verify, cert)
-            return host_params, {"ssl_context": own}
-        # An object that is no pool, so that what a subclass's `cert_verify` sets becomes part of the key.
-        told = SimpleNamespace()
-        self.cert_verify(told, request.url or "", verify, cert)
-        pool_kwargs = vars(told)
-        if verify is True and host_params["scheme"] == "https":
+            if secure:
+                refuse_beside_context(verify, cert)
+            hooked = {} if _is_plain(self) else told_by(self.cert_verify, host_params, request, verify, cert)
+            stock = told_by(super().cert_verify, host_params, request, verify, cert) if hooked else {}
+            return host_params, {**beside_context(hooked, stock), "ssl_context": own}
+        pool_kwargs = told_by(self.cert_verify, host_params, request, verify, cert)
+        if verify is True and secure:
             # From requests 2.32.0 to 2.32.5 `cert_verify` leaves this to the shared context.
             pool_kwargs.setdefault("ca_certs", DEFAULT_CA_BUNDLE_PATH)
-        if self._key_password is not None and host_params["scheme"] == "https" and cert:
+        has_cert = pool_kwargs.get("cert_file") or self._settings().get("cert_file")
+        if self._key_password is not None and secure and has_cert:
             pool_kwargs["key_password"] = self._key_password
         return host_params, pool_kwargs
 
@@ -198,18 +210,30 @@ class LeasingAdapter(HTTPAdapter):
         url = request.path_url
         return super().request_url(request, proxies) if url.startswith("//") else url
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A subclass's `init_poolmanager` may assign urllib3's own manager, as requests documents it.
+        super().__setattr__(name, leased(value) if name == "poolmanager" else value)
+
     def close(self) -> None:
         """Give the leases back; what others use stays open."""
         self._lookup.clear()
         super().close()
 
     def _begin_anew(self) -> None:
-        """In a forked child: the managers' locks may be held by threads that are gone."""
-        settings = self.poolmanager.connection_pool_kw
-        self.proxy_manager = {}
-        self._lookup = Lookup(self._pool_connections)
-        self.init_poolmanager(self._pool_connections, self._pool_maxsize, block=self._pool_block)
-        self.poolmanager.connection_pool_kw.update(settings)
+        """In a forked child: the managers' locks may be held by threads that are gone.
+
+        Several threads may be here at once: each makes all of it from managers that are whole, and `_lookup`,
+        which says that it was done, comes last.
+        """
+        lookup = Lookup(self._pool_connections)
+        proxies = {proxy: emptied(manager) for proxy, manager in list(self.proxy_manager.items())}
+        self.poolmanager = emptied(self.poolmanager)
+        self.proxy_manager = proxies
+        self._lookup = lookup
+
+    def _settings(self) -> dict[str, Any]:
+        """What the manager was told of every pool; nothing, if a test has put something else in its place."""
+        return self.poolmanager.connection_pool_kw if is_real(self.poolmanager) else {}
 
     def _manager(self, proxy: str | None) -> PoolManager | None:
         managers: dict[str, PoolManager] = self.proxy_manager
@@ -217,7 +241,7 @@ class LeasingAdapter(HTTPAdapter):
 
     def _key(self, url: str | None, verify: Any, cert: Any, proxy: str | None) -> Any:
         origin = origin_of(url or "")
-        if origin is None or not _is_plain(type(self)):
+        if origin is None or not _is_plain(self):
             return None
         cert = tuple(cert) if isinstance(cert, list) else cert
         # 1 == True: a path that equals a switch must not be taken for it.
@@ -251,27 +275,23 @@ def _socks_manager() -> Any:
     return LeasingSOCKSManager
 
 
-_plain: dict[type, bool] = {}
+def _hooks(kind: type[LeasingAdapter]) -> tuple[Any, ...]:
+    own = kind.build_connection_pool_key_attributes, kind.cert_verify, kind.proxy_headers
+    return *own, kind.proxy_manager_for, HTTPAdapter.cert_verify
 
 
-def _is_plain(kind: type) -> bool:
-    """Whether a class overrides none of the hooks; otherwise they are asked for every request."""
-    if kind not in _plain:
-        _plain[kind] = all(getattr(kind, hook) is getattr(LeasingAdapter, hook) for hook in _HOOKS)
-    return _plain[kind]
+_OWN_HOOKS: Final = _hooks(LeasingAdapter)
 
 
-def _paths(verify: Any, cert: Any) -> tuple[Any, ...]:
-    trusted = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
-    named = (trusted, *((cert,) if isinstance(cert, str) else cert or ()))
-    return tuple(path for path in named if path)
+def _is_plain(adapter: LeasingAdapter) -> bool:
+    """Whether no hook is overridden or patched; otherwise they are asked for every request."""
+    return _hooks(type(adapter)) == _OWN_HOOKS and vars(adapter).keys().isdisjoint(_HOOKS)
 
 
-def _refuse_beside_context(verify: Any, cert: Any) -> None:
-    if not verify:
-        raise TypeError(
-            "verify=False has no say over ssl_context=: set check_hostname and verify_mode on the context, "
-            "or use an adapter without one"
-        )
-    if cert:
-        raise TypeError("cert= has no say over ssl_context=: load it into the context with load_cert_chain")
+@cache
+def _warn_once(adapter: str) -> None:
+    log.warning(
+        "%s makes connections in pools of its own, and repeats nothing that fails on them: let its "
+        "init_poolmanager assign a plain urllib3.PoolManager, or call that of ResilientAdapter",
+        adapter,
+    )

@@ -71,7 +71,8 @@ def deadline_exceeded(
     request: PreparedRequest, seconds: float, furthest: BaseException | None
 ) -> DeadlineExceeded:
     """The exception for a call whose time is over."""
-    error = DeadlineExceeded(f"The call was not over after {seconds:.3f} s, its deadline.", request=request)
+    when = f"{seconds:.3f} s after" if seconds > 0 else "before"
+    error = DeadlineExceeded(f"The deadline was over {when} the call had begun.", request=request)
     error.__cause__ = furthest
     return error
 

@@ -420,13 +420,14 @@ def test_an_empty_quota_ends_the_call():
 
 
 def test_success_pays_back():
-    """A repetition that succeeds gives back what it cost, a first attempt one token."""
+    """A call that succeeds gives back all that it has drawn, one without repetitions a token."""
     quota = Quota()
     a_call(quota=quota).run(Script(fails(Stage.HANDSHAKE), fails(Stage.HANDSHAKE), answers()))
     after_retries = quota.tokens
+    quota.take(7)
     a_call(quota=quota).run(Script(answers()))
 
-    assert (after_retries, quota.tokens) == (495, 496)
+    assert (after_retries, quota.tokens) == (500, 494)
 
 
 def test_failure_pays_nothing_back():
@@ -467,7 +468,7 @@ def test_a_call_without_time_is_not_begun(clock):
     error = raised_by(a_call(request, deadline=deadline), Script())
 
     assert type(error) is DeadlineExceeded
-    assert str(error) == "The call was not over after 2.000 s, its deadline."
+    assert str(error) == "The deadline was over 2.000 s after the call had begun."
     assert (error.request, error.__cause__, attempts_of(error)) == (request, None, ())
 
 
@@ -685,15 +686,17 @@ def test_the_deadlines_cause_holds_no_query(clock):
 
 
 def test_the_loop_tells_its_logger(caplog):
-    """Each failed attempt at DEBUG, giving up at WARNING, with the method and without the address."""
+    """Each failed attempt at DEBUG, giving up at WARNING, with method and origin, without path and query."""
+    call = a_call(policy=RetryPolicy(retries=1, jitter=0))
+    call.origin = "https://api.example:8443"
     with caplog.at_level(logging.DEBUG, "resilient_transport"):
-        error = raised_by(a_call(policy=RetryPolicy(retries=1, jitter=0)), Script(*[fails(Stage.BODY)] * 2))
+        error = raised_by(call, Script(*[fails(Stage.BODY)] * 2))
     first, second = attempts_of(error)
 
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
-        ("DEBUG", f"GET: {first}"),
-        ("DEBUG", f"GET: {second}"),
-        ("WARNING", f"GET gave up: {second}"),
+        ("DEBUG", f"GET https://api.example:8443: {first}"),
+        ("DEBUG", f"GET https://api.example:8443: {second}"),
+        ("WARNING", f"GET https://api.example:8443 gave up: {second}"),
     ]
 
 

@@ -230,7 +230,8 @@ def test_a_deadline_names_its_length_and_its_cause():
     error = deadline_exceeded(sent, 1.5, furthest)
 
     assert type(error) is DeadlineExceeded
-    assert str(error) == "The call was not over after 1.500 s, its deadline."
+    assert str(error) == "The deadline was over 1.500 s after the call had begun."
+    assert str(deadline_exceeded(sent, -0.1, None)) == "The deadline was over before the call had begun."
     assert (error.request, error.__cause__) == (sent, furthest)
     assert deadline_exceeded(sent, 1.5, None).__cause__ is None
 

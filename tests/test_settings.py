@@ -1,5 +1,6 @@
 """Settings from around the code that makes a call, and what is taken out of the environment."""
 
+import contextvars
 import functools
 import math
 import time
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from resilient_transport import override
-from resilient_transport.settings import Overrides, clean_environment, overrides
+from resilient_transport.settings import Overrides, clean_environment, is_bundle_of_environment, overrides
 
 
 def held():
@@ -108,6 +109,108 @@ def test_a_block_can_be_entered_again():
     assert again[1] > story[0][1]
 
 
+def generator(**settings):
+    """Yield twice within a block, as a function that fetches pages would; each time, what holds there."""
+    with override(**settings):
+        yield held()
+        yield held()
+
+
+def test_blocks_may_end_in_any_order():
+    """One that ends takes its own settings with it, and no other's."""
+    blocks = [override(retries=1, deadline=50.0), override(retries=2), override(retry_non_idempotent=True)]
+    story = []
+    for block in blocks:
+        block.__enter__()
+    story.append(held())
+    outer = overrides().expires
+    for block in (blocks[1], blocks[0], blocks[2]):
+        block.__exit__(None, None, None)
+        story.append(held())
+
+    assert story == [(2, outer, True), (1, outer, True), (None, None, True), NOTHING]
+
+
+def test_a_generators_block_ends_alone():
+    """One that is closed within its consumer's block leaves that in force."""
+    pages = generator(retry_non_idempotent=True, deadline=50.0)
+    next(pages)
+    with override(retries=2, deadline=5.0):
+        expires = overrides().expires
+        pages.close()
+        inside = held()
+
+    assert inside == (2, expires, None)
+    assert held() == NOTHING
+
+
+def test_a_consumers_block_ends_alone():
+    """The other way round: the generator goes on with its own settings when its consumer's block is over."""
+    with override(retries=2, deadline=5.0):
+        pages = generator(retry_non_idempotent=True)
+        next(pages)
+    after = next(pages)
+    pages.close()
+
+    assert after == (None, None, True)
+    assert held() == NOTHING
+
+
+def test_a_suspended_generators_block_is_seen_by_its_consumer():
+    """What the docstring warns of, because nothing in Python prevents it."""
+    pages = generator(retries=7)
+    next(pages)
+    seen = held()
+    pages.close()
+
+    assert seen == (7, None, None)
+    assert held() == NOTHING
+
+
+def test_a_generator_that_wraps_its_calls_is_not_seen():
+    """The first cure: there is no block while the generator is suspended."""
+
+    def pages():
+        get = override(retries=7).wrap(held)
+        yield get()
+        yield get()
+
+    suspended = pages()
+    seen = [next(suspended), held(), next(suspended)]
+
+    assert seen == [(7, None, None), NOTHING, (7, None, None)]
+
+
+def test_a_generator_without_a_yield_in_its_block_is_not_seen():
+    """The second cure."""
+
+    def pages():
+        with override(retries=7):
+            page = held()
+        yield page
+
+    suspended = pages()
+
+    assert (next(suspended), held()) == ((7, None, None), NOTHING)
+
+
+def test_a_block_that_ends_in_another_context_ends_nothing_there():
+    """A generator may be closed by another thread: the blocks of that one are not touched."""
+    pages = generator(retries=7)
+    elsewhere = contextvars.Context()
+
+    def close_it():
+        with override(retries=1):
+            pages.close()
+            return held()
+
+    contextvars.copy_context().run(next, pages)
+    seen = elsewhere.run(close_it)
+
+    assert seen == (1, None, None)
+    assert held() == NOTHING
+
+
 def test_a_thread_knows_nothing_of_the_block(executor):
     """The control: context does not reach an executor's threads by itself."""
     with override(retries=3):
@@ -133,6 +236,85 @@ def test_wrap_carries_outer_blocks_along(executor):
         seen = list(executor.map(block.wrap(lambda _: held()), range(4)))
 
     assert seen == [here] * 4
+
+
+def test_wrap_of_an_outer_block_carries_the_inner_ones(executor):
+    """Its deadline counts from its start, wherever within it `wrap` is called; what else holds goes along."""
+    with override(retries=5, deadline=50.0) as outer, override(retries=0):
+        here = held()
+        wrapped = outer.wrap(held)
+    seen = [executor.submit(wrapped).result() for _ in range(2)]
+
+    assert seen == [here, here]
+    assert here[0] == 0
+
+
+def test_wrap_of_a_new_object_carries_the_blocks_around_it(executor):
+    """Each call is a block of its own within them: their deadline holds on, its own counts from the call."""
+    with override(deadline=50.0, retry_non_idempotent=True):
+        outer = overrides().expires
+        sooner, later = override(retries=1, deadline=5.0), override(retries=2, deadline=500.0)
+        wrapped = [sooner.wrap(held), sooner.wrap(held), later.wrap(held)]
+    seen = [executor.submit(each).result() for each in wrapped]
+
+    assert [(retries, allowed) for retries, _, allowed in seen] == [(1, True), (1, True), (2, True)]
+    assert seen[0][1] < seen[1][1] < outer == seen[2][1]
+
+
+def test_wrap_puts_no_deadline_off(executor):
+    """That of the block in which the result is called holds, too, if it is the earlier one."""
+    with override(retries=3, deadline=500.0) as block:
+        wrapped = block.wrap(held)
+
+    def call():
+        with override(retries=1, deadline=5.0):
+            return wrapped(), overrides().expires
+
+    seen, expires = executor.submit(call).result()
+
+    assert seen == (3, expires, None)
+
+
+def test_wrap_in_its_own_thread_ends_what_it_began():
+    """What was carried into the thread that it came from is there once afterwards, as before."""
+    with override(retries=3) as block:
+        wrapped = block.wrap(held)
+        with override(retries=0):
+            inside, between = wrapped(), held()
+        behind = held()
+
+    assert (inside, between, behind) == ((3, None, None), (0, None, None), (3, None, None))
+    assert held() == NOTHING
+
+
+def test_a_block_that_ends_within_a_wrapped_call_has_ended():
+    """Nothing that is over comes back when the call returns."""
+    pages = generator(retries=7)
+    next(pages)
+    wrapped = override(retry_non_idempotent=True).wrap(pages.close)
+    wrapped()
+
+    assert held() == NOTHING
+
+
+async def coroutine():
+    """Do nothing, later."""
+
+
+async def pages_of_a_coroutine():
+    """Yield nothing, later."""
+    yield
+
+
+@pytest.mark.parametrize(
+    "function", [generator, functools.partial(generator), coroutine, pages_of_a_coroutine]
+)
+def test_wrap_refuses_what_does_its_work_later(function):
+    """Its block would be over before the first call is made; the message has the cure."""
+    with pytest.raises(
+        TypeError, match=r"wrap what makes the calls .*override\(\.\.\.\)\.wrap\(session\.get\)"
+    ):
+        override(retries=1).wrap(function)
 
 
 def test_a_thread_forgets_what_was_carried(executor):
@@ -257,3 +439,24 @@ def test_the_environment_of_this_process_is_cleaned(monkeypatch, name):
 
     assert name not in clean
     assert clean["RESILIENT_TRANSPORT_SOMETHING"] == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "verify", "told"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/a.pem", "/a.pem", True),
+        ("CURL_CA_BUNDLE", "/a.pem", "/a.pem", True),
+        ("REQUESTS_CA_BUNDLE", "/a.pem", "/b.pem", False),
+        ("SSL_CERT_FILE", "/a.pem", "/a.pem", False),
+        ("REQUESTS_CA_BUNDLE", "", "", False),
+        ("REQUESTS_CA_BUNDLE", "1", True, False),
+        ("REQUESTS_CA_BUNDLE", "/a.pem", None, False),
+    ],
+)
+def test_a_bundle_of_the_environment_is_told_from_one_of_the_program(monkeypatch, name, value, verify, told):
+    """By its value: `requests` hands on the path, and not where it came from."""
+    for each in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, value)
+
+    assert is_bundle_of_environment(verify) is told

@@ -1,7 +1,8 @@
 """The retry quota of an origin: retries may add only so much load to a server that is down.
 
 The numbers are botocore's (`botocore/retries/quota.py`, standard mode): 500 tokens, a retry costs 5, one
-after a time-out 10; a retry that succeeds gives its cost back, a call without retries gives 1.
+after a time-out 10. A call that succeeds gives back what it has drawn (botocore's: what its last retry has
+drawn), one without retries gives 1.
 """
 
 from __future__ import annotations

@@ -53,6 +53,11 @@ def judge(policy: RetryPolicy, where: Column, failures: Sequence[Failure], left:
         return given_up(f"{delay:.3f} s of waiting, and the deadline leaves {left:.3f} s")
     cost = TIMEOUT_COST if failure.cause is Cause.TIMEOUT else RETRY_COST
     pause = f"after {delay:.3f} s" if delay else "at once"
+    if failure.paced and policy.paces_by_default():
+        delay, pause = 0.0, "after a pause that all callers share"
+    if failure.borrowed:
+        # Who has met it has paid for it.
+        cost = 0
     return Decision(True, f"sent again {pause}: {_reason(failure, where)}", delay, cost)
 
 
@@ -88,7 +93,8 @@ def _refused_by_limit(policy: RetryPolicy, failures: Sequence[Failure]) -> str |
 
 def _reason(failure: Failure, where: Column) -> str:
     if failure.situation is Situation.EARLY:
-        return f"{failure.cause} at stage {failure.stage}, no byte of the request had left"
+        whose = " of the call that this one had waited for" if failure.borrowed else ""
+        return f"{failure.cause} at stage {failure.stage}{whose}, no byte of the request had left"
     if failure.status is not None:
         return f"status {failure.status}"
     opted = "opted in" if where is Column.OPTED_IN else "idempotent"

@@ -98,6 +98,16 @@ class RetryPolicy:
     #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
     limits: tuple[Limit, ...] | None = None
 
+    def repeats_connects(self) -> bool:
+        """Whether a failure before the first byte of the request is repeated, whatever its cause."""
+        failures = [Failure(Stage.HANDSHAKE, cause) for cause in _SHARED]
+        return not any(limit.used_up([failure]) for limit in self.in_force() for failure in failures)
+
+    def paces_by_default(self) -> bool:
+        """Whether the pauses are the default ones, so that a pool's own pause is as good."""
+        default = type(self).__dataclass_fields__
+        return all(getattr(self, name) == default[name].default for name in _PACING)
+
     def __post_init__(self) -> None:
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
@@ -129,6 +139,11 @@ class RetryPolicy:
             return (*by_cause, _THE_REST)
         return (Limit("retries", self.retries), *by_cause)
 
+
+#: The causes for which callers that wait for the same connection share a failure.
+_SHARED: Final = (Cause.RESET, Cause.REFUSED, Cause.NAME, Cause.TLS)
+#: What says how long the pauses are.
+_PACING: Final = ("backoff", "backoff_max", "jitter")
 
 _SWITCHES: Final = tuple(
     name for name, field in RetryPolicy.__dataclass_fields__.items() if isinstance(field.default, bool)

@@ -72,6 +72,7 @@ class Cause(str, Enum):
     TLS = "TLS failure"
     CERTIFICATE = "certificate or TLS set-up refused"
     DENIED = "refused by the proxy"
+    INVALID = "bad header"
     STATUS = "status"
     MISDIRECTED = "misdirected"
 
@@ -125,6 +126,10 @@ TABLE: Final[dict[Situation, tuple[Verdict, Verdict, Verdict]]] = {
 }
 
 
+#: What repeats for as long as nobody changes something.
+_LASTING_CAUSES: Final = (Cause.CERTIFICATE, Cause.DENIED, Cause.INVALID)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One failed attempt, as the wire recorded it."""
@@ -141,11 +146,15 @@ class Failure:
     status: int | None = None
     #: What the response's Retry-After asks for, in seconds.
     retry_after: float | None = None
+    #: Whether it was another caller's, whom this one had waited for.
+    borrowed: bool = False
+    #: Whether the pool pauses before it connects again, so that the caller need not.
+    paced: bool = False
 
     @property
     def situation(self) -> Situation:
         """The row of the table that this failure belongs to."""
-        if self.cause in (Cause.CERTIFICATE, Cause.DENIED):
+        if self.cause in _LASTING_CAUSES:
             return Situation.FATAL
         if self.spent:
             return Situation.SPENT
@@ -190,6 +199,25 @@ _LASTING: Final = (
     "HTTP_REQUEST",
 )
 
+#: Alerts with which a server refuses a client certificate (RFC 8446 section 6.2), as OpenSSL spells them.
+_ABOUT_THE_CLIENT: Final = re.compile(
+    r"ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_REVOKED"
+    r"|CERTIFICATE_EXPIRED|CERTIFICATE_UNKNOWN|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)$"
+)
+
+
+def certificate_alert(error: ssl.SSLError) -> str | None:
+    """The alert, as RFC 8446 spells it, with which the server refused the client certificate, if it did.
+
+    In TLS 1.2 a server that misses one says handshake_failure (RFC 5246 section 7.4.6). That is about the
+    certificate when the server had chosen a cipher before, which the wire notes as `answered`.
+    """
+    found = _ABOUT_THE_CLIENT.search(error.reason or "")
+    if found is None or (found[1] == "HANDSHAKE_FAILURE" and not getattr(error, "answered", False)):
+        return None
+    return found[1].lower()
+
+
 #: What `http.client` says of a proxy that answers CONNECT with a status other than 200. A client error does
 #: not heal, but for "request timeout" and "too many requests".
 _DENIED: Final = re.compile(r"Tunnel connection failed: 4(?!08|29)\d\d")
@@ -197,6 +225,7 @@ _DENIED: Final = re.compile(r"Tunnel connection failed: 4(?!08|29)\d\d")
 #: The first type that fits, names the cause; what no row names is a reset or a close.
 _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], Cause], ...]] = (
     ((urllib3_errors.NameResolutionError,), Cause.NAME),
+    ((urllib3_errors.InvalidHeader,), Cause.INVALID),
     ((ConnectionRefusedError,), Cause.REFUSED),
     ((TimeoutError, urllib3_errors.ReadTimeoutError), Cause.TIMEOUT),
     ((ssl.SSLCertVerificationError, CertificateError), Cause.CERTIFICATE),

@@ -14,6 +14,7 @@ from typing import Any
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from .ending import WatchedSSLSocket
+from .resumption import offered
 
 #: What urllib3 decides about a context, in an order in which `ssl` accepts it.
 _SETTINGS = (
@@ -39,6 +40,17 @@ class _Frozen:
             super().set_alpn_protocols(protocols)  # type: ignore[misc]
         elif list(protocols) != list(ALPN_PROTOCOLS):
             raise _refusal("ALPN protocols")
+
+
+class _Resuming:
+    """Put before `ssl.SSLContext`: offers the session that the connection has named, if any."""
+
+    def wrap_socket(self, *args: Any, server_hostname: Any = None, session: Any = None, **kwargs: Any) -> Any:
+        if session is None:
+            session = offered(server_hostname)
+        return super().wrap_socket(  # type: ignore[misc]
+            *args, server_hostname=server_hostname, session=session, **kwargs
+        )
 
 
 def _refusal(what: str) -> AttributeError:
@@ -73,8 +85,12 @@ def frozen_class() -> type[ssl.SSLContext]:
     base = ssl.SSLContext
     if base not in _classes:
         # A context that somebody has put in its place makes sockets of its own kind.
-        members = {"sslsocket_class": WatchedSSLSocket} if base.__module__ == "ssl" else {}
-        _classes[base] = type("FrozenSSLContext", (_Frozen, base), members)
+        if base.__module__ == "ssl":
+            bases: tuple[type, ...] = (_Frozen, _Resuming, base)
+            members = {"sslsocket_class": WatchedSSLSocket}
+        else:
+            bases, members = (_Frozen, base), {}
+        _classes[base] = type("FrozenSSLContext", bases, members)
     return _classes[base]
 
 

@@ -16,11 +16,26 @@ from typing import Any, Final
 _INTERIM_AT_MOST: Final = 100
 
 
+_CUT: Final = (
+    "closed without close_notify: the body may be cut "
+    "(RetryPolicy(require_close_notify=False) takes it for whole)"
+)
+
+
 class WatchedSSLSocket(ssl.SSLSocket):
     """A TLS socket that knows whether it was closed in order, and may refuse if it was not."""
 
     #: Set by the connection when only an orderly close can say that a body is whole.
     refuses_ragged_end = False
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands; an error says whether the server had answered: then it is about what it got since."""
+        try:
+            super().do_handshake(block)
+        except ssl.SSLError as error:
+            # In TLS 1.2 a server that misses a client certificate says no more than handshake_failure.
+            error.answered = self.cipher() is not None  # type: ignore[attr-defined]
+            raise
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the name in `ssl`
         """Read and decrypt; an end without close_notify is an end of file, as with `suppress_ragged_eofs`."""
@@ -30,7 +45,7 @@ class WatchedSSLSocket(ssl.SSLSocket):
             if not is_ragged(error):
                 raise
         if self.refuses_ragged_end:
-            raise ConnectionResetError(errno.ECONNRESET, "closed without close_notify: the body may be cut")
+            raise ConnectionResetError(errno.ECONNRESET, _CUT)
         return b"" if buffer is None else 0
 
 
@@ -81,6 +96,24 @@ class WatchedHTTPResponse(HTTPResponse):
         if not lines.last:
             self.close()
             raise RemoteDisconnected("Remote end closed connection in the head of the response")
+        if self.chunked is True and self.fp is not None:
+            self.fp = _Chunks(self.fp)
+
+
+class _Chunks:
+    """A file in which a line that is cut is no line: a chunk size of 0005, cut to 0, would end the body."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.read = file.read
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read a line; nothing when the end of the file comes before the end of the line."""
+        line: bytes = self.file.readline(limit)
+        return line if line.endswith(b"\n") or len(line) == limit else b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
 
 
 class _Lines:

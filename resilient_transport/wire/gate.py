@@ -1,109 +1,38 @@
 """Who may connect, who gets an idle connection, and who waits.
 
-Knows nothing of sockets, TLS or urllib3: what it keeps and hands out are opaque items.  It decides under
-its lock and does nothing else there; what has to be closed is handed back to the caller.
+Knows nothing of sockets, TLS or urllib3: what it keeps and hands out are opaque items, and so are the
+failures that it tells.  It decides under its lock and does nothing else there; what has to be closed is
+handed back.
 
 A caller that needs an item gets, whichever comes first (as in Go's `net/http` transport, queueForDial):
 
 1. an idle item that suits it,
-2. a permit to make one, when fewer are being made than the window allows,
-3. a place in the queue, and later one of the two.
+2. a permit to make one, when fewer are being made than the window allows and it is worth it (`window.py`),
+3. a place in the queue, and later one of the two. After a mean handshake of waiting, any free permit will do.
 
-The window is 1 until the first item was made (the pool is cold), then `maximum`.  Each reset while one is
-being made halves it, never below 1, and each success adds one.
+While the pool is cold, one failure is everybody's: those who wait are told, and the next permit is held back
+for one pause that all share, so that N callers cost a dead server no more connects than one.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from time import monotonic
+from typing import Any, Final, Generic
 
-T = TypeVar("T")
-Suits = Callable[[T], bool]
+from .permit import Permit
+from .waiting import Charges, News, Suits, T, Told, Waiter
+from .window import MAXIMUM, Window
 
-#: How many handshakes may run at once, at the most.
-MAXIMUM: Final = 16
-
-
-class Window:
-    """How many items may be made at once: plain arithmetic, guarded by the gate's lock."""
-
-    __slots__ = ("doubted", "maximum", "proven", "size")
-
-    def __init__(self, maximum: int = MAXIMUM) -> None:
-        self.maximum = maximum
-        self.size = 1
-        #: Whether one was ever made.
-        self.proven = False
-        #: Whether the last one was reset.
-        self.doubted = False
-
-    def succeeded(self) -> None:
-        """One was made: the first opens the window, each further one adds one."""
-        self.size = min(self.maximum, self.size + 1) if self.proven else self.maximum
-        self.proven = True
-        self.doubted = False
-
-    def failed(self) -> None:
-        """One was reset: halve the window."""
-        self.size = max(1, self.size // 2)
-        self.doubted = True
-
-
-class Permit:
-    """Leave to make one item.  It is settled exactly once; settling it again does nothing."""
-
-    __slots__ = ("_gate", "_settled")
-
-    def __init__(self, gate: Gate[T]) -> None:
-        self._gate = gate
-        self._settled = False
-
-    def succeeded(self) -> None:
-        """The item was made."""
-        self._settle(Window.succeeded)
-
-    def failed(self) -> None:
-        """It was reset while it was being made."""
-        self._settle(Window.failed)
-
-    def unused(self) -> None:
-        """It came to nothing for a reason that says nothing about the server."""
-        self._settle(None)
-
-    def _settle(self, effect: Callable[[Window], None] | None) -> None:
-        if not self._settled:
-            self._settled = True
-            self._gate._settle(effect)
-
-    def __del__(self) -> None:
-        # Lost on its way, as by an exception from a signal handler. A finaliser takes no lock.
-        if not self._settled:
-            self._gate._orphans.append(None)
-
-
-class Waiter(Generic[T]):
-    """A place in the queue; `wait` returns what the gate granted, or None when time ran out."""
-
-    __slots__ = ("_event", "granted", "suits")
-
-    def __init__(self, suits: Suits[T]) -> None:
-        self.suits = suits
-        #: Set by the gate, once, under its lock; read by the waiter.
-        self.granted: T | Permit | None = None
-        self._event = threading.Event()
-
-    def grant(self, what: T | Permit) -> None:
-        """Called by the gate: here is what was waited for."""
-        self.granted = what
-        self._event.set()
-
-    def wait(self, timeout: float | None) -> T | Permit | None:
-        """Wait at most `timeout` seconds (None: for ever)."""
-        self._event.wait(timeout)
-        return self.granted
+#: A handshake that takes longer holds nobody else up, in seconds: TCP's first retransmission time-out
+#: (RFC 6298 section 2.1).
+STALLED: Final = 1.0
+#: Seconds between two looks of who waits at what nobody has announced: lost permits, stalled handshakes.
+LOOK_EVERY: Final = 1.0
 
 
 class Gate(Generic[T]):
@@ -112,52 +41,118 @@ class Gate(Generic[T]):
     Args:
         capacity: how many idle items are kept; more are handed back to be closed.
         maximum: how many may be made at once.
+        pace: the pause before a cold pool connects again, in seconds, after so many failures.
+        clock: the monotonic clock, in seconds.
     """
 
-    def __init__(self, capacity: int = 10, maximum: int = MAXIMUM) -> None:
+    def __init__(
+        self,
+        capacity: int = 10,
+        maximum: int = MAXIMUM,
+        pace: Callable[[int], float] = lambda _: 0.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._lock = threading.Lock()
         self._idle: list[T] = []
         self._queue: deque[Waiter[T]] = deque()
-        self._making = 0
-        #: One entry for each permit that was lost; appended to without the lock.
-        self._orphans: deque[None] = deque()
+        self._serials = itertools.count()
+        #: When each permit was given whose item is not made yet, by serial number.
+        self._making: dict[int, float] = {}
+        #: The serial numbers of permits whose items are open.
+        self._open: set[int] = set()
+        #: Serial numbers of permits that have ended; appended to without the lock.
+        self._ended: deque[int] = deque()
+        self._pace = pace
+        self._clock = clock
+        #: What a cold pool tells those who come.
+        self._news = News()
+        #: What was told, and has not come back yet. Weak: a call that has given up does not.
+        self._away: weakref.WeakSet[Charges] = weakref.WeakSet()
+        #: Before this moment a cold pool gives no permit.
+        self._resume_at = -float("inf")
         self.capacity = capacity
         self.window = Window(maximum)
 
-    def enter(self, suits: Suits[T]) -> T | Permit | Waiter[T]:
-        """Ask for an item: see the three cases above."""
+    def enter(
+        self,
+        suits: Suits[T],
+        charges: Charges | None = None,
+        eager: bool = False,
+        began: float | None = None,
+    ) -> T | Permit | Told | Waiter[T]:
+        """Ask for an item: see the three cases above.
+
+        Args:
+            suits: whether an idle item will do.
+            charges: of a call that shares the failures of a cold pool; None: it is not told of them.
+            eager: take any free permit at once.
+            began: when the caller began, on the gate's clock; None: it is not told what was refused before.
+        """
         with self._lock:
-            if self._orphans:
-                self._adopt()
             for place in range(len(self._idle) - 1, -1, -1):
                 if suits(self._idle[place]):
                     return self._idle.pop(place)
-            if self._making < self.window.size and not self._queue:
-                self._making += 1
-                return Permit(self)
-            waiter = Waiter(suits)
+            if charges is not None and not charges.shares():
+                charges = None
+            if charges is not None:
+                self._away.discard(charges)
+            told = None if self.window.proven else self._news.of(self, charges, began)
+            if told is not None:
+                return told
+            now = self._clock()
+            self._admit(now)
+            if self._has_room(now) and (eager or self._is_worth(1)):
+                return self._permit(now)
+            waiter = Waiter(suits, charges, eager, now)
             self._queue.append(waiter)
             return waiter
 
-    def leave(self, waiter: Waiter[T]) -> T | Permit | None:
+    def leave(self, waiter: Waiter[T]) -> T | Permit | Told | None:
         """Stop waiting; what was granted in the same moment comes back, and is the caller's to use."""
         with self._lock:
             if waiter in self._queue:
                 self._queue.remove(waiter)
             return waiter.granted
 
-    def offer(self, item: T) -> T | None:
-        """Give an item: to the first who waits for such a one, else to the idle; else it comes back."""
+    def look(self, waiter: Waiter[T]) -> None:
+        """Let in who may by now; this waiter is content with any permit once it has waited long enough."""
         with self._lock:
-            for waiter in self._queue:
-                if waiter.suits(item):
-                    self._queue.remove(waiter)
-                    waiter.grant(item)
-                    return None
-            if len(self._idle) < self.capacity:
+            now = self._clock()
+            handshake = self.window.handshake
+            waiter.eager = waiter.eager or (handshake is not None and now - waiter.since >= handshake)
+            self._admit(now)
+
+    def nap(self, waiter: Waiter[T]) -> float:
+        """Seconds until this waiter should look again, if nothing is granted before."""
+        now = self._clock()
+        ends = [LOOK_EVERY]
+        if now < self._resume_at:
+            ends.append(self._resume_at - now)
+        if not waiter.eager and self.window.handshake is not None:
+            ends.append(max(0.0, waiter.since + self.window.handshake - now))
+        return min(ends)
+
+    def pause(self) -> float:
+        """Seconds that a cold pool still waits before it connects again."""
+        return 0.0 if self.window.proven else max(0.0, self._resume_at - self._clock())
+
+    def offer(self, item: T, held: float | None = None) -> T | None:
+        """Give an item that was held for so many seconds: to whom it suits, else to the idle, else back."""
+        with self._lock:
+            if held is not None:
+                self.window.held(held)
+            waiter = next((waiter for waiter in self._queue if waiter.suits(item)), None)
+            if waiter is not None:
+                self._queue.remove(waiter)
+                waiter.grant(item)
+            elif len(self._idle) < self.capacity:
                 self._idle.append(item)
-                return None
-        return item
+            else:
+                return item
+            if self._queue:
+                # It may be worth more now to those that wait on.
+                self._admit(self._clock())
+        return None
 
     def take(self, doomed: Suits[T]) -> list[T]:
         """Take out the idle items that a predicate names, oldest first."""
@@ -168,7 +163,7 @@ class Gate(Generic[T]):
         return taken
 
     def needs_proof(self) -> bool:
-        """Whether nothing was made yet, or the last one was reset: then the next one is confirmed."""
+        """Whether the server has accepted none yet, or has reset the last one: then the next is confirmed."""
         return not self.window.proven or self.window.doubted
 
     def abandon(self) -> list[T]:
@@ -176,33 +171,128 @@ class Gate(Generic[T]):
         idle, self._idle = self._idle, []
         return idle
 
+    def forget(self) -> None:
+        """Let the next caller find out for itself what was refused before."""
+        with self._lock:
+            self._news.forget()
+
     def idle(self) -> int:
         """How many items are idle."""
         return len(self._idle)
 
-    def sweep(self) -> None:
-        """Hand on the permits that were lost; for who has waited long."""
-        with self._lock:
-            self._adopt()
+    def waiting(self) -> int:
+        """How many callers wait."""
+        return len(self._queue)
 
-    def _settle(self, effect: Callable[[Window], None] | None) -> None:
+    def settle(self, serial: int, effect: Callable[[Window], None] | None, made: bool = False) -> None:
+        """Called by a permit: it has come to an end, or to an item."""
         with self._lock:
-            self._making -= 1
+            now = self._clock()
+            is_first = self.window.handshake is None
+            self._making.pop(serial, None)
+            if made:
+                self._open.add(serial)
             if effect is not None:
                 effect(self.window)
-            self._adopt()
+            if self.window.proven:
+                self._news.forget()
+            self._admit(now)
+            if is_first and self.window.handshake is not None:
+                for waiter in self._queue:
+                    waiter.stir(now)
 
-    def _adopt(self) -> None:
-        """Under the lock: count lost permits as settled, and let in who may."""
-        while self._orphans:
-            self._orphans.popleft()
-            self._making -= 1
-        while self._queue and self._making < self.window.size:
-            self._making += 1
-            self._queue.popleft().grant(Permit(self))
+    def fail(self, serial: int, failure: Any, reset: bool, fatal: bool, charges: Charges | None) -> bool:
+        """Called by a permit: its item could not be made; whether others share that, and a pause after it."""
+        pause = 0.0 if fatal or self.window.proven else self._pace(1 + (charges.times if charges else 0))
+        with self._lock:
+            if reset:
+                self.window.failed()
+            cold = not self.window.proven
+            told = self._tell(failure, fatal)
+            # Whoever was told before, and is on its way back, belongs to those that wait.
+            shared = cold and not fatal and bool(told or self._away)
+            if cold and not fatal:
+                self._news.failed(failure)
+                if charges is not None:
+                    charges.own(self, self._news.epoch, shared)
+            if shared:
+                self._resume_at = self._clock() + pause
+            self._making.pop(serial, None)
+            self._admit(self._clock())
+        return shared
+
+    def refuse(self, failure: Any) -> None:
+        """The server has refused an item that was made: while the pool is cold, this ends all waiting."""
+        with self._lock:
+            self._tell(failure, fatal=True)
+
+    def end(self, serial: int) -> None:
+        """Called by a permit that has ended, perhaps in a forked child: does not wait for the lock."""
+        self._ended.append(serial)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._admit(self._clock())
+            finally:
+                self._lock.release()
+
+    def lose(self, serial: int) -> None:
+        """Called by a permit's finaliser, which may run while its own thread holds the lock."""
+        self._ended.append(serial)
+
+    def _tell(self, failure: Any, fatal: bool) -> list[Waiter[T]]:
+        """Under the lock: give those who wait at a cold pool a failure of their own."""
+        if self.window.proven:
+            return []
+        if fatal:
+            self._news.refused(failure, self._clock())
+        told = [waiter for waiter in self._queue if fatal or waiter.charges is not None]
+        for waiter in told:
+            self._queue.remove(waiter)
+            if not fatal and waiter.charges is not None:
+                waiter.charges.charge()
+                self._away.add(waiter.charges)
+            waiter.grant(Told(failure))
+        return told
+
+    def _admit(self, now: float) -> None:
+        """Under the lock: count permits that have ended, and let in who may."""
+        while self._ended:
+            serial = self._ended.popleft()
+            self._making.pop(serial, None)
+            self._open.discard(serial)
+        while self._queue and self._has_room(now):
+            waiter = self._next()
+            if waiter is None:
+                break
+            self._queue.remove(waiter)
+            waiter.grant(self._permit(now))
+
+    def _next(self) -> Waiter[T] | None:
+        """Under the lock: who gets a free permit: the first that takes any, else the one it serves best."""
+        eager = next((waiter for waiter in self._queue if waiter.eager), None)
+        if eager is not None or not self._is_worth(0):
+            return eager
+        # With items in use, those in front are served by them sooner than by a new one.
+        return self._queue[-1] if self._open else self._queue[0]
+
+    def _is_worth(self, more: int) -> bool:
+        return self.window.is_worth(len(self._queue) + more, len(self._open))
+
+    def _has_room(self, now: float) -> bool:
+        if not self.window.proven and now < self._resume_at:
+            return False
+        if len(self._making) < self.window.size:
+            return True
+        stalled = sum(now - since > STALLED for since in self._making.values())
+        return len(self._making) - stalled < self.window.size and len(self._making) < self.window.maximum
+
+    def _permit(self, now: float) -> Permit:
+        serial = next(self._serials)
+        self._making[serial] = now
+        return Permit(self, serial)
 
     def __repr__(self) -> str:
         return (
-            f"<Gate {len(self._idle)} idle, {self._making} being made of {self.window.size} allowed, "
-            f"{len(self._queue)} waiting>"
+            f"<Gate {len(self._idle)} idle of {len(self._open)} open, {len(self._making)} being made of "
+            f"{self.window.size} allowed, {len(self._queue)} waiting>"
         )

@@ -12,7 +12,8 @@ import re
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,10 @@ from .registry import registry
 
 #: A password is compared by a digest that is worth nothing outside of this process.
 _PEPPER: Final = secrets.token_bytes(32)
+#: A certificate in a file that may hold anything else besides.
+_CERTIFICATE: Final = re.compile(
+    rb"-----BEGIN (X509 |)CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END \1CERTIFICATE-----"
+)
 #: The file names under which OpenSSL looks for certificates in a directory (`openssl rehash`).
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 #: Reads that may differ, because the files are being replaced, before the change counts as an error.
@@ -41,6 +46,9 @@ TLS_SETTINGS: Final = (
     "cert_reqs", "cert_file", "key_file", "key_password", "ca_certs", "ca_cert_dir", "ca_cert_data",
     "ssl_version", "ssl_minimum_version", "ssl_maximum_version",
 )  # fmt: skip
+
+#: Those that are paths.
+FILES: Final = ("cert_file", "key_file", "ca_certs", "ca_cert_dir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +113,40 @@ def context_for(settings: Mapping[str, Any]) -> ssl.SSLContext:
     raise error or SSLError("the certificate files keep changing while they are read")
 
 
+def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
+    """What is wrong with the files of an identity, in words that hold nothing of what is in them.
+
+    Args:
+        error: what `context_for` has raised.
+        settings: what it was called with.
+    """
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read: {error.strerror}."
+    trusted, cert = settings.get("ca_certs"), settings.get("cert_file")
+    if trusted and os.path.isdir(trusted):
+        trusted = None
+    key = settings.get("key_file") or cert
+    text = b""
+    for path, what in ((trusted, "CERTIFICATE"), (cert, "CERTIFICATE"), (key, "PRIVATE KEY")):
+        if not path:
+            continue
+        try:
+            text = Path(_path(path) or "").read_bytes()
+        except (OSError, TypeError, ValueError) as unread:
+            return f"{path} cannot be read: {getattr(unread, 'strerror', None) or unread}."
+        if f"{what}-----".encode() not in text:
+            return f"There is no {what.lower()} in PEM form in {path}."
+    if "password is required" in str(error):
+        return f"The key in {key} is encrypted: give its password in ResilientAdapter(key_password=...)."
+    if not isinstance(error, ssl.SSLError):
+        return ""
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        return f"The key in {key} does not belong to the certificate in {cert}."
+    return f"The key_password= does not open the key in {key}." if b"ENCRYPTED" in text else ""
+
+
 def _sources(settings: Mapping[str, Any]) -> Sources:
-    paths = {name: _path(settings.get(name)) for name in ("cert_file", "key_file", "ca_certs", "ca_cert_dir")}
+    paths = {name: _path(settings.get(name)) for name in FILES}
     password = settings.get("key_password")
     return Sources(
         **paths,
@@ -120,15 +160,17 @@ def fingerprint(paths: tuple[Any, ...]) -> tuple[Any, ...]:
     found: list[Any] = []
     for path in paths:
         found.append(_stat(path))
-        if os.path.isdir(path):
-            found.extend(_stat(entry.path) for entry in os.scandir(path))
+        with suppress(OSError, ValueError):
+            # Whoever needs the directory says what is wrong with it.
+            if os.path.isdir(path):
+                found.extend(_stat(entry.path) for entry in os.scandir(path))
     return tuple(found)
 
 
 def _stat(path: Any) -> tuple[int, int, int, int, int] | None:
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -164,7 +206,7 @@ def _version(value: Any) -> int | None:
 def _trusted(sources: Sources) -> str:
     parts = [
         _digest_of(sources.ca_certs),
-        _digest(_directory(sources.ca_cert_dir)) if sources.ca_cert_dir else None,
+        _digest(b"\n".join(_directory(sources.ca_cert_dir))) if sources.ca_cert_dir else None,
         _digest(_bytes(sources.ca_cert_data)) if sources.ca_cert_data else None,
     ]
     return "+".join(part for part in parts if part) or "system"
@@ -195,10 +237,13 @@ def _bytes(value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
 
 
-def _directory(path: str) -> bytes:
-    """The certificates that OpenSSL would find in a directory, one after the other."""
-    found = sorted(entry for entry in Path(path).iterdir() if _HASHED.fullmatch(entry.name))
-    return b"\n".join(entry.read_bytes() for entry in found)
+def _directory(path: str) -> Iterator[bytes]:
+    """The certificates that OpenSSL would find in a directory; what cannot be read is passed over."""
+    for entry in sorted(Path(path).iterdir()):
+        if not _HASHED.fullmatch(entry.name):
+            continue
+        with suppress(OSError):
+            yield from (found[0] for found in _CERTIFICATE.finditer(entry.read_bytes()))
 
 
 def _builder(identity: TLSIdentity, sources: Sources) -> Callable[[], ssl.SSLContext]:
@@ -234,9 +279,10 @@ def _load_trusted(context: ssl.SSLContext, identity: TLSIdentity, sources: Sourc
     try:
         if sources.ca_certs:
             context.load_verify_locations(sources.ca_certs)
-        data = _directory(sources.ca_cert_dir).decode("ascii") if sources.ca_cert_dir else None
-        for cadata in (data, sources.ca_cert_data):
-            if cadata:
-                context.load_verify_locations(cadata=cadata)
+        for certificate in _directory(sources.ca_cert_dir) if sources.ca_cert_dir else ():
+            with suppress(ssl.SSLError):
+                context.load_verify_locations(cadata=certificate.decode("ascii"))
+        if sources.ca_cert_data:
+            context.load_verify_locations(cadata=sources.ca_cert_data)
     except OSError as error:
         raise SSLError(error) from error

@@ -6,18 +6,25 @@ An entry is used as it is for a second; then `stat` says whether a file of its i
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+import ssl
+from collections.abc import Callable, Hashable, Mapping
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any, Final
 
+from requests import PreparedRequest, adapters, exceptions
+from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.poolmanager import PoolManager
+from urllib3.poolmanager import PoolKey, PoolManager
 
-from .identity import fingerprint
+from ..settings import is_bundle_of_environment
+from .identity import FILES, TLS_SETTINGS, fault, fingerprint
 from .registry import registry
 
 #: Seconds between two looks at the files of an identity.
 _LOOK_EVERY: Final = 1.0
+
+_CURE: Final = "cert= and verify= take paths of PEM files that exist (verify= also of a directory)"
 
 
 class Entry:
@@ -37,7 +44,7 @@ class Entry:
 
     def is_current(self, manager: PoolManager | None) -> bool:
         """Whether the manager is the same, with the same settings, and no file was replaced."""
-        if manager is not self._manager or manager.connection_pool_kw != self._settings:
+        if not self.is_of(manager):
             return False
         now = monotonic()
         if now - self._looked_at > _LOOK_EVERY:
@@ -45,6 +52,10 @@ class Entry:
                 return False
             self._looked_at = now
         return True
+
+    def is_of(self, manager: PoolManager | None) -> bool:
+        """Whether the manager is the same, with the same settings: then at most the files have changed."""
+        return manager is self._manager and manager.connection_pool_kw == self._settings
 
     def keep(self) -> None:
         """Use it for another second although its files have changed: they are being replaced."""
@@ -88,3 +99,111 @@ def origin_of(url: str) -> str | None:
     """`scheme://host:port` of a URL as requests prepares it; None when it takes a parser to tell."""
     found = _ORIGIN.match(url)
     return found[1] if found else None
+
+
+def told_by(
+    cert_verify: Callable[[Any, str, Any, Any], None],
+    host: Mapping[str, Any],
+    request: PreparedRequest,
+    verify: Any,
+    cert: Any,
+) -> dict[str, Any]:
+    """What a `cert_verify` would set on a pool, as settings that name one.
+
+    It is shown an object that is no pool, so that what a subclass sets becomes part of the key.
+    """
+    told = SimpleNamespace(**host)
+    cert_verify(told, request.url or "", verify, cert)
+    return {
+        name: value
+        for name, value in vars(told).items()
+        if name not in host and f"key_{name}" in PoolKey._fields
+    }
+
+
+def paths_of(settings: Mapping[str, Any], verify: Any, cert: Any) -> tuple[Any, ...]:
+    """The files and directories that a call's identity is made of.
+
+    Args:
+        settings: what the pool manager was told of every pool.
+        verify: the call's.
+        cert: the call's.
+    """
+    named = {**settings, **_named(verify, cert)}
+    return tuple(path for name in FILES if (path := named.get(name)))
+
+
+def _named(verify: Any, cert: Any) -> dict[str, Any]:
+    """What urllib3's pools call the `verify` and `cert` of a call."""
+    trusted = adapters.DEFAULT_CA_BUNDLE_PATH if verify is True else verify
+    told = {"ca_certs": trusted} if trusted else {}
+    # Two at the most: who takes it for a place for the password finds that in no message.
+    pair = (cert, None) if isinstance(cert, str) else (cert or ())[:2]
+    return {**told, **dict(zip(("cert_file", "key_file"), pair, strict=False))}
+
+
+def what_is_wrong(error: BaseException, settings: Mapping[str, Any], verify: Any, cert: Any) -> str:
+    """What is wrong with certificate files, if it can be told, and which were given.
+
+    Args:
+        error: what was met when they were used.
+        settings, verify, cert: as in `paths_of`.
+    """
+    told = _named(verify, cert)
+    named = {
+        "verify": told.get("ca_certs"),
+        "cert": (told.get("cert_file"), told.get("key_file")) if cert else None,
+    }
+    named.update((name, settings.get(name)) for name in FILES)
+    given = ", ".join(f"{name}={value!r}" for name, value in named.items() if value)
+    return f"{fault(error, {**settings, **told})} {_CURE}; given were {given or 'none'}.".lstrip()
+
+
+def as_requests_raise(error: Exception, request: PreparedRequest) -> Exception:
+    """What stock raises when certificate files are not what they should be; there are three cases."""
+    if isinstance(error, (ssl.SSLError, urllib3_errors.SSLError)):
+        wrapped = urllib3_errors.SSLError(error) if isinstance(error, ssl.SSLError) else error
+        return exceptions.SSLError(wrapped, request=request)
+    if isinstance(error, OSError) and error.errno is not None:
+        return exceptions.ConnectionError(
+            urllib3_errors.ProtocolError("Connection aborted.", error), request=request
+        )
+    # Stock's own "Could not find ...", which `cert_verify` has raised.
+    return error
+
+
+def refuse_beside_context(verify: Any, cert: Any) -> None:
+    """Refuse what has no say over a TLS context of the caller's own.
+
+    Raises:
+        TypeError: certificates, or their absence, were asked for by the call itself. A bundle that the
+            environment names for every program is passed over.
+    """
+    if not verify:
+        raise TypeError(
+            "verify=False has no say over ssl_context=: set check_hostname and verify_mode on the context, "
+            "or use an adapter without one"
+        )
+    if verify is not True and not is_bundle_of_environment(verify):
+        raise TypeError(
+            f"verify={verify!r} has no say over ssl_context=: load it into the context with "
+            "load_verify_locations, or use an adapter without one"
+        )
+    if cert:
+        raise TypeError("cert= has no say over ssl_context=: load it into the context with load_cert_chain")
+
+
+def beside_context(told: Mapping[str, Any], stock: Mapping[str, Any]) -> dict[str, Any]:
+    """What a subclass's `cert_verify` sets beside a TLS context of the caller's own.
+
+    Args:
+        told: what it sets.
+        stock: what it would without the subclass, which has no say.
+
+    Raises:
+        TypeError: it sets what belongs into the context.
+    """
+    for name in told.keys() & TLS_SETTINGS:
+        if told[name] != stock.get(name):
+            raise TypeError(f"cert_verify sets {name}, which has no say over ssl_context=: set it there")
+    return {name: value for name, value in told.items() if name not in TLS_SETTINGS}

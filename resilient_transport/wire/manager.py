@@ -1,14 +1,17 @@
 """urllib3's pool managers, as leases: what they show and close is one adapter's own.
 
 Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_new_pool` (meant to be overridden),
-`connection_from_context`, `pools`, `pool_classes_by_scheme`, `key_fn_by_scheme`, `PoolKey`, `SSL_KEYWORDS`.
+`connection_from_context`, `pools`, `pool_classes_by_scheme`, `key_fn_by_scheme`, `PoolKey`, `SSL_KEYWORDS`,
+and `_maxsize` of the container of pools.
 """
 
 from __future__ import annotations
 
 import ssl
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from urllib3 import poolmanager as stock
+from urllib3._collections import RecentlyUsedContainer
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 
@@ -40,6 +43,9 @@ class Leasing(PoolManager):
     ) -> HTTPConnectionPool:
         context = dict(self.connection_pool_kw if request_context is None else request_context)
         context.update(scheme=scheme, host=host, port=port)
+        if scheme == "http":
+            # What else belongs to TLS every urllib3 drops; 2.0 leaves these, which no plain connection takes.
+            context = {name: value for name, value in context.items() if not name.startswith("assert_")}
         dropped = _OWN_TO_THE_LEASE if scheme == "https" else (*_OWN_TO_THE_LEASE, *SSL_KEYWORDS)
         shared = {name: value for name, value in context.items() if name not in dropped}
         context["shelf_key"] = self.key_fn_by_scheme[scheme](shared)
@@ -57,6 +63,43 @@ class Leasing(PoolManager):
 
 class LeasingProxyManager(Leasing, ProxyManager):
     """The same for connections through an HTTP or HTTPS proxy."""
+
+
+class _Empty:
+    """Shows what a class has that has nothing of its own."""
+
+
+_LEASING: Final[dict[type, type[Leasing]]] = {PoolManager: Leasing, ProxyManager: LeasingProxyManager}
+_NOTHING: Final = frozenset(vars(_Empty))
+
+
+def leased(manager: Any) -> Any:
+    """A manager of urllib3's own make as one whose pools are leases; anything else as it is.
+
+    It keeps the settings, in the same dictionary. A manager with methods or pools of its own would lose them,
+    and one that is no `PoolManager` is some test's.
+    """
+    own = next((kind for kind in type(manager).__mro__ if vars(kind).keys() - _NOTHING), object)
+    kind = _LEASING.get(own)
+    if kind is None or manager.pool_classes_by_scheme is not stock.pool_classes_by_scheme:
+        return manager
+    return _copied(manager, kind, pool_classes_by_scheme=kind.leases)
+
+
+def emptied(manager: Any) -> Any:
+    """The same manager without a pool, and without a lock that a thread may hold; a test's as it is."""
+    return _copied(manager, type(manager)) if is_real(manager) else manager
+
+
+def is_real(manager: Any) -> bool:
+    """Whether it is one of urllib3's kind; a test's double may say so of itself, and is not."""
+    return issubclass(type(manager), PoolManager)
+
+
+def _copied(manager: Any, kind: type[Any], **changes: Any) -> Any:
+    copy: Any = object.__new__(kind)
+    vars(copy).update(vars(manager), pools=RecentlyUsedContainer(manager.pools._maxsize), **changes)
+    return copy
 
 
 def _identified(request_context: dict[str, Any]) -> dict[str, Any]:

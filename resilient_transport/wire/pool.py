@@ -20,11 +20,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 
-from .connection import PlainConnection, TLSConnection, is_alive
-from .gate import Permit
+from .connection import PlainConnection
+from .permit import Permit
+from .proof import is_alive
 from .registry import registry
 from .shelf import Connection, Shelf, close_all, suits
+from .tls import TLSConnection
 from .trail import CURRENT, Trail
+from .waiting import Told
 
 
 class _Lease(HTTPConnectionPool):
@@ -35,6 +38,8 @@ class _Lease(HTTPConnectionPool):
     #: The class of its connections as urllib3 ships it, and ours.
     stock_connection: type[HTTPConnection] = HTTPConnection
     own_connection: type[HTTPConnection] = PlainConnection
+    #: Whether a TCP connect is something that can be done ahead.
+    dials_ahead = False
 
     def __init__(
         self, host: str, port: int | None = None, *, shelf_key: Any = None, maxsize: int = 1, **kwargs: Any
@@ -82,6 +87,8 @@ class _Lease(HTTPConnectionPool):
         found = self.shelf.checkout(trail, trail.patience())
         if isinstance(found, Permit):
             return self._make(found, trail)
+        if isinstance(found, Told):
+            return self._fail(found, trail)
         return self._hand_out(found, trail)
 
     def _take_slot(self, timeout: float | None, trail: Trail) -> Any:
@@ -105,17 +112,32 @@ class _Lease(HTTPConnectionPool):
 
     def _make(self, permit: Permit, trail: Trail) -> Any:
         try:
-            self.ConnectionCls = self.own_connection
-            connection: Any = self._new_conn()
-            gate = self.shelf.gate
-            connection.generation = registry.generation
-            connection.wants_proof = not trail.replayable or gate.needs_proof()
-            connection.in_doubt = gate.window.doubted
-            connection.trail = trail
+            connection = self._own_conn(trail)
+            shelf = self.shelf
+            unused_or_once = trail.warming or not trail.replayable
+            connection.wants_proof = unused_or_once or shelf.gate.needs_proof()
+            connection.in_doubt = shelf.gate.window.doubted
+            connection.sessions = shelf.sessions
+            if self.dials_ahead:
+                connection.begun = shelf.dials.take()
+                connection.dial_for_others = None if shelf.gate.window.proven else shelf.dial_for_others
             connection.permit = permit
         except BaseException:
             permit.unused()
             raise
+        return connection
+
+    def _fail(self, told: Told, trail: Trail) -> Any:
+        """A connection that fails when it is made, in urllib3's hands, as another caller's did."""
+        connection = self._own_conn(trail)
+        connection.told = told.failure
+        return connection
+
+    def _own_conn(self, trail: Trail) -> Any:
+        self.ConnectionCls = self.own_connection
+        connection: Any = self._new_conn()
+        connection.generation = registry.generation
+        connection.trail = trail
         return connection
 
     def _hand_out(self, connection: Connection, trail: Trail) -> Connection:
@@ -165,10 +187,12 @@ class _Lease(HTTPConnectionPool):
         self._close_owned()
 
     def _close_owned(self) -> None:
-        slots = self.pool.queue if self.pool is not None and self.block else ()
-        for connection in (*slots, *self._owned):
-            if connection is not None:
-                connection.close()
+        # A slot stays where it is; who takes it finds the connection dead.
+        doomed = list(self.pool.queue) if self.pool is not None and self.block else []
+        with suppress(IndexError):
+            while True:
+                doomed.append(self._owned.pop())
+        close_all(connection for connection in doomed if connection is not None)
 
     def _validate_conn(self, conn: Any) -> None:
         # urllib3 connects plain connections only when it sends; here the stages are apart.
@@ -187,9 +211,39 @@ class PlainPool(_Lease):
     """Connections without TLS."""
 
 
+class _Once:
+    """A setting that is what the pool was made with; what somebody sets afterwards has no effect.
+
+    requests calls `cert_verify` with every pool, before every request. A subclass's settings have become part
+    of the pool's key, and of its TLS context, when it was called with no pool.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_made_with_{name}"
+
+    def __get__(self, pool: Any, owner: type) -> Any:
+        return self if pool is None else vars(pool).get(self._name)
+
+    def __set__(self, pool: Any, value: Any) -> None:
+        vars(pool).setdefault(self._name, value)
+
+
 class TLSPool(_Lease, HTTPSConnectionPool):
     """Connections with TLS."""
+
+    key_file = _Once()
+    cert_file = _Once()
+    cert_reqs = _Once()
+    key_password = _Once()
+    ca_certs = _Once()
+    ca_cert_dir = _Once()
+    ssl_version = _Once()
+    ssl_minimum_version = _Once()
+    ssl_maximum_version = _Once()
+    assert_hostname = _Once()
+    assert_fingerprint = _Once()
 
     upstream: type[HTTPConnectionPool] = HTTPSConnectionPool
     stock_connection: type[HTTPConnection] = HTTPSConnection
     own_connection: type[HTTPConnection] = TLSConnection
+    dials_ahead = True

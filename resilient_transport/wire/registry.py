@@ -86,7 +86,10 @@ class Registry:
         future.set_result(context)
 
     def clear(self) -> None:
-        """Close every idle connection. Running calls go on, and what they give back is kept again."""
+        """Close every idle connection, and forget every TLS session.
+
+        Running calls go on, and what they give back is kept again.
+        """
         with self._lock:
             shelves = list(self._shelves.values())
             self._shelves = {key: shelf for key, shelf in self._shelves.items() if shelf.leases}

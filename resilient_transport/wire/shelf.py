@@ -15,9 +15,17 @@ from typing import Any, Final
 from urllib3.exceptions import ConnectTimeoutError
 
 from ..retry.deadline import Deadline
-from .connection import PlainConnection, TLSConnection, is_alive
-from .gate import Gate, Permit, Waiter
+from ..retry.judge import backoff_delay
+from ..retry.policy import RetryPolicy
+from .connection import PlainConnection
+from .dial import Dials, Route
+from .gate import Gate
+from .permit import Permit
+from .proof import is_alive
+from .resumption import Sessions
+from .tls import TLSConnection
 from .trail import Trail
+from .waiting import Told, Waiter
 
 Connection = PlainConnection | TLSConnection
 
@@ -26,8 +34,13 @@ IDLE_TIMEOUT: Final = 55.0
 #: A request that may not be repeated takes only a connection known to work within this time, in
 #: seconds: half of 5 s, the idle limit of Node and Apache.
 FRESH_FOR: Final = 2.5
-#: Seconds between two looks of who waits for permits that were lost.
-_SWEEP_EVERY: Final = 1.0
+#: How a cold pool paces its attempts to connect: as a call with default settings.
+_PACING: Final = RetryPolicy()
+
+
+def pace(failures: int) -> float:
+    """Seconds that a cold pool pauses after so many failures."""
+    return backoff_delay(_PACING, failures)
 
 
 class Shelf:
@@ -41,7 +54,11 @@ class Shelf:
     def __init__(self, key: Hashable, generation: int = 0) -> None:
         self.key = key
         self.generation = generation
-        self.gate: Gate[Connection] = Gate()
+        self.gate: Gate[Connection] = Gate(pace=pace)
+        #: TCP connects that were begun for those that wait.
+        self.dials = Dials()
+        #: TLS sessions that the server may resume.
+        self.sessions = Sessions()
         #: The pools that use this shelf. Weak: a forgotten adapter must not keep it for ever.
         self._lock = threading.Lock()
         self.leases: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -60,12 +77,12 @@ class Shelf:
             capacities = [other.idle_capacity for other in self.leases]
             self.gate.capacity = max(capacities, default=self.gate.capacity)
 
-    def checkout(self, trail: Trail, timeout: float | None) -> Connection | Permit:
-        """A live idle connection, or leave to make one.
+    def checkout(self, trail: Trail, timeout: float | None) -> Connection | Permit | Told:
+        """A live idle connection, or leave to make one, or another caller's failure to share.
 
         Args:
             trail: the attempt that asks.
-            timeout: seconds to wait for either; None: for ever.
+            timeout: seconds to wait for either, besides the pauses of a cold pool; None: for ever.
 
         Raises:
             ConnectTimeoutError: neither came in time.
@@ -76,16 +93,29 @@ class Shelf:
             close_all(self.gate.take(self._is_stale))
         while True:
             found = self._wait(trail, timeout)
-            if isinstance(found, Permit):
+            if isinstance(found, (Permit, Told)):
                 return found
             if is_alive(found.sock):
+                found.taken_at = monotonic()
                 return found
             found.close()
 
-    def _wait(self, trail: Trail, timeout: float | None) -> Connection | Permit:
-        found = self.gate.enter(lambda connection: suits(connection, trail))
+    def dial_for_others(self, route: Route | None) -> None:
+        """Begin a TCP connect for each caller that waits for the first handshake, within the window."""
+        if route is not None:
+            self.dials.begin(route, min(self.gate.waiting(), self.gate.window.maximum))
+
+    def _wait(self, trail: Trail, timeout: float | None) -> Connection | Permit | Told:
+        eager = trail.fresh or trail.warming
+        found = self.gate.enter(
+            lambda connection: suits(connection, trail), trail.charges, eager, trail.began
+        )
         if not isinstance(found, Waiter):
             return found
+        if timeout is not None:
+            # A pause is not the server's slowness: as a backoff, it comes on top of the time-out.
+            timeout += self.gate.pause()
+            timeout = trail.deadline.bound(timeout) if trail.deadline else timeout
         try:
             granted = self._wait_in_turns(found, timeout)
         except BaseException:
@@ -100,35 +130,47 @@ class Shelf:
             raise error
         return granted
 
-    def _wait_in_turns(self, waiter: Waiter[Connection], timeout: float | None) -> Connection | Permit | None:
+    def _wait_in_turns(
+        self, waiter: Waiter[Connection], timeout: float | None
+    ) -> Connection | Permit | Told | None:
         left = Deadline(timeout)
         while True:
-            granted = waiter.wait(left.bound(_SWEEP_EVERY))
+            granted = waiter.wait(left.bound(self.gate.nap(waiter)))
             if granted is not None or left.left() <= 0:
+                if not isinstance(granted, Permit):
+                    self.dials.trim(self.gate.waiting())
                 return granted
-            self.gate.sweep()
+            self.gate.look(waiter)
 
-    def _return(self, granted: Connection | Permit | None) -> None:
+    def _return(self, granted: Connection | Permit | Told | None) -> None:
         if isinstance(granted, Permit):
             granted.unused()
-        elif granted is not None:
-            self.put(granted)
+        elif granted is not None and not isinstance(granted, Told):
+            self._offer(granted)
 
     def put(self, connection: Connection) -> None:
         """Take a connection back whose response was read to its end."""
-        connection.proven_at = monotonic()
-        surplus = self.gate.offer(connection)
+        connection.proven_at = now = monotonic()
+        connection.keep_session()
+        self._offer(connection, now - connection.taken_at)
+
+    def _offer(self, connection: Connection, held: float | None = None) -> None:
+        surplus = self.gate.offer(connection, held)
         if surplus is not None:
             surplus.close()
 
     def reap(self) -> bool:
         """Close what was idle too long; True when nothing is left and nobody uses the shelf."""
+        self.dials.trim(len(self.dials))
         close_all(self.gate.take(self._is_stale))
         idle_for = monotonic() - self.used_at
         return not self.leases and not self.gate.idle() and idle_for > IDLE_TIMEOUT
 
     def clear(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection, and forget every TLS session."""
+        self.gate.forget()
+        self.sessions.clear()
+        self.dials.trim(0)
         close_all(self.gate.take(lambda _: True))
 
     def abandon(self) -> None:

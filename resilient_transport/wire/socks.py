@@ -13,9 +13,10 @@ from urllib3.contrib.socks import (
     SOCKSProxyManager,
 )
 
-from .connection import PlainConnection, TLSConnection
+from .connection import PlainConnection
 from .manager import Leasing
 from .pool import PlainPool, TLSPool
+from .tls import TLSConnection
 
 
 class SOCKSPlainConnection(PlainConnection, SOCKSConnection):
@@ -44,6 +45,7 @@ class SOCKSTLSPool(TLSPool):
     upstream = SOCKSHTTPSConnectionPool
     stock_connection = SOCKSHTTPSConnection
     own_connection = SOCKSTLSConnection
+    dials_ahead = False
 
 
 class LeasingSOCKSManager(Leasing, SOCKSProxyManager):

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
+from .waiting import Charges
+
+#: After so many failures a call offers no TLS session any more.
+_CHOKES: Final = 2
 
 
 class Trail:
@@ -24,11 +28,14 @@ class Trail:
         connect_timeout: seconds that the caller grants for getting a connection; anything else: no limit.
         require_close_notify: whether a body without a length has to end with an orderly close of TLS.
         fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
+        charges: the failures of others that the call was charged with; None: it is not told of them.
+        warming: connect, and send nothing.
     """
 
     __slots__ = (
-        "began", "bytes_in", "bytes_out", "connect_timeout", "connected", "deadline", "error", "fresh",
-        "marked", "replayable", "require_close_notify", "send_timeout", "sock", "resumed", "reused", "stage",
+        "began", "borrowed", "bytes_in", "bytes_out", "charges", "connect_timeout", "connected", "deadline",
+        "error", "fresh", "marked", "paced", "replayable", "require_close_notify", "send_timeout", "sock",
+        "resumed", "reused", "stage", "tls_version", "warming",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +46,8 @@ class Trail:
         fresh: bool = False,
         require_close_notify: bool = True,
         connect_timeout: Any = None,
+        charges: Charges | None = None,
+        warming: bool = False,
     ) -> None:
         self.replayable = replayable
         self.deadline = deadline
@@ -47,14 +56,22 @@ class Trail:
         self.connect_timeout: float | None = (
             float(connect_timeout) if isinstance(connect_timeout, (int, float)) else None
         )
+        self.charges = charges
+        self.warming = warming
         self.stage = Stage.QUEUE
         #: The failure as the wire met it, before urllib3 wrapped it. Set by the connection, the pool and
         #: the body; what none of them recorded did not happen on the wire and is not repeated.
         self.error: BaseException | None = None
         self.bytes_out = 0
         self.bytes_in = 0
+        #: Whether the failure was another caller's, whom this one has waited for.
+        self.borrowed = False
+        #: Whether the pool pauses before it connects again, so that the caller need not.
+        self.paced = False
         self.reused = False
         self.resumed = False
+        #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
+        self.tls_version: str | None = None
         self.began = monotonic()
         #: Seconds between two bytes of the request, where they are not the time-out for connecting.
         self.send_timeout: float | None = None
@@ -73,6 +90,15 @@ class Trail:
     def fail(self, error: BaseException) -> None:
         """Record what went wrong, in the stage that was marked last."""
         self.error = error
+
+    def may_resume(self) -> bool:
+        """Whether to offer a TLS session: not to a server that has failed the call twice when it saw one."""
+        return self.charges is None or self.charges.chokes < _CHOKES
+
+    def choked(self) -> None:
+        """A handshake that offered a TLS session has failed."""
+        if self.charges is not None:
+            self.charges.chokes += 1
 
     def patience(self) -> float | None:
         """Seconds that the call may wait for a connection; None: for ever."""

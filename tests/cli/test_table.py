@@ -63,6 +63,8 @@ def test_what_is_said_below():
     bad = table.closing(CELLS[:2], ("lost GET-1", "executed POST-1 more than once"), 12.3)
 
     assert "* Shown only" in good
-    assert good.endswith(f"{OURS} lost no request that it may repeat, and ran no POST twice.\nIt took 12 s.")
+    praise = f"{OURS} lost no request that it may repeat, and ran no POST twice.\nIt took 12 s."
+    assert good.endswith(f"\nWhere there is no *, {praise}")
+    assert table.closing(CELLS[:2], (), 12.3).endswith(f"\n{praise}")
     assert "* Shown only" not in bad
     assert f"FAILED: {OURS} lost GET-1.\nFAILED: {OURS} executed POST-1 more than once.\n" in bad

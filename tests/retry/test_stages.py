@@ -122,6 +122,7 @@ def test_causes_are_words_for_a_sentence():
         "TLS failure",
         "certificate or TLS set-up refused",
         "refused by the proxy",
+        "bad header",
         "status",
         "misdirected",
     }
@@ -129,7 +130,7 @@ def test_causes_are_words_for_a_sentence():
 
 def expected_situation(stage, cause, reused, spent):
     """Return the row by the rules at the top of the module, in words of the test's own."""
-    if cause in (Cause.CERTIFICATE, Cause.DENIED):
+    if cause in (Cause.CERTIFICATE, Cause.DENIED, Cause.INVALID):
         return Situation.FATAL
     if spent:
         return Situation.SPENT

@@ -69,6 +69,17 @@ def test_max_retries_reads_as_assigned(server, dial):
     assert seen == [0]
 
 
+def test_a_retry_may_be_changed_in_place(server, dial):
+    """As in stock, `adapter.max_retries.total = 2` counts; for this adapter, and for no other."""
+    changed, other = ResilientAdapter(), ResilientAdapter()
+    changed.max_retries.total = 2
+    changed.max_retries.read = None
+
+    assert tries(dial(server, changed), server) == 3
+    assert other.max_retries.total == 0
+    assert tries(dial(server, other, policy=None), server) > 3
+
+
 def test_none_means_urllib3s_default(server, dial):
     """`max_retries=None` is `Retry.DEFAULT` in stock."""
     assert tries(dial(server, max_retries=None), server) == 1 + Retry.DEFAULT.total

@@ -1,6 +1,9 @@
 """A credential never serves anyone else: told from the server's side, with threads and dying connections."""
 
+import base64
+import hashlib
 import shutil
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -130,24 +133,52 @@ def test_a_pin_is_never_served_by_an_unpinned_connection(open_server):
             strict.get(server.url)
 
 
+def basic(user):
+    """What the proxy notes of a user's credentials."""
+    credentials = base64.b64encode(f"{user}:secret".encode())
+    return f"Basic {hashlib.sha256(credentials).hexdigest()}"
+
+
 def test_proxy_credentials_stay_with_their_tunnel(fault_server_factory, open_server):
-    """Two users of one proxy have two tunnels, whatever is warm."""
+    """Two users of one proxy have two tunnels, and each request goes through its own user's."""
     server, proxy = open_server, fault_server_factory(tls=False)
     server.play(Script())
-    ways = [proxy.url.replace("//", f"//{user}:secret@") for user in ("ann", "ben")]
+    calls = ["ann", "ben", "ann", "ben"]
 
-    def call(number):
+    for number, user in enumerate(calls):
+        way = {"https": proxy.url.replace("//", f"//{user}:secret@")}
         with session_of(server) as session:
-            return session.get(server.url, proxies={"https": ways[number % 2]}).ok
+            session.get(server.url, proxies=way, headers={"X-Request-Id": f"{user} {number}"})
 
-    with ThreadPoolExecutor(4) as threads:
-        assert all(threads.map(call, range(20)))
+    # One after the other: the server's n-th connection came through the proxy's n-th tunnel.
+    users = [tunnel.proxy_authorization for tunnel in proxy.tunnels()]
+    seen = [(request.request_id, users[request.connection - 1]) for request in server.executions()]
+    assert seen == [(f"{user} {number}", basic(user)) for number, user in enumerate(calls)]
+    assert users == [basic("ann"), basic("ben")]
 
-    users = {tunnel.proxy_authorization for tunnel in proxy.tunnels()}
-    by_connection = {tunnel.connection: tunnel.proxy_authorization for tunnel in proxy.tunnels()}
-    assert len(users) == 2
-    assert None not in users
-    assert len(by_connection) < 20
+
+def test_proxy_headers_stay_with_their_tunnel(fault_server_factory, open_server):
+    """The same for credentials that a subclass puts into `proxy_headers`, with one URL for both users."""
+
+    class Named(ResilientAdapter):
+        def __init__(self, user):
+            self.user = user
+            super().__init__()
+
+        def proxy_headers(self, proxy):
+            token = base64.b64encode(f"{self.user}:secret".encode()).decode()
+            return {"Proxy-Authorization": f"Basic {token}"}
+
+    server, proxy = open_server, fault_server_factory(tls=False)
+    server.play(Script())
+
+    for user in ("ann", "ben"):
+        with session_of(server, Named(user)) as session:
+            session.get(server.url, proxies={"https": proxy.url}, headers={"X-Request-Id": user})
+
+    users = [tunnel.proxy_authorization for tunnel in proxy.tunnels()]
+    seen = [(request.request_id, users[request.connection - 1]) for request in server.executions()]
+    assert seen == [("ann", basic("ann")), ("ben", basic("ben"))]
 
 
 def test_a_proxied_connection_serves_no_direct_call(fault_server_factory, open_server):
@@ -264,23 +295,174 @@ def test_clear_closes_idle_connections(open_server):
     assert "1 idle connections" in repr(registry)
 
 
-def test_a_context_that_requests_shares_is_never_used(open_server, monkeypatch):
-    """Some versions of requests put one context for all into a pool's key: psf/requests#6726."""
-    server = open_server
-    server.play(Script())
+def trusting(server, monkeypatch):
+    """Have `verify=True` trust the server, and return a context for all such as requests 2.32.0 had."""
     for module in ("resilient_transport.leasing", "requests.adapters"):
         monkeypatch.setattr(f"{module}.DEFAULT_CA_BUNDLE_PATH", server.authority.ca_file)
-    shared = getattr(requests.adapters, "_preloaded_ssl_context", None)
+    shared = ssl.create_default_context(cafile=server.authority.ca_file)
+    named = requests.adapters._urllib3_request_context
+
+    def naming(request, verify, *rest):
+        host, pool = named(request, verify, *rest)
+        return host, {**pool, "ssl_context": shared} if verify is True else pool
+
+    monkeypatch.setattr("requests.adapters._urllib3_request_context", naming)
+    return shared
+
+
+def contexts_of(session, server):
+    """The TLS contexts of a session's pools."""
+    pools = session.get_adapter(server.url).poolmanager.pools
+    return [pools[key].conn_kw["ssl_context"] for key in pools.keys()]  # noqa: SIM118 - urllib3's container
+
+
+def test_a_context_that_requests_shares_is_never_used(open_server, monkeypatch):
+    """requests 2.32.0 to 2.32.5 put one context for all into a pool's key: psf/requests#6726."""
+    server = open_server
+    server.play(Script())
+    shared = trusting(server, monkeypatch)
 
     with session_of(server, verify=True, cert=server.authority.client) as ann:
         name = whoami(ann, server)
-        context = (
-            ann.get_adapter(server.url)
-            ._lookup.get(ann.get_adapter(server.url)._key(server.url + "/", True, ann.cert, None))
-            .pool.conn_kw["ssl_context"]
-        )
+        used = contexts_of(ann, server)
     with session_of(server, verify=True) as stranger:
-        assert whoami(stranger, server) is None
+        unnamed = whoami(stranger, server)
 
-    assert name is not None
-    assert context is not shared
+    assert (name, unnamed) == ("alice", None)
+    assert shared not in used
+    assert len(used) == 1
+
+
+def test_a_context_that_requests_shares_shows_anyones_certificate(open_server, monkeypatch):
+    """The control: stock loads ann's certificate into it, and then shows it for a stranger."""
+    server = open_server
+    server.play(Script())
+    shared = trusting(server, monkeypatch)
+
+    with session_of(server, HTTPAdapter(), verify=True, cert=server.authority.client) as ann:
+        whoami(ann, server)
+        used = contexts_of(ann, server)
+    with session_of(server, HTTPAdapter(), verify=True) as stranger:
+        unnamed = whoami(stranger, server)
+
+    assert unnamed == "alice"
+    assert used == [shared]
+
+
+def again(adapter, **settings):
+    """Have an adapter make its pool manager anew."""
+    adapter.init_poolmanager(10, 10, **settings)
+
+
+def changed(adapter, **settings):
+    """Change what an adapter's pool manager was told of every pool."""
+    adapter.poolmanager.connection_pool_kw.update(settings)
+
+
+@pytest.mark.parametrize("change", [again, changed])
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"cert_file": "/nonexistent.pem"}, requests.exceptions.ConnectionError),
+        ({"ca_cert_data": "nonsense"}, requests.exceptions.SSLError),
+    ],
+    ids=["missing", "nonsense"],
+)
+def test_a_changed_identity_that_fails_is_not_the_old_one(open_server, change, settings, error):
+    """Whoever asks for other certificates is not served with those of before because these are unusable."""
+    server = open_server
+    server.play(Script())
+
+    with session_of(server) as session:
+        before = whoami(session, server)
+        change(session.get_adapter(server.url), **settings)
+        with pytest.raises(error):
+            whoami(session, server)
+
+    assert before is None
+    assert server.counts().requests == 1
+
+
+def test_a_changed_identity_is_used(open_server):
+    """The control: settings that are usable hold from the next call on."""
+    server = open_server
+    server.play(Script())
+    cert, key = server.authority.client
+
+    with session_of(server) as session:
+        before = whoami(session, server)
+        changed(session.get_adapter(server.url), cert_file=cert, key_file=key)
+        after = whoami(session, server)
+
+    assert (before, after) == (None, "alice")
+
+
+def test_a_rotated_file_that_fails_leaves_the_old_one(open_server, tmp_path, monkeypatch, caplog):
+    """The other control: the same settings whose files are being replaced, those of the manager, too."""
+    monkeypatch.setattr("resilient_transport.wire.lookup._LOOK_EVERY", -1.0)
+    server, authority = open_server, open_server.authority
+    server.play(Script())
+    paths = [shutil.copy(path, tmp_path / str(number)) for number, path in enumerate(authority.client)]
+    adapter = ResilientAdapter()
+    again(adapter, cert_file=paths[0], key_file=paths[1])
+
+    with session_of(server, adapter) as session:
+        seen = [whoami(session, server)]
+        shutil.copy(authority.other_client[0], paths[0])
+        seen.append(whoami(session, server))
+        shutil.copy(authority.other_client[1], paths[1])
+        seen.append(whoami(session, server))
+
+    assert seen == ["alice", "alice", "bob"]
+    assert f"The key in {paths[1]} does not belong to the certificate in {paths[0]}." in caplog.text
+
+
+def own_context(server):
+    """A TLS context of one's own that trusts the server."""
+    return ssl.create_default_context(cafile=server.authority.ca_file)
+
+
+def in_constructor(context):
+    """An adapter that was given a context when it was made."""
+    return ResilientAdapter(ssl_context=context)
+
+
+def in_manager(context):
+    """An adapter whose pool manager was given a context."""
+    adapter = ResilientAdapter()
+    again(adapter, ssl_context=context)
+    return adapter
+
+
+@pytest.mark.parametrize("adapter_with", [in_constructor, in_manager])
+def test_a_path_beside_a_context_is_refused(open_server, adapter_with):
+    """Who asks for another authority than the context's is told so, and not served as if it counted."""
+    server = open_server
+    server.play(Script())
+    bundle = server.authority.other_ca_file
+
+    with session_of(server, adapter_with(own_context(server)), verify=True) as session:
+        answer = session.get(server.url)
+        with pytest.raises(TypeError, match="load it into the context with load_verify_locations"):
+            session.get(server.url, verify=bundle)
+
+    assert answer.ok
+    assert server.counts().requests == 1
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_path_of_the_environment_beside_a_context_is_not(open_server, monkeypatch, name):
+    """`requests` takes it for `verify=True`; it is meant for all programs, and the context has the say."""
+    server = open_server
+    server.play(Script())
+    monkeypatch.setenv(name, server.authority.other_ca_file)
+
+    with session_of(server, in_constructor(own_context(server)), verify=True, trust_env=True) as session:
+        answer = session.get(server.url)
+    with (
+        session_of(server, verify=True, trust_env=True) as other,
+        pytest.raises(requests.exceptions.SSLError),
+    ):
+        other.get(server.url)
+
+    assert answer.ok

@@ -4,9 +4,11 @@ When one of these fails, upstream has changed: look at the module named in the t
 """
 
 import inspect
+import ssl
 
 import pytest
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -45,6 +47,7 @@ def names_in(function):
         (PoolManager._new_pool, "pool_classes_by_scheme"),
         # body.py
         (HTTPResponse._raw_read, "_fp"),
+        (HTTPResponse.release_conn, "_connection"),
         (HTTPResponse._raw_read, "_fp_bytes_read"),
         (HTTPResponse.read, "_uncached_read_occurred"),
         (requests.Response.content.fget, "_content"),
@@ -112,6 +115,28 @@ def test_closing_a_connection_in_getresponse_blames_the_proxy():
 
     assert "close" in names_in(http.client.HTTPConnection.getresponse)
     assert "has_connected_to_proxy" in names_in(HTTPConnectionPool.urlopen)
+
+
+def test_who_reached_a_proxy_is_remembered():
+    """`_has_connected_to_proxy` is what a told failure sets, so that urllib3 blames the same one."""
+    connection = HTTPConnection("localhost")
+    before = connection.has_connected_to_proxy
+    connection._has_connected_to_proxy = True
+
+    assert (before, connection.has_connected_to_proxy) == (False, True)
+
+
+def test_the_standard_library_can_read_a_certificate(authority):
+    """`ssl._ssl._test_decode_cert`, for the message about a refused one, gives what `getpeercert` gives."""
+    found = ssl._ssl._test_decode_cert(authority.client[0])
+
+    assert {"subject", "notAfter"} <= set(found)
+
+
+def test_a_context_passes_a_session_on():
+    """`wrap_socket` takes `session`, and urllib3 wraps with the context's method."""
+    assert "session" in inspect.signature(ssl.SSLContext.wrap_socket).parameters
+    assert "wrap_socket" in names_in(urllib3.util.ssl_._ssl_wrap_socket_impl)
 
 
 def test_retry_has_no_field_that_is_not_translated():

@@ -1,17 +1,21 @@
-"""Who may make an item, who gets an idle one, and who waits: threads only, no sockets."""
+"""Who gets an idle item, who gets leave to make one, and who waits: values in and values out, no sockets.
+
+How many are let in at once is in `test_window.py`; permits, what those who wait are told of others' failures,
+and threads are in `test_waiting.py`.
+"""
 
 import gc
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from resilient_transport.wire.gate import MAXIMUM, Gate, Permit, Waiter, Window
-from tests.timeouts import LONG_TIMEOUT
+from resilient_transport.wire.gate import LOOK_EVERY, Gate
+from resilient_transport.wire.permit import Permit
+from resilient_transport.wire.waiting import Charges, Told, Waiter
+from resilient_transport.wire.window import Window
+from tests.retry.values import Clock
 
 
 def anything(_):
@@ -30,10 +34,20 @@ def even(item):
 
 
 def open_gate(**fields):
-    """Return a gate that has made its first item."""
-    gate = Gate(**fields)
-    gate.enter(anything).succeeded()
+    """Return a gate whose first item was accepted, and is closed: it is always worth making one."""
+    gate, permits = busy_gate(1, **fields)
+    permits[0].closed()
     return gate
+
+
+def busy_gate(items, **fields):
+    """Return a gate with so many items open and in use, made in 1 s each, and their permits."""
+    gate = Gate(**fields)
+    permits = []
+    for _ in range(items):
+        permits.append(gate.enter(nothing, eager=True))
+        permits[-1].succeeded(1.0)
+    return gate, permits
 
 
 def filled(*items, **fields):
@@ -49,78 +63,10 @@ def is_waiting(waiter):
     return isinstance(waiter, Waiter) and waiter.wait(0) is None
 
 
-def test_a_cold_window_lets_one_through():
-    """Before the first proof one handshake at a time is all that is known to be safe."""
-    window = Window()
-
-    assert (window.size, window.proven, window.doubted) == (1, False, False)
-
-
-def test_the_first_proof_opens_the_window():
-    """To its maximum at once: a server that bears one handshake bears a start's worth of them."""
-    window = Window(maximum=8)
-    window.succeeded()
-
-    assert (window.size, window.proven) == (8, True)
-    assert Window().maximum == MAXIMUM == 16
-
-
-def test_each_reset_halves_the_window():
-    """Down to one, and never to none: somebody has to go on trying."""
-    window = Window(maximum=10)
-    window.succeeded()
-    sizes = []
-    for _ in range(5):
-        window.failed()
-        sizes.append(window.size)
-
-    assert sizes == [5, 2, 1, 1, 1]
-    assert window.doubted
-
-
-def test_each_success_adds_one():
-    """Up to the maximum; one success ends the doubt that a reset has raised."""
-    window = Window(maximum=4)
-    window.succeeded()
-    window.failed()
-    window.failed()
-    sizes = []
-    for _ in range(5):
-        window.succeeded()
-        sizes.append(window.size)
-
-    assert sizes == [2, 3, 4, 4, 4]
-    assert not window.doubted
-
-
-def test_a_cold_window_stays_at_one_through_resets():
-    """And the first proof opens it all the same."""
-    window = Window()
-    window.failed()
-    cold = window.size, window.proven, window.doubted
-    window.succeeded()
-
-    assert cold == (1, False, True)
-    assert (window.size, window.proven, window.doubted) == (16, True, False)
-
-
-def test_a_cold_gate_grants_one_permit():
-    """Who comes second waits for the first one's outcome."""
-    gate = Gate()
-    leader = gate.enter(anything)
-
-    assert isinstance(leader, Permit)
-    assert is_waiting(gate.enter(anything))
-    assert repr(gate) == "<Gate 0 idle, 1 being made of 1 allowed, 1 waiting>"
-
-
-def test_an_open_gate_grants_as_many_as_its_window():
-    """The control: after the first success nobody waits until the window is full."""
-    gate = open_gate(maximum=3)
-    granted = [gate.enter(anything) for _ in range(4)]
-
-    assert [isinstance(one, Permit) for one in granted] == [True, True, True, False]
-    assert is_waiting(granted[3])
+def granted(*waiters):
+    """Tell which of these have got a permit, at once or after a wait."""
+    found = [one.wait(0) if isinstance(one, Waiter) else one for one in waiters]
+    return [isinstance(one, Permit) for one in found]
 
 
 def test_the_newest_idle_item_is_taken_first():
@@ -140,12 +86,13 @@ def test_only_a_suitable_item_is_taken():
     assert gate.take(anything) == [1, 2, 3, 5]
 
 
-def test_an_item_is_taken_before_a_permit():
-    """Nothing is made while an item lies there that suits."""
+@pytest.mark.parametrize("eager", [False, True])
+def test_an_item_is_taken_before_a_permit(eager):
+    """Nothing is made while an item lies there that suits, not even for who takes any permit."""
     gate = filled(1)
 
-    assert gate.enter(anything) == 1
-    assert repr(gate) == "<Gate 0 idle, 0 being made of 1 allowed, 0 waiting>"
+    assert gate.enter(anything, eager=eager) == 1
+    assert repr(gate) == "<Gate 0 idle of 0 open, 0 being made of 1 allowed, 0 waiting>"
 
 
 def test_an_offered_item_goes_to_who_has_waited_longest():
@@ -153,114 +100,32 @@ def test_an_offered_item_goes_to_who_has_waited_longest():
     gate = Gate()
     leader = gate.enter(anything)
     picky, first, second = gate.enter(nothing), gate.enter(even), gate.enter(even)
+    story = [(gate.offer(item), first.granted, second.granted, gate.idle()) for item in (2, 3, 4)]
+    leader.closed()
 
-    assert gate.offer(2) is None
-    assert (is_waiting(picky), first.wait(0), is_waiting(second)) == (True, 2, True)
-    assert gate.offer(3) is None
-    assert gate.idle() == 1
-    assert gate.offer(4) is None
-    assert second.wait(0) == 4
-    leader.unused()
+    assert story == [(None, 2, None, 0), (None, 2, None, 1), (None, 2, 4, 1)]
+    assert granted(picky) == [True]
 
 
 def test_a_permit_goes_to_who_has_waited_longest():
-    """In the order in which they came, whatever would suit them."""
+    """While nothing is open, in the order in which they came, whatever would suit them."""
     gate = Gate()
     leader = gate.enter(anything)
     first, second = gate.enter(nothing), gate.enter(anything)
     leader.unused()
 
-    assert isinstance(first.wait(0), Permit)
-    assert is_waiting(second)
+    assert granted(first, second) == [True, False]
 
 
 def test_nobody_overtakes_the_queue():
-    """A permit that is free while others wait for one is theirs."""
+    """A permit that was lost is found by who comes next, and goes to who was there before."""
     gate = Gate()
     leader = gate.enter(anything)
     waiter = gate.enter(anything)
+    del leader
     late = gate.enter(anything)
-    leader.unused()
 
-    assert isinstance(waiter.wait(0), Permit)
-    assert is_waiting(late)
-
-
-def test_the_first_success_wakes_everyone():
-    """The window opens, and all who waited may make their own, as far as it is wide."""
-    gate = Gate(maximum=3)
-    leader = gate.enter(anything)
-    waiters = [gate.enter(anything) for _ in range(5)]
-    leader.succeeded()
-
-    assert [isinstance(waiter.wait(0), Permit) for waiter in waiters] == [True, True, True, False, False]
-    assert repr(gate) == "<Gate 0 idle, 3 being made of 3 allowed, 2 waiting>"
-
-
-def test_a_reset_of_a_cold_gate_wakes_one():
-    """The control: the next one tries, alone."""
-    gate = Gate(maximum=3)
-    leader = gate.enter(anything)
-    waiters = [gate.enter(anything) for _ in range(3)]
-    leader.failed()
-
-    assert [isinstance(waiter.wait(0), Permit) for waiter in waiters] == [True, False, False]
-
-
-def test_a_reset_narrows_what_is_granted_next():
-    """Permits that are out stay out; new ones wait until the window has room again."""
-    gate = open_gate(maximum=4)
-    permits = [gate.enter(anything) for _ in range(4)]
-    waiter = gate.enter(anything)
-    permits[0].failed()
-    permits[1].failed()
-    narrowed = is_waiting(waiter), gate.window.size
-    permits[2].unused()
-    still = is_waiting(waiter)
-    permits[3].unused()
-
-    assert narrowed == (True, 1)
-    assert still
-    assert isinstance(waiter.wait(0), Permit)
-
-
-@pytest.mark.parametrize("first", ["succeeded", "failed", "unused"])
-@pytest.mark.parametrize("again", ["succeeded", "failed", "unused"])
-def test_a_permit_is_settled_once(first, again):
-    """Whoever settles it again, as `close` does after `connect`, changes nothing."""
-    gate = open_gate(maximum=8)
-    permit, other = gate.enter(anything), gate.enter(anything)
-    getattr(permit, first)()
-    before = repr(gate), gate.window.size, gate.window.doubted
-    getattr(permit, again)()
-
-    assert (repr(gate), gate.window.size, gate.window.doubted) == before
-    assert "1 being made" in repr(gate)
-    other.unused()
-    assert "0 being made" in repr(gate)
-
-
-@pytest.mark.parametrize(
-    ("how", "size", "proven", "doubted"),
-    [("succeeded", 8, True, False), ("failed", 4, True, True), ("unused", 8, True, False)],
-)
-def test_a_permit_tells_the_window_how_it_went(how, size, proven, doubted):
-    """What came to nothing for another reason says nothing about the server."""
-    gate = open_gate(maximum=8)
-    getattr(gate.enter(anything), how)()
-
-    assert (gate.window.size, gate.window.proven, gate.window.doubted) == (size, proven, doubted)
-
-
-def test_proof_is_needed_until_one_came_and_after_a_reset():
-    """The next item is confirmed while nothing is known of the server, or something bad."""
-    gate = Gate()
-    story = [gate.needs_proof()]
-    for how in ("unused", "succeeded", "failed", "unused", "succeeded"):
-        getattr(gate.enter(anything), how)()
-        story.append(gate.needs_proof())
-
-    assert story == [True, True, False, True, True, False]
+    assert granted(waiter, late) == [True, False]
 
 
 def test_who_gives_up_waits_no_longer():
@@ -268,12 +133,13 @@ def test_who_gives_up_waits_no_longer():
     gate = Gate()
     leader = gate.enter(anything)
     gone, stays = gate.enter(anything), gate.enter(anything)
-
-    assert gate.leave(gone) is None
-    assert gate.offer(1) is None
-    assert (gone.wait(0), stays.wait(0)) == (None, 1)
+    left = gate.leave(gone)
+    gate.offer(1)
     leader.unused()
-    assert repr(gate) == "<Gate 0 idle, 0 being made of 1 allowed, 0 waiting>"
+
+    assert left is None
+    assert (gone.wait(0), stays.wait(0)) == (None, 1)
+    assert repr(gate) == "<Gate 0 idle of 0 open, 0 being made of 1 allowed, 0 waiting>"
 
 
 def test_an_item_granted_in_the_moment_of_leaving_is_not_lost():
@@ -299,7 +165,7 @@ def test_a_permit_granted_in_the_moment_of_leaving_is_not_lost():
     permit.unused()
 
     assert waited
-    assert isinstance(stays.wait(0), Permit)
+    assert granted(stays) == [True]
 
 
 def test_to_leave_twice_does_no_harm():
@@ -315,36 +181,52 @@ def test_to_leave_twice_does_no_harm():
     leader.unused()
 
 
-def test_a_lost_permit_is_handed_on():
-    """An exception from a signal handler may lose a permit between gate and connection: nobody is stuck."""
+def test_a_permit_for_who_is_gone_is_handed_on():
+    """A waiter whose thread died in the queue is served in its turn, and loses what it gets."""
     gate = Gate()
-    lost = gate.enter(anything)
+    leader = gate.enter(anything)
+    gate.enter(anything)
     waiter = gate.enter(anything)
+    leader.unused()
+    gc.collect()
+    gate.look(waiter)
 
+    assert granted(waiter) == [True]
+
+
+@pytest.mark.parametrize("how", ["succeeded", "failed", "unused", "closed"])
+def test_a_lost_permit_is_found_by_who_settles_another(how):
+    """Every event counts those that were lost before it."""
+    gate = open_gate(maximum=4)
+    lost, other = gate.enter(anything), gate.enter(anything)
+    before = repr(gate)
     del lost
     gc.collect()
-    gate.sweep()
+    getattr(other, how)()
 
-    assert isinstance(waiter.wait(0), Permit)
+    assert "2 being made" in before
+    assert "0 being made" in repr(gate)
 
 
-def test_a_lost_permit_is_found_by_who_comes_next():
-    """Without anybody in the queue, the next caller gets the place."""
-    gate = Gate()
-    gate.enter(anything)
+def test_a_settled_permit_is_not_lost():
+    """The control: what has come to its end leaves nothing to its finaliser."""
+    gate = open_gate(maximum=8)
+    for how in ("failed", "unused", "closed"):
+        getattr(gate.enter(anything), how)()
     gc.collect()
 
-    assert isinstance(gate.enter(anything), Permit)
+    assert not gate._ended
 
 
 def test_what_is_beyond_the_capacity_comes_back():
     """For the caller to close: the gate closes nothing."""
     gate = Gate(capacity=2)
-
-    assert [gate.offer(number) for number in (1, 2, 3)] == [None, None, 3]
-    assert gate.idle() == 2
+    back = [gate.offer(number) for number in (1, 2, 3)]
     gate.capacity = 3
+
+    assert back == [None, None, 3]
     assert gate.offer(3) is None
+    assert gate.idle() == 3
 
 
 def test_a_waiter_is_served_beyond_the_capacity():
@@ -353,8 +235,7 @@ def test_a_waiter_is_served_beyond_the_capacity():
     leader = gate.enter(anything)
     waiter = gate.enter(anything)
 
-    assert gate.offer(1) is None
-    assert waiter.wait(0) == 1
+    assert (gate.offer(1), waiter.wait(0)) == (None, 1)
     assert gate.offer(2) == 2
     leader.unused()
 
@@ -379,65 +260,39 @@ def test_a_forked_child_gives_up_without_the_lock():
     assert gate.idle() == 0
 
 
-def test_a_waiting_thread_is_woken():
-    """By an item, by a permit; each by its own, and at once."""
-    gate = Gate()
-    leader = gate.enter(anything)
-    first, second = gate.enter(even), gate.enter(anything)
-    start = time.monotonic()
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(waiter.wait, LONG_TIMEOUT) for waiter in (first, second)]
-        gate.offer(2)
-        leader.unused()
-        granted = [one.result(LONG_TIMEOUT) for one in waiting]
-
-    assert granted[0] == 2
-    assert isinstance(granted[1], Permit)
-    assert time.monotonic() - start < LONG_TIMEOUT / 2
-
-
-def test_threads_never_exceed_the_window():
-    """On top of the model below: eight threads that make, fail, pass on and give up in each other's way."""
-    gate = Gate(capacity=3, maximum=4)
-    together = threading.Barrier(8)
-    lock = threading.Lock()
-    making, most = 0, 0
-
-    def work(seed):
-        nonlocal making, most
-        together.wait()
-        for step in range(200):
-            found = gate.enter(nothing if (seed + step) % 5 == 0 else anything)
-            if isinstance(found, Waiter):
-                found = found.wait(0.001 if step % 7 == 0 else LONG_TIMEOUT) or gate.leave(found)
-            if isinstance(found, Permit):
-                with lock:
-                    making += 1
-                    most = max(most, making)
-                with lock:
-                    making -= 1
-                (found.failed, found.unused, found.succeeded, found.succeeded)[(seed + step) % 4]()
-                gate.offer(step)
-            elif found is not None:
-                gate.offer(found)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(8)))
-
-    assert 1 <= most <= 4
-    assert repr(gate).startswith(f"<Gate {gate.idle()} idle, 0 being made")
-    assert repr(gate).endswith(", 0 waiting>")
-
-
 KINDS = {"anything": anything, "even": even, "nothing": nothing}
-WAYS = st.sampled_from(["succeeded", "failed", "unused"])
 #: Which of several: taken modulo how many there are.
 WHICH = st.integers(0, 11)
+#: Fractions that a float holds exactly.
+SECONDS = st.sampled_from([0.0, 1 / 64, 1 / 4, 1.0, 1.5])
+PERMIT = "a permit"
+
+
+def pace(failures):
+    """Return the pause after so many failures."""
+    return failures / 4
 
 
 def pick(members, which):
     """Take one out of a list."""
     return members.pop(which % len(members))
+
+
+class Caller:
+    """A call, as the account knows it: it shares failures, or has one attempt, or says nothing of them."""
+
+    def __init__(self, shares):
+        """Begin outside, with nothing."""
+        self.kind = shares
+        self.charges = None if shares is None else Charges(lambda: shares)
+        self.shares = bool(shares)
+        #: The number of the failure that it has heard of last; None until it has asked for anything.
+        self.heard = None
+        self.times = 0
+        self.eager = False
+        #: When its permit was given, or when it began to wait.
+        self.since = 0.0
+        self.waiter = self.permit = self.item = None
 
 
 class Account(RuleBasedStateMachine):
@@ -446,104 +301,270 @@ class Account(RuleBasedStateMachine):
     def __init__(self):
         """Begin with nothing: no item, no permit, nobody waiting."""
         super().__init__()
-        self.made = 0
-        self.idle, self.in_hand, self.closed = [], [], []
-        self.permits, self.queue, self.granted = [], [], []
-        self.making, self.size, self.proven = 0, 1, False
-        self.lost = 0
+        self.outside = [Caller(shares) for shares in (True, True, True, True, True, False, False, None)]
+        self.queue, self.granted, self.makers, self.users = [], [], [], []
+        self.idle, self.closed, self.members = [], [], {}
+        self.made = self.open = self.failures = self.epoch = self.last = 0
+        #: Who was told of a failure and has not come back: in the queue, at the entrance.
+        self.away, self.near = set(), set()
+        #: When each permit was given whose item is not made; and what has ended, but not been counted yet.
+        self.making, self.gone = [], []
+        self.resume_at = 0.0
+        #: Whether something has changed that nobody announces.
+        self.unannounced = False
 
-    @initialize(capacity=st.integers(0, 3), maximum=st.integers(1, 5))
+    @initialize(capacity=st.integers(0, 3), maximum=st.integers(1, 4))
     def begin(self, capacity, maximum):
         """Make the gate."""
-        self.gate = Gate(capacity, maximum)
+        self.clock = Clock(0.0)
+        self.gate = Gate(capacity, maximum, pace, self.clock)
+        self.window = Window(maximum)
 
-    @rule(kind=st.sampled_from(sorted(KINDS)))
-    def enter(self, kind):
-        """Ask: an idle item if one suits, else a permit if one is free and nobody waits, else a place."""
-        self.let_in()
+    def has_room(self):
+        """Tell whether a permit may be given: the window, or one more for each that has stalled."""
+        if not self.window.proven and self.clock.now < self.resume_at:
+            return False
+        stalled = sum(self.clock.now - since > 1.0 for since in self.making)
+        limit = min(self.window.size + stalled, self.window.maximum)
+        return len(self.making) < max(limit, self.window.size)
+
+    def is_worth(self, more=0):
+        """Tell whether one more would serve the queue, with so many more in it."""
+        return self.window.is_worth(len(self.queue) + more, self.open)
+
+    def give(self, caller):
+        """Count a permit that is given now, when it may be given."""
+        stalled = sum(self.clock.now - since > 1.0 for since in self.making)
+        caller.since = self.clock.now
+        self.making.append(caller.since)
+        assert len(self.making) <= min(self.window.size + stalled, self.window.maximum)
+        assert self.window.proven or self.clock.now >= self.resume_at
+        assert self.window.proven or self.window.weak > 1 or stalled or len(self.making) == 1
+
+    def let_in(self):
+        """Count what has ended, and give free permits: to the eager, else where they serve best."""
+        for since in self.gone:
+            if since is None:
+                self.open -= 1
+            else:
+                self.making.remove(since)
+        self.gone, self.unannounced = [], False
+        while self.queue and self.has_room():
+            eager = [caller for caller in self.queue if caller.eager]
+            if not eager and not self.is_worth():
+                break
+            caller = eager[0] if eager else self.queue[-1 if self.open else 0]
+            self.queue.remove(caller)
+            self.give(caller)
+            self.granted.append((caller, PERMIT))
+
+    def charge(self, caller, where):
+        """Count another one's failure; until it comes back, it is on its way."""
+        caller.heard, caller.times = caller.heard + 1, caller.times + 1
+        where.add(caller)
+
+    def tell(self, fatal):
+        """Give everybody who waits at a cold gate the last failure, if it is theirs."""
+        told = [one for one in self.queue if not self.window.proven and (fatal or one.shares)]
+        for caller in told:
+            self.queue.remove(caller)
+            self.granted.append((caller, Told(self.failures)))
+            if not fatal:
+                self.charge(caller, self.away)
+        return bool(told)
+
+    @precondition(lambda self: self.outside)
+    @rule(which=WHICH, kind=st.sampled_from(sorted(KINDS)), eager=st.booleans())
+    def enter(self, which, kind, eager):
+        """Ask: an idle item, a failure that was missed, a permit that is free and worth it, or a place."""
+        caller = pick(self.outside, which)
         fitting = [item for item in self.idle if KINDS[kind](item)]
-        found = self.gate.enter(KINDS[kind])
+        found = self.gate.enter(KINDS[kind], caller.charges, eager)
         if fitting:
             assert found == fitting[-1]
             self.idle.remove(found)
-            self.in_hand.append(found)
-        elif self.making < self.size and not self.queue:
+            caller.item = found
+            self.users.append(caller)
+            return
+        caller.heard = self.epoch if caller.heard is None else caller.heard
+        self.away.discard(caller)
+        self.near.discard(caller)
+        if caller.shares and caller.heard < self.epoch and not self.window.proven:
+            assert found == Told(self.last)
+            self.charge(caller, self.near)
+            self.outside.append(caller)
+            return
+        self.let_in()
+        if self.has_room() and (eager or self.is_worth(more=1)):
             assert isinstance(found, Permit)
-            self.making += 1
-            self.permits.append(found)
+            caller.permit = found
+            self.give(caller)
+            self.makers.append(caller)
         else:
             assert is_waiting(found)
-            self.queue.append(found)
+            caller.waiter, caller.eager, caller.since = found, eager, self.clock.now
+            self.queue.append(caller)
 
     @precondition(lambda self: self.queue)
     @rule(which=WHICH)
     def give_up(self, which):
         """Leave the queue with nothing."""
-        assert self.gate.leave(pick(self.queue, which)) is None
+        caller = pick(self.queue, which)
+        assert self.gate.leave(caller.waiter) is None
+        self.outside.append(caller)
+
+    @precondition(lambda self: self.queue)
+    @rule(which=WHICH)
+    def look(self, which):
+        """Look at what nobody has announced; after a mean handshake any permit will do."""
+        caller = self.queue[which % len(self.queue)]
+        self.gate.look(caller.waiter)
+        if self.window.handshake is not None and self.clock.now - caller.since >= self.window.handshake:
+            caller.eager = True
+        self.let_in()
 
     @precondition(lambda self: self.granted)
     @rule(which=WHICH, in_time=st.booleans())
     def collect(self, which, in_time):
         """Come for what was granted: in time, or just as the time ran out."""
-        waiter, item = pick(self.granted, which)
-        found = waiter.wait(0) if in_time else self.gate.leave(waiter)
-        if item is None:
+        caller, what = pick(self.granted, which)
+        found = caller.waiter.wait(0) if in_time else self.gate.leave(caller.waiter)
+        caller.waiter = None
+        if what is PERMIT:
             assert isinstance(found, Permit)
-            self.permits.append(found)
+            caller.permit = found
+            self.makers.append(caller)
         else:
-            assert found == item
-            self.in_hand.append(item)
+            assert found == what
+            caller.item = None if isinstance(what, Told) else what
+            (self.outside if isinstance(what, Told) else self.users).append(caller)
 
-    @precondition(lambda self: self.permits)
-    @rule(which=WHICH, how=WAYS, again=WAYS)
-    def settle(self, which, how, again):
-        """Tell how the making went, twice; what was made is in hand, and free permits are granted."""
-        permit = pick(self.permits, which)
-        getattr(permit, how)()
-        getattr(permit, again)()
-        self.making -= 1
-        if how == "succeeded":
-            self.size = min(self.gate.window.maximum, self.size + 1 if self.proven else 99)
-            self.proven = True
-            self.made += 1
-            self.in_hand.append(self.made)
-        elif how == "failed":
-            self.size = max(1, self.size // 2)
+    @precondition(lambda self: self.makers)
+    @rule(which=WHICH, seconds=SECONDS, proof=st.booleans())
+    def succeed(self, which, seconds, proof):
+        """Make an item, which is then in use; to fail afterwards changes nothing."""
+        caller = pick(self.makers, which)
+        caller.permit.succeeded(seconds, proof)
+        assert caller.permit.failed("late", charges=caller.charges) is False
+        self.making.remove(caller.since)
+        self.made, self.open = self.made + 1, self.open + 1
+        is_first = self.window.handshake is None
+        self.window.succeeded(seconds, proof)
+        self.members[self.made], caller.permit, caller.item = caller.permit, None, self.made
+        self.users.append(caller)
+        self.let_in()
+        for other in self.queue if is_first else ():
+            other.since = self.clock.now
+
+    @precondition(lambda self: self.makers)
+    @rule(which=WHICH, reset=st.booleans(), fatal=st.booleans())
+    def fail(self, which, reset, fatal):
+        """Fail to make one: at a cold gate that is everybody's failure, and the next comes after a pause."""
+        caller = pick(self.makers, which)
+        self.failures += 1
+        shared = caller.permit.failed(self.failures, reset=reset, fatal=fatal, charges=caller.charges)
+        caller.permit.succeeded()
+        caller.permit = None
+        if reset:
+            self.window.failed()
+        cold = not self.window.proven and not fatal
+        told = self.tell(fatal)
+        # Whether those are on their way who were told at the entrance is the affair of `test_waiting.py`.
+        assert shared is (cold and (told or bool(self.away) or (shared and bool(self.near))))
+        if shared:
+            self.resume_at = self.clock.now + pace(1 + caller.times)
+        if cold:
+            self.epoch, self.last, caller.heard = self.epoch + 1, self.failures, caller.heard + 1
+            caller.times += shared and caller.charges is not None
+        self.making.remove(caller.since)
+        # What is fatal ends the call, and another one comes.
+        self.outside.append(Caller(caller.kind) if fatal else caller)
         self.let_in()
 
-    def let_in(self):
-        """Count lost permits as settled, and grant free ones in the order of the queue."""
-        self.making, self.lost = self.making - self.lost, 0
-        while self.queue and self.making < self.size:
-            self.making += 1
-            self.granted.append((self.queue.pop(0), None))
+    @precondition(lambda self: self.makers)
+    @rule(which=WHICH, how=st.sampled_from(["unused", "closed"]))
+    def make_nothing(self, which, how):
+        """Hand over, for a reason of one's own."""
+        caller = pick(self.makers, which)
+        getattr(caller.permit, how)()
+        caller.permit = None
+        self.making.remove(caller.since)
+        self.outside.append(caller)
+        self.let_in()
 
-    @precondition(lambda self: self.permits)
+    @precondition(lambda self: self.makers)
     @rule(which=WHICH)
     def lose(self, which):
         """Forget a permit: an exception came between gate and connection."""
-        pick(self.permits, which)
-        self.lost += 1
+        caller = pick(self.makers, which)
+        caller.permit = None
+        self.gone.append(caller.since)
+        self.outside.append(caller)
+        self.unannounced = True
 
-    @rule()
-    def sweep(self):
-        """Look for lost permits, as who waits long does."""
-        self.gate.sweep()
+    @precondition(lambda self: self.users)
+    @rule(which=WHICH)
+    def prove(self, which):
+        """Receive a response: the first one opens the window."""
+        self.members[self.users[which % len(self.users)].item].proved()
+        self.window.proved()
         self.let_in()
 
-    @precondition(lambda self: self.in_hand)
+    @precondition(lambda self: self.users)
     @rule(which=WHICH)
-    def offer(self, which):
+    def refuse(self, which):
+        """Hear that the server refuses an item that it seemed to accept."""
+        self.failures += 1
+        self.members[self.users[which % len(self.users)].item].refused(self.failures)
+        self.tell(fatal=True)
+
+    @precondition(lambda self: self.users)
+    @rule(which=WHICH, how=st.sampled_from(["closed", "closed while busy", "lost"]))
+    def close(self, which, how):
+        """Close an item, perhaps while another thread is in the gate, or lose it."""
+        caller = pick(self.users, which)
+        self.outside.append(caller)
+        self.gone.append(None)
+        self.closed.append(caller.item)
+        permit, caller.item = self.members.pop(caller.item), None
+        if how == "closed":
+            permit.closed()
+            self.let_in()
+            return
+        with self.gate._lock:
+            if how == "closed while busy":
+                permit.closed()
+            del permit
+        self.unannounced = True
+
+    @precondition(lambda self: self.users)
+    @rule(which=WHICH, held=st.none() | SECONDS)
+    def offer(self, which, held):
         """Give it back: to the first who waits for such a one, else to the idle, else to be closed."""
-        item = pick(self.in_hand, which)
-        takers = [waiter for waiter in self.queue if waiter.suits(item)]
-        back = self.gate.offer(item)
+        caller = pick(self.users, which)
+        self.outside.append(caller)
+        item, caller.item = caller.item, None
+        takers = [one for one in self.queue if one.waiter.suits(item)]
+        kept = bool(takers) or len(self.idle) < self.gate.capacity
+        assert self.gate.offer(item, held) == (None if kept else item)
+        if held is not None:
+            self.window.held(held)
         if takers:
             self.queue.remove(takers[0])
             self.granted.append((takers[0], item))
+        elif kept:
+            self.idle.append(item)
         else:
-            (self.idle if len(self.idle) < self.gate.capacity else self.closed).append(item)
-        assert back == (item if item in self.closed else None)
+            self.end(item)
+        if self.queue:
+            self.let_in()
+
+    def end(self, item):
+        """Close what nobody uses."""
+        self.members.pop(item).closed()
+        self.closed.append(item)
+        self.gone.append(None)
+        self.let_in()
 
     @precondition(lambda self: self.idle)
     @rule(kind=st.sampled_from(sorted(KINDS)))
@@ -552,35 +573,72 @@ class Account(RuleBasedStateMachine):
         doomed = [item for item in self.idle if KINDS[kind](item)]
         assert self.gate.take(KINDS[kind]) == doomed
         self.idle = [item for item in self.idle if item not in doomed]
-        self.closed += doomed
+        for item in doomed:
+            self.end(item)
 
     @rule(capacity=st.integers(0, 3))
     def resize(self, capacity):
         """Another lease comes or goes."""
         self.gate.capacity = capacity
 
+    @rule(seconds=SECONDS)
+    def wait(self, seconds):
+        """Let time go by: pauses end, handshakes stall, waiters have waited long enough."""
+        self.clock.now += seconds
+        self.unannounced = True
+
     @invariant()
     def the_gate_agrees(self):
-        """What it says of itself is what the account says: so many idle, being made, allowed, waiting."""
+        """What it says of itself is what the account says, and each call was charged as often."""
         if hasattr(self, "gate"):
             assert repr(self.gate) == (
-                f"<Gate {len(self.idle)} idle, {self.making} being made of {self.size} allowed, "
-                f"{len(self.queue)} waiting>"
+                f"<Gate {len(self.idle)} idle of {self.open} open, {len(self.making)} being made of "
+                f"{self.window.size} allowed, {len(self.queue)} waiting>"
             )
+            left = self.resume_at - self.clock.now
+            assert self.gate.pause() == (0.0 if self.window.proven else max(0.0, left))
+            everybody = [
+                *self.outside,
+                *self.queue,
+                *self.makers,
+                *self.users,
+                *(one for one, _ in self.granted),
+            ]
+            assert len(everybody) == len(set(everybody)) == 8
+            assert all(one.charges is None or one.charges.times == one.times for one in everybody)
 
     @invariant()
     def nobody_waits_in_vain(self):
-        """While somebody waits, no permit is free and no idle item would suit them."""
-        assert all(is_waiting(waiter) for waiter in self.queue)
-        assert not self.queue or self.making >= self.size
-        assert not any(waiter.suits(item) for waiter in self.queue for item in self.idle)
+        """Who waits has got nothing, and no idle item suits; if there is room, it is not worth one."""
+        assert all(is_waiting(one.waiter) for one in self.queue)
+        assert not any(one.waiter.suits(item) for one in self.queue for item in self.idle)
+        assert all(0.0 <= self.gate.nap(one.waiter) <= LOOK_EVERY for one in self.queue)
+        if self.queue and not self.unannounced and self.has_room():
+            assert not self.is_worth()
+            assert not any(one.waiter.eager for one in self.queue)
 
     @invariant()
     def each_item_is_in_one_place(self):
-        """Idle, in a hand, on its way to a waiter, or closed; none is lost, none is twice."""
-        on_the_way = [item for _, item in self.granted if item is not None]
+        """Idle, in use, on its way to a waiter, or closed; none is lost, none is twice."""
+        in_use = [one.item for one in self.users]
+        on_the_way = [what for _, what in self.granted if isinstance(what, int)]
 
-        assert sorted([*self.idle, *self.in_hand, *on_the_way, *self.closed]) == list(range(1, self.made + 1))
+        assert sorted([*self.idle, *in_use, *on_the_way, *self.closed]) == list(range(1, self.made + 1))
+
+    def teardown(self):
+        """End it all: nothing is left to be made, open, or waiting."""
+        for caller in self.queue:
+            self.gate.leave(caller.waiter)
+        for permit in [*self.members.values(), *(one.permit for one in self.makers)]:
+            permit.closed()
+        for caller, what in self.granted:
+            if what is PERMIT:
+                self.gate.leave(caller.waiter).closed()
+        self.gate.take(anything)
+        self.gate.look(Waiter(anything, None, False, 0.0))
+
+        assert repr(self.gate).startswith("<Gate 0 idle of 0 open, 0 being made of ")
+        assert repr(self.gate).endswith(" allowed, 0 waiting>")
 
 
 class TestAccount(Account.TestCase):

@@ -15,7 +15,7 @@ import pytest
 from urllib3.exceptions import SSLError
 
 from resilient_transport.wire import identity
-from resilient_transport.wire.identity import TLS_SETTINGS, Sources, context_for, fingerprint
+from resilient_transport.wire.identity import TLS_SETTINGS, Sources, context_for, fault, fingerprint
 from resilient_transport.wire.registry import registry
 from tests.timeouts import LONG_TIMEOUT
 
@@ -349,6 +349,53 @@ def test_an_empty_directory_trusts_nobody(tmp_path):
     assert context_for({"ca_cert_dir": str(tmp_path)}).get_ca_certs() == []
 
 
+def dangling_link(place):
+    """Put a link to nothing into a directory."""
+    (place / "deadbeef.0").symlink_to("/nonexistent.pem")
+
+
+def subdirectory(place):
+    """Put a directory into a directory."""
+    (place / "deadbeef.0").mkdir()
+
+
+def comments(place):
+    """Put words that are not ASCII around the certificate."""
+    found = (place / HASHED).read_bytes()
+    (place / HASHED).write_bytes("# Főtanúsítvány\n".encode() + found + "# vége\n".encode("utf-16"))
+
+
+def junk(place):
+    """Put a file without a certificate into a directory."""
+    (place / "deadbeef.0").write_bytes(bytes(range(256)))
+
+
+def broken_certificate(place):
+    """Put something that looks like a certificate into a directory."""
+    (place / "deadbeef.0").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+
+@pytest.mark.parametrize("spoil", [dangling_link, subdirectory, comments, junk, broken_certificate])
+def test_a_directory_is_read_past_what_is_no_certificate(authority, directory, spoil):
+    """OpenSSL finds the others, and so do we; and what it does not find makes no other identity."""
+    ours = context_for({"ca_cert_dir": str(directory)})
+    spoil(directory)
+    spoiled = context_for({"ca_cert_dir": str(directory)})
+    (trusted,) = spoiled.get_ca_certs(binary_form=True)
+
+    assert trusted == ssl.PEM_cert_to_DER_cert(Path(authority.ca_file).read_text())
+    assert (spoiled is ours) is (spoil is not broken_certificate)
+
+
+def test_all_certificates_of_a_file_in_a_directory_are_found(authority, directory):
+    """The control: more than one is taken from a file, with anything in between."""
+    (directory / HASHED).write_text(
+        Path(authority.ca_file).read_text() + "\nand\n" + Path(authority.other_ca_file).read_text()
+    )
+
+    assert len(context_for({"ca_cert_dir": str(directory)}).get_ca_certs()) == 2
+
+
 def test_a_rotated_pair_is_another_identity(authority, tmp_path):
     """The same names with other content: a new context, and the old one stays what it was."""
     settings = {
@@ -438,6 +485,83 @@ def test_files_that_never_rest_and_never_match_are_refused_as_such(authority, tm
     rewritten(*[lambda path=path: copied(tmp_path, path, "client.key") for path in others])
     with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
         context_for(settings)
+
+
+def met(settings):
+    """Return what is raised for these settings."""
+    with pytest.raises((OSError, SSLError)) as caught:
+        context_for(settings)
+    return caught.value
+
+
+def test_a_fault_names_the_file_that_is_not_there(settings):
+    """And no other."""
+    wrong = [{**settings, name: "/nonexistent.pem"} for name in settings]
+    told = {fault(met(each), each) for each in wrong}
+
+    assert told == {"/nonexistent.pem cannot be read: No such file or directory."}
+
+
+def test_a_fault_names_the_directory_that_is_not_there():
+    """Of authorities; and a directory that stands where a file should."""
+    absent, wrong = {"ca_cert_dir": "/nonexistent"}, {"cert_file": "/"}
+
+    assert fault(met(absent), absent) == "/nonexistent cannot be read: No such file or directory."
+    assert fault(met(wrong), wrong) == "/ cannot be read: Is a directory."
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("ca_certs", "certificate"), ("cert_file", "certificate"), ("key_file", "private key")],
+)
+def test_a_fault_names_the_file_that_holds_something_else(settings, tmp_path, name, what):
+    """A key in the place of a certificate, or the other way round, is something else, too."""
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    swapped = settings["key_file"] if what == "certificate" else settings["cert_file"]
+    wrong = [{**settings, name: path} for path in (str(junk), swapped)]
+    told = [fault(met(each), each) for each in wrong]
+
+    assert told == [f"There is no {what} in PEM form in {path}." for path in (junk, swapped)]
+
+
+def test_a_fault_names_the_pair_that_does_not_match(authority, settings):
+    """The key of another certificate."""
+    wrong = {**settings, "key_file": authority.other_client[1]}
+
+    assert fault(met(wrong), wrong) == (
+        f"The key in {authority.other_client[1]} does not belong to the certificate in {authority.client[0]}."
+    )
+
+
+def test_a_fault_tells_an_encrypted_key_from_a_wrong_password(authority, encrypted):
+    """Without a password and with a wrong one; the password itself is not told."""
+    wrong = {**encrypted, "key_password": "s3cret"}
+
+    assert fault(met(encrypted), encrypted) == (
+        f"The key in {authority.encrypted_key} is encrypted: "
+        "give its password in ResilientAdapter(key_password=...)."
+    )
+    assert (
+        fault(met(wrong), wrong) == f"The key_password= does not open the key in {authority.encrypted_key}."
+    )
+
+
+def test_a_fault_guesses_nothing(authority, encrypted, tmp_path):
+    """The control: where the files look right, OpenSSL's error has to do, and no key is suspected."""
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    wrong = {**encrypted, "key_password": authority.key_password, "ca_certs": str(broken)}
+
+    assert fault(met(wrong), wrong) == ""
+
+
+@pytest.mark.parametrize("path", ["/a\0b", 5.5])
+def test_a_fault_of_what_is_no_path_is_one(path):
+    """What cannot even be a path is told as what cannot be read."""
+    told = fault(OSError("Could not find it"), {"cert_file": path})
+
+    assert told.startswith(f"{path} cannot be read: ")
 
 
 def test_an_identity_tells_no_secret(authority, encrypted):
@@ -568,6 +692,19 @@ def test_a_fingerprint_follows_links(authority, tmp_path):
     link.symlink_to("new")
 
     assert fingerprint((link / "ca.pem",)) != before
+
+
+def test_a_fingerprint_never_fails(tmp_path, monkeypatch):
+    """A directory that cannot be read, or that goes while it is read, and a path that is none."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    readable = fingerprint((str(tmp_path),))
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    assert fingerprint((str(tmp_path),)) == readable
+    assert fingerprint(("/a\0b",)) == (None,)
 
 
 def test_a_fingerprint_of_nothing_is_a_value():

@@ -1,14 +1,27 @@
 """From what a call names to its pool: when an entry still counts, and which URLs take no parser."""
 
 import os
+import ssl
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from urllib3 import PoolManager
+from urllib3.exceptions import SSLError
 
 from resilient_transport.wire.identity import fingerprint
-from resilient_transport.wire.lookup import Entry, Lookup, origin_of
+from resilient_transport.wire.lookup import (
+    Entry,
+    Lookup,
+    as_requests_raise,
+    beside_context,
+    origin_of,
+    paths_of,
+    refuse_beside_context,
+    told_by,
+    what_is_wrong,
+)
 from resilient_transport.wire.registry import registry
 
 ORIGIN = "https://localhost:8443"
@@ -114,6 +127,18 @@ def test_an_entry_can_be_kept_while_its_files_are_replaced(entry, manager, file)
     assert not entry.is_current(manager)
 
 
+def test_an_entry_knows_what_it_is_of(entry, manager, file):
+    """Replaced files leave it the manager's; other settings, or another manager, do not."""
+    replace(file)
+    a_second_later(entry)
+    rotated = (entry.is_of(manager), entry.is_current(manager))
+    manager.connection_pool_kw["maxsize"] = 7
+
+    assert rotated == (True, False)
+    assert not entry.is_of(manager)
+    assert not entry.is_of(None)
+
+
 def test_a_lookup_remembers(entry):
     """What was put is found under its key, and replaced under it."""
     lookup = Lookup(2)
@@ -194,3 +219,115 @@ def test_an_origin_is_what_the_parser_says(url):
 
     assert origin_of(prepared) in (None, f"{parts.scheme}://{parts.netloc}")
     assert (origin_of(prepared) is None) is ("@" in parts.netloc)
+
+
+REQUEST = requests.Request("GET", ORIGIN + "/").prepare()
+HOST = {"scheme": "https", "host": "localhost", "port": 8443}
+
+
+def test_what_a_hook_sets_is_told():
+    """As far as it names a pool; what stock sets comes with it."""
+
+    def cert_verify(conn, url, verify, cert):
+        HTTPAdapter().cert_verify(conn, url, verify, cert)
+        conn.assert_hostname = conn.host
+        conn.colour = "green"
+
+    told = told_by(cert_verify, HOST, REQUEST, DEFAULT_CA_BUNDLE_PATH, None)
+
+    assert told == {
+        "cert_reqs": "CERT_REQUIRED",
+        "ca_certs": DEFAULT_CA_BUNDLE_PATH,
+        "assert_hostname": "localhost",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "verify", "cert", "paths"),
+    [
+        ({}, True, None, (DEFAULT_CA_BUNDLE_PATH,)),
+        ({}, False, None, ()),
+        ({}, "ca", "both", ("both", "ca")),
+        ({}, "ca", ("cert", "key"), ("cert", "key", "ca")),
+        ({}, "ca", ["cert", "key"], ("cert", "key", "ca")),
+        ({"cert_file": "c", "key_file": "k", "ca_cert_dir": "d"}, "ca", None, ("c", "k", "ca", "d")),
+        ({"cert_file": "c", "key_file": "k"}, False, "both", ("both",)),
+    ],
+)
+def test_the_files_of_an_identity_are_named(settings, verify, cert, paths):
+    """Those of the call, and those that the manager was told of and the call does not replace."""
+    assert paths_of(settings, verify, cert) == paths
+
+
+def test_what_is_wrong_names_what_was_given():
+    """In the caller's words, with the cause; what else stands in a tuple is nobody's business."""
+    told = what_is_wrong(
+        OSError("Could not find it"), {"key_file": "/k"}, False, ("/nonexistent", None, "s3cret")
+    )
+
+    assert told == (
+        "/nonexistent cannot be read: No such file or directory. "
+        "cert= and verify= take paths of PEM files that exist (verify= also of a directory); "
+        "given were cert=('/nonexistent', None), key_file='/k'."
+    )
+
+
+def test_what_is_wrong_can_be_unknown():
+    """Then the paths have to do."""
+    told = what_is_wrong(OSError("it rains"), {}, DEFAULT_CA_BUNDLE_PATH, None)
+
+    assert told.startswith("cert= and verify= take paths")
+    assert told.endswith(f"given were verify={DEFAULT_CA_BUNDLE_PATH!r}.")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ssl.SSLError(1, "no"), requests.exceptions.SSLError),
+        (SSLError("no"), requests.exceptions.SSLError),
+        (FileNotFoundError(2, "no"), requests.exceptions.ConnectionError),
+        (OSError("Could not find it"), OSError),
+    ],
+)
+def test_errors_of_files_are_what_stock_raises(error, kind):
+    """By what they are; stock's own are left as they are."""
+    failed = as_requests_raise(error, REQUEST)
+
+    assert type(failed) is kind
+    assert (failed is error) is (kind is OSError)
+
+
+@pytest.mark.parametrize(
+    ("verify", "cert", "cure"),
+    [
+        (False, None, "set check_hostname and verify_mode on the context"),
+        (None, None, "set check_hostname and verify_mode on the context"),
+        ("/ca.pem", None, "load it into the context with load_verify_locations"),
+        (True, "/cert.pem", "load it into the context with load_cert_chain"),
+    ],
+)
+def test_a_context_of_ones_own_has_the_say(verify, cert, cure):
+    """What contradicts it is refused with the cure; `verify=True`, the default, is no contradiction."""
+    refuse_beside_context(True, None)
+    with pytest.raises(TypeError, match=cure):
+        refuse_beside_context(verify, cert)
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_bundle_of_the_environment_has_no_say_over_a_context(monkeypatch, name):
+    """It is meant for every program, and not against this one; another path still is."""
+    monkeypatch.setenv(name, "/ca.pem")
+    refuse_beside_context("/ca.pem", None)
+    with pytest.raises(TypeError, match="verify='/other.pem' has no say"):
+        refuse_beside_context("/other.pem", None)
+
+
+def test_a_hook_may_pin_beside_a_context_of_ones_own():
+    """A name or a fingerprint is no part of a context; certificates are, and refused."""
+    stock = {"cert_reqs": "CERT_REQUIRED", "ca_certs": "/ca.pem"}
+    pins = {"assert_hostname": "name", "assert_fingerprint": "aa"}
+    with pytest.raises(TypeError, match="cert_verify sets cert_file"):
+        beside_context({**stock, "cert_file": "/c.pem"}, stock)
+
+    assert beside_context({**stock, **pins}, stock) == pins
+    assert beside_context(pins, stock) == pins

@@ -14,11 +14,12 @@ import pytest
 from urllib3.util.wait import wait_for_read
 
 from resilient_transport.retry.budget import quota_for
-from resilient_transport.wire.connection import PlainConnection, TLSConnection
+from resilient_transport.wire.connection import PlainConnection
 from resilient_transport.wire.identity import context_for
 from resilient_transport.wire.registry import Registry
 from resilient_transport.wire.registry import registry as the_registry
 from resilient_transport.wire.shelf import IDLE_TIMEOUT
+from resilient_transport.wire.tls import TLSConnection
 from tests.timeouts import LONG_TIMEOUT
 
 

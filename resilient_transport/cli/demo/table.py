@@ -84,9 +84,11 @@ def rich_table(cells: Sequence[Cell]) -> Table:
 
 def closing(cells: Sequence[Cell], promises: Sequence[str], seconds: float) -> str:
     """What is said below the table."""
-    notes = [_LEGEND] if all(cell.scenario.counts for cell in cells) else [_LEGEND, _SHOWN_ONLY]
+    complete = all(cell.scenario.counts for cell in cells)
+    notes = [_LEGEND] if complete else [_LEGEND, _SHOWN_ONLY]
+    where = "" if complete else " Where there is no *,"
     told = [f"FAILED: {OURS} {promise}." for promise in promises]
-    told = told or [f"{OURS} lost no request that it may repeat, and ran no POST twice."]
+    told = told or [f"{where} {OURS} lost no request that it may repeat, and ran no POST twice.".lstrip()]
     return "\n".join([*notes, "", *told, f"It took {seconds:.0f} s."])
 
 

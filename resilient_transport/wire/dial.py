@@ -1,0 +1,136 @@
+"""TCP connections begun before anybody may shake hands over them.
+
+On a long path the callers that wait for the first handshake of a cold pool would each begin with a round trip
+of TCP's. So whoever has just connected begins connects for them, to the address that has answered. Nothing
+waits here: the kernel connects, and who gets a permit takes a socket and waits for what is left of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+from urllib3.util.wait import wait_for_write
+
+#: A path is long when its round trip takes longer, in seconds; on a shorter one there is nothing to gain.
+LONG: Final = 0.005
+#: Where Linux's `struct tcp_info` has the smoothed round trip, in microseconds (`linux/tcp.h`).
+_RTT: Final = slice(68, 72)
+#: Seconds after which a connect that nobody took is given up: servers do not wait long for a handshake.
+FRESH: Final = 5.0
+_IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a connect has just succeeded, and with what options."""
+
+    family: int
+    address: Any
+    source: Any
+    options: Sequence[Sequence[Any]]
+
+    @classmethod
+    def of(cls, sock: Any, source: Any, options: Any) -> Route | None:
+        """The route of a TCP socket; None for anything else that somebody has put in its place."""
+        if type(sock) is not socket.socket or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        return cls(sock.family, sock.getpeername(), source, options or ())
+
+    def begin(self) -> socket.socket | None:
+        """Begin to connect; None when that is not possible now."""
+        sock = None
+        try:
+            sock = socket.socket(self.family, socket.SOCK_STREAM)
+            for option in self.options:
+                sock.setsockopt(*option)
+            if self.source:
+                sock.bind(self.source)
+            sock.setblocking(False)
+            if sock.connect_ex(self.address) in _IN_PROGRESS:
+                return sock
+        except OSError:
+            pass
+        if sock is not None:
+            sock.close()
+        return None
+
+
+def is_long(sock: Any, seconds: float) -> bool:
+    """Whether the path is long: by what the kernel has measured, or else by how long the connect took.
+
+    Args:
+        sock: the connected socket.
+        seconds: that the connect took by our clock, which on a busy machine measures the machine.
+    """
+    if sys.platform == "linux" and type(sock) is socket.socket and seconds > LONG:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT.stop)
+        seconds = int.from_bytes(info[_RTT], sys.byteorder) / 1e6
+    return seconds > LONG
+
+
+class Dials:
+    """The begun connects of one shelf."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: deque[tuple[float, socket.socket]] = deque()
+
+    def begin(self, route: Route, wanted: int) -> None:
+        """Have so many connects under way."""
+        for _ in range(wanted - len(self._begun)):
+            sock = route.begin()
+            if sock is None:
+                return
+            with self._lock:
+                self._begun.append((monotonic(), sock))
+
+    def take(self) -> socket.socket | None:
+        """A connect that was begun a moment ago."""
+        self.trim(len(self._begun))
+        with self._lock:
+            return self._begun.popleft()[1] if self._begun else None
+
+    def trim(self, most: int) -> None:
+        """Close all but so many, and what has become old."""
+        doomed = []
+        with self._lock:
+            while self._begun and (len(self._begun) > most or monotonic() - self._begun[0][0] > FRESH):
+                doomed.append(self._begun.popleft()[1])
+        for sock in doomed:
+            sock.close()
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+
+def finish(sock: socket.socket, timeout: float | None) -> socket.socket:
+    """Wait until a begun connect is done.
+
+    Args:
+        sock: the socket.
+        timeout: seconds to wait, and the socket's time-out afterwards; None: for ever.
+
+    Raises:
+        TimeoutError: it took longer.
+        OSError: it failed, as `connect` would.
+    """
+    try:
+        if not wait_for_write(sock, timeout=timeout):
+            raise TimeoutError("timed out")
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        sock.settimeout(timeout)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

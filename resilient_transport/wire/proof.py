@@ -1,0 +1,93 @@
+"""Whether a connection can carry a request: what a socket says that is not asked anything yet."""
+
+from __future__ import annotations
+
+import ssl
+from http.client import BadStatusLine, RemoteDisconnected
+from time import monotonic
+from typing import Any, Final
+
+from urllib3.util.wait import wait_for_read
+
+#: The least time that the server's first flight after the handshake is waited for, in seconds.
+PROOF_WAIT: Final = 0.020
+#: The same after a reset, when a busy machine must not pass for a server that accepts.
+PROOF_WAIT_IN_DOUBT: Final = 0.100
+
+
+def is_alive(sock: Any) -> bool:
+    """Whether an idle connection can carry a request: where something has come, one read that does not block.
+
+    Nothing to read: alive. An end of file or an error: dead. Data nobody asked for: a protocol
+    violation, so dead. The read also takes in TLS session tickets, which make a healthy socket
+    readable and would pass for data if one only looked at that.
+    """
+    if sock is None:
+        return False
+    try:
+        if not wait_for_read(sock, timeout=0) and not _pending(sock):
+            return True
+        sock.settimeout(0)
+        sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _pending(sock: Any) -> int:
+    """Bytes that TLS has decrypted and nobody has read."""
+    return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+
+
+def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
+    """Wait for the server's first flight after a TLS 1.3 handshake, and take it in.
+
+    The client's handshake ends one flight before the server has checked the client's certificate
+    (RFC 8446 section 4.6.1 and appendix A.2): a refusal, or a reset in its place, arrives afterwards.
+
+    Args:
+        sock: the TLS socket.
+        patience: seconds to wait for the flight.
+        resumed: the id of the TLS session that was resumed: it came with a ticket, which proves nothing now.
+
+    Returns:
+        True: the server sent a session ticket or finished a TLS 1.2 handshake, which proves that it
+        accepted the client. False: it was silent, which is weak proof; some servers send no tickets.
+
+    Raises:
+        ssl.SSLError: the alert with which it refused.
+        OSError: it reset or closed the connection.
+        http.client.BadStatusLine: it sent data before it was asked.
+    """
+    if not isinstance(sock, ssl.SSLSocket) or sock.version() != "TLSv1.3":
+        return isinstance(sock, ssl.SSLSocket)
+    timeout = sock.gettimeout()
+    until = monotonic() + patience
+    try:
+        while not _has_ticket(sock, resumed):
+            left = until - monotonic()
+            if left <= 0 or not wait_for_read(sock, timeout=left):
+                return False
+            sock.settimeout(0)
+            _take_in(sock)
+    finally:
+        sock.settimeout(timeout)
+    return True
+
+
+def _has_ticket(sock: ssl.SSLSocket, resumed: bytes | None) -> bool:
+    session = sock.session
+    return session is not None and session.has_ticket and session.id != resumed
+
+
+def _take_in(sock: ssl.SSLSocket) -> None:
+    try:
+        data = sock.recv(1)
+    except ssl.SSLWantReadError:
+        return
+    if data:
+        raise BadStatusLine("data before the request")
+    # What stock urllib3 raises when it finds the same end of file as it waits for the response.
+    raise RemoteDisconnected("Remote end closed connection without response")

@@ -1,0 +1,66 @@
+"""A connection with TLS, which is resumed where it can be, and proven where it must be."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from urllib3.connection import HTTPSConnection
+
+from ..retry.stages import Stage
+from .connection import Staged
+from .ending import WatchedSSLSocket
+from .proof import PROOF_WAIT, PROOF_WAIT_IN_DOUBT, confirm
+from .resumption import Offer, offering, resumable
+
+
+class TLSConnection(Staged, HTTPSConnection):
+    """A connection with TLS."""
+
+    stock_name = "HTTPSConnection"
+    #: How often a check-in still looks for a session; some servers send tickets with their first response.
+    _looks: int = 3
+    #: The session that was resumed, by its id: a ticket makes it another one.
+    _resumed_id: bytes | None = None
+
+    def _connect(self) -> None:
+        trail, sessions = self.trail, self.sessions
+        if sessions is None or not trail.may_resume():
+            super()._connect()
+            return
+        with offering(Offer(sessions, trail)) as offer:
+            super()._connect()
+        sock: Any = self.sock
+        trail.resumed = bool(getattr(sock, "session_reused", False))
+        if trail.resumed:
+            self._resumed_id = sock.session.id
+        elif offer.offered is not None:
+            sessions.drop(offer.offered)
+
+    def keep_session(self) -> None:
+        """Keep the TLS session, if there is a new one; for who resumes it."""
+        if self.sessions is None or not self._looks:
+            return
+        self._looks -= 1
+        sock: Any = self.sock
+        session = resumable(sock)
+        if session is not None and session.id != self._resumed_id:
+            self._looks = 0
+            self.sessions.put(sock.server_hostname, session)
+
+    def _prove(self) -> None:
+        trail = self.trail
+        sock: Any = self.sock
+        if isinstance(sock, WatchedSSLSocket):
+            sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
+        trail.tls_version = sock.version()
+        if self.wants_proof:
+            # Twice the handshake just measured, never TCP's round trip: a proxy or a sidecar answers that.
+            floor = PROOF_WAIT_IN_DOUBT if self.in_doubt else PROOF_WAIT
+            patience = max(floor, 2 * (monotonic() - trail.marked))
+            trail.mark(Stage.CONFIRM)
+            left = trail.deadline.bound(None) if trail.deadline else None
+            self.is_proven = confirm(
+                sock, patience if left is None else min(patience, left), self._resumed_id
+            )
+            self._waited = monotonic() - trail.marked
