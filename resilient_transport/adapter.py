@@ -18,7 +18,6 @@ from .attempts import ONE_ATTEMPT, Call
 from .body import buffer
 from .events import Warmed, attempts_of
 from .leasing import LeasingAdapter
-from .rejection import rejection
 from .retry.budget import quota_for
 from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
@@ -236,7 +235,7 @@ class ResilientAdapter(LeasingAdapter):
         quota = quota_for(origin or request.url)
         call = Call(request, policy, _column(request, policy, here), deadline, quota, warming)
         call.origin = origin or call.origin
-        call.explain = partial(rejection, cert=cert, has_context=self._ssl_context is not None)
+        call.certificate = (cert, self._ssl_context is not None)
         response = call.run(send_once)
         return response, last, deadline.spent()
 

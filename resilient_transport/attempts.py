@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from time import sleep
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from requests import PreparedRequest, Response
 from requests.exceptions import RequestException
@@ -26,6 +26,7 @@ from .outcome import (
     too_many,
     with_attempts,
 )
+from .rejection import rejection
 from .retry.budget import PAY_BACK, Quota
 from .retry.deadline import Deadline
 from .retry.judge import Decision, given_up, judge
@@ -73,8 +74,8 @@ class Call:
         self.warming = warming
         #: Scheme, host and port, for the log; without credentials, and unknown where it takes a parser.
         self.origin = "an unnamed origin"
-        #: Puts a better exception in the place of what would be raised, where there is one.
-        self.explain: Callable[[Exception], Exception] = lambda error: error
+        #: What the caller gave as `cert`, and whether its own TLS context has one.
+        self.certificate: tuple[Any, bool] = (None, False)
         #: What the call was charged with at a gate.
         self.charges = Charges(policy.repeats_connects)
         self.body = RequestBody(request)
@@ -220,7 +221,7 @@ class Call:
         else:
             failed = furthest
         self.furthest = None
-        failed = self.explain(failed)
+        failed = rejection(failed, *self.certificate)
         redact(failed)
         if isinstance(failed, RequestException):
             with_attempts(failed, self.attempts)

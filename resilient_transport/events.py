@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt of a call: how far it got, what it moved, and what was decided after it.
 
     It holds no URL, no header value and no key material, so it may be logged and pickled.
     """
+
+    # A tuple, since every call makes one: a frozen dataclass takes four times as long to make.
 
     #: 1 for the first attempt.
     number: int

@@ -1,7 +1,6 @@
 """What happened in a call, as values that tell a story and hold no secrets."""
 
 import pickle
-from dataclasses import FrozenInstanceError, replace
 from types import SimpleNamespace
 
 import pytest
@@ -25,8 +24,7 @@ FAILED = Attempt(
     delay=0.05,
     decision="sent again after 0.050 s: reset",
 )
-ANSWERED = replace(
-    FAILED,
+ANSWERED = FAILED._replace(
     number=2,
     stage="done",
     error=None,
@@ -62,7 +60,7 @@ def test_an_attempt_tells_itself_in_a_line():
 )
 def test_an_attempt_says_what_it_went_over(reused, resumed, word):
     """A connection that was there, one with a resumed TLS session, or a new one."""
-    assert word in str(replace(FAILED, reused=reused, resumed=resumed))
+    assert word in str(FAILED._replace(reused=reused, resumed=resumed))
 
 
 def test_attempts_tell_the_story_a_line_each():
@@ -93,7 +91,7 @@ def test_attempts_survive_a_pickle():
 
 def test_an_attempt_is_frozen():
     """What happened stays as it was."""
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         FAILED.number = 7
 
 

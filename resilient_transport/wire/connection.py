@@ -21,7 +21,7 @@ from urllib3.response import HTTPResponse
 from ..retry.stages import Cause, Stage, classify
 from .dial import Route, finish, is_long
 from .ending import WatchedHTTPResponse, refuse_ragged_end
-from .owner import told_by
+from .owner import is_asked_for, told_by
 from .permit import Permit
 from .refusal import WIRE_ERRORS, Refusal
 from .resumption import Sessions
@@ -174,6 +174,8 @@ class Staged(HTTPConnection):
         trail = self.trail
         if trail.stage is not Stage.TUNNEL and trail.stage is not Stage.REQUEST:
             trail.mark(Stage.REQUEST)
+            owned, self._closing = told_by(data)
+            self.has_owner = self.has_owner or owned
             if trail.send_timeout is not None and self.sock is not None:
                 # urllib3 sends within the time-out for connecting.
                 self.sock.settimeout(trail.patience_to_send())
@@ -189,9 +191,6 @@ class Staged(HTTPConnection):
         """Send a request; one that authenticates the connection gives it an owner."""
         if self.trail.warming:
             return
-        if headers:
-            owned, self._closing = told_by(headers)
-            self.has_owner = self.has_owner or owned
         self._bound_timeout()
         self._sent_whole = False
         super().request(method, url, body=body, headers=headers, **options)
@@ -224,19 +223,23 @@ class Staged(HTTPConnection):
         self._answer = answer
         if answer.will_close and answer.length is None and not answer.chunked and trail.require_close_notify:
             refuse_ragged_end(sock)
-        if response.status in (401, 407) and told_by(response.headers)[0]:
+        if response.status in (401, 407) and is_asked_for(response.headers):
             self.has_owner = True
         return response
 
     def _hear(self, error: Exception | None) -> None:
-        """The first response of a connection says whether the server has accepted it."""
-        if self.permit is None or self.is_proven:
+        """The first response of a connection, or its absence, says whether the server has accepted it."""
+        if self.permit is None or self.trail.reused:
             return
-        if error is None:
+        cause = None if error is None else classify(error)
+        if cause is None:
             self.is_proven = True
             self.permit.proved()
-        elif classify(error) is Cause.CERTIFICATE:
+        elif cause is Cause.CERTIFICATE and error is not None:
             self.permit.refused(Refusal.of(error, self.trail.stage, self.has_connected_to_proxy))
+        elif cause is Cause.RESET and not self.wants_proof:
+            # With TLS 1.3 it may have been the handshake.
+            self.permit.doubted()
 
     def close(self) -> None:
         """Close the socket; a permit that was never used goes back."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -66,8 +65,6 @@ class Gate(Generic[T]):
         self._clock = clock
         #: What a cold pool tells those who come.
         self._news = News()
-        #: What was told, and has not come back yet. Weak: a call that has given up does not.
-        self._away: weakref.WeakSet[Charges] = weakref.WeakSet()
         #: Before this moment a cold pool gives no permit.
         self._resume_at = -float("inf")
         self.capacity = capacity
@@ -94,8 +91,6 @@ class Gate(Generic[T]):
                     return self._idle.pop(place)
             if charges is not None and not charges.shares():
                 charges = None
-            if charges is not None:
-                self._away.discard(charges)
             told = None if self.window.proven else self._news.of(self, charges, began)
             if told is not None:
                 return told
@@ -118,6 +113,8 @@ class Gate(Generic[T]):
         """Let in who may by now; this waiter is content with any permit once it has waited long enough."""
         with self._lock:
             now = self._clock()
+            if waiter.since < self._resume_at <= now:
+                waiter.since = now
             handshake = self.window.handshake
             waiter.eager = waiter.eager or (handshake is not None and now - waiter.since >= handshake)
             self._admit(now)
@@ -126,8 +123,8 @@ class Gate(Generic[T]):
         """Seconds until this waiter should look again, if nothing is granted before."""
         now = self._clock()
         ends = [LOOK_EVERY]
-        if now < self._resume_at:
-            ends.append(self._resume_at - now)
+        if waiter.since < self._resume_at:
+            ends.append(max(0.0, self._resume_at - now))
         if not waiter.eager and self.window.handshake is not None:
             ends.append(max(0.0, waiter.since + self.window.handshake - now))
         return min(ends)
@@ -189,6 +186,7 @@ class Gate(Generic[T]):
         with self._lock:
             now = self._clock()
             is_first = self.window.handshake is None
+            made = made and (serial in self._making or serial in self._open)
             self._making.pop(serial, None)
             if made:
                 self._open.add(serial)
@@ -210,7 +208,7 @@ class Gate(Generic[T]):
             cold = not self.window.proven
             told = self._tell(failure, fatal)
             # Whoever was told before, and is on its way back, belongs to those that wait.
-            shared = cold and not fatal and bool(told or self._away)
+            shared = cold and not fatal and bool(told or self._news.away)
             if cold and not fatal:
                 self._news.failed(failure)
                 if charges is not None:
@@ -249,8 +247,7 @@ class Gate(Generic[T]):
         for waiter in told:
             self._queue.remove(waiter)
             if not fatal and waiter.charges is not None:
-                waiter.charges.charge()
-                self._away.add(waiter.charges)
+                self._news.tell(waiter.charges)
             waiter.grant(Told(failure))
         return told
 

@@ -1,4 +1,4 @@
-"""What headers say about the connection that carries them: who it belongs to, and whether it ends."""
+"""What a head says about the connection that carries it: who it belongs to, and whether it ends."""
 
 from __future__ import annotations
 
@@ -6,26 +6,33 @@ from collections.abc import Mapping
 from typing import Final
 
 #: Schemes that authenticate the connection and not the request (RFC 4559; MS-NTHT).
-_SCHEMES: Final = ("ntlm", "negotiate")
-_AUTH: Final = ("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate")
-_CONNECTION: Final = "connection"
-#: Comparing lengths first spares most names the rest.
-_LENGTHS: Final = frozenset(map(len, (*_AUTH, _CONNECTION)))
+_SCHEMES: Final = (b"ntlm", b"negotiate")
+_AUTH: Final = ("www-authenticate", "proxy-authenticate")
 
 
-def told_by(headers: Mapping[str, str]) -> tuple[bool, bool]:
-    """Whether the connection gets an owner (NTLM, Negotiate), and whether the client asks to close it."""
-    owned = closing = False
-    for name in headers:
-        if len(name) not in _LENGTHS:
-            continue
-        lower = _lower(name)
-        if lower in _AUTH:
-            owned = owned or any(scheme in _lower(headers[name]) for scheme in _SCHEMES)
-        elif lower == _CONNECTION:
-            closing = closing or "close" in _lower(headers[name])
-    return owned, closing
+def told_by(head: bytes) -> tuple[bool, bool]:
+    """Whether a request gives its connection an owner (NTLM, Negotiate), and whether it asks to close it.
+
+    Args:
+        head: the request's head as it is sent; looking there costs less than asking for headers by name.
+    """
+    lower = head.lower()
+    # "Proxy-Authorization" ends like "Authorization".
+    owned = any(scheme in line for line in _lines(lower, b"authorization:") for scheme in _SCHEMES)
+    return owned, any(b"close" in line for line in _lines(lower, b"\r\nconnection:"))
 
 
-def _lower(text: str | bytes) -> str:
-    return (text.decode("latin-1") if isinstance(text, bytes) else str(text)).lower()
+def _lines(head: bytes, name: bytes) -> list[bytes]:
+    found = []
+    at = head.find(name)
+    while at >= 0:
+        end = head.find(b"\r\n", at + len(name))
+        found.append(head[at:end])
+        at = head.find(name, end) if end >= 0 else -1
+    return found
+
+
+def is_asked_for(headers: Mapping[str, str]) -> bool:
+    """Whether a response asks for authentication of the connection."""
+    values = [headers.get(name, "").lower().encode() for name in _AUTH]
+    return any(scheme in value for value in values for scheme in _SCHEMES)

@@ -83,6 +83,10 @@ class Permit:
         """A response has come: the server has accepted this item."""
         self._gate.settle(self._serial, lambda window: window.proved(), made=self._made)
 
+    def doubted(self) -> None:
+        """The item was reset before it had carried anything: the next ones are looked at more closely."""
+        self._gate.settle(self._serial, Window.failed, made=self._made)
+
     def refused(self, failure: Any) -> None:
         """The server has refused the item after all, and would any other."""
         self._gate.refuse(failure)

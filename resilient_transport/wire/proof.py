@@ -72,6 +72,9 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
                 return False
             sock.settimeout(0)
             _take_in(sock)
+        # A reset may be right behind the ticket.
+        sock.settimeout(0)
+        _take_in(sock)
     finally:
         sock.settimeout(timeout)
     return True

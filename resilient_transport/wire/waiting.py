@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -68,14 +69,21 @@ class Charges:
 class News:
     """What a cold pool tells those who come to it."""
 
-    __slots__ = ("_fatal", "_last", "_until", "epoch")
+    __slots__ = ("_fatal", "_last", "_until", "away", "epoch")
 
     def __init__(self) -> None:
         #: The number of failures so far that all share.
         self.epoch = 0
+        #: Who was told, and has not come back yet. Weak: a call that has given up does not.
+        self.away: weakref.WeakSet[Charges] = weakref.WeakSet()
         self._last: Any = None
         self._fatal: Any = None
         self._until = -math.inf
+
+    def tell(self, charges: Charges) -> None:
+        """A call hears of one failure."""
+        charges.charge()
+        self.away.add(charges)
 
     def failed(self, failure: Any) -> None:
         """A connection could not be made; another one may be."""
@@ -93,10 +101,12 @@ class News:
 
     def of(self, gate: object, charges: Charges | None, began: float | None) -> Told | None:
         """What a caller has to hear: a refusal of a moment ago, or a failure that it has missed."""
+        if charges is not None:
+            self.away.discard(charges)
         if began is not None and began < self._until:
             return Told(self._fatal)
         if charges is not None and charges.come_to(gate, self.epoch):
-            charges.charge()
+            self.tell(charges)
             return Told(self._last)
         return None
 

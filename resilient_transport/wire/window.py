@@ -21,7 +21,7 @@ class Window:
 
     It is 1 while the pool is cold. The first proof that the server has accepted a connection opens it to
     `maximum`; each reset halves it, never under 1, and each success adds one. A connection that only seems to
-    be accepted (the server is silent) lets in as many at once as there were such.
+    be accepted (the server is silent) opens nothing at first, and each further one adds one.
     """
 
     __slots__ = ("doubted", "handshake", "hold", "maximum", "proven", "size", "weak")
@@ -49,8 +49,9 @@ class Window:
         elif self.proven:
             self.size = min(self.maximum, self.size + 1)
         else:
+            # The first leaves it at one at a time.
+            self.size = min(self.maximum, self.size + (self.weak > 0))
             self.weak += 1
-            self.size = min(self.maximum, self.weak)
 
     def proved(self) -> None:
         """The server has accepted a connection: the first time, the window opens."""

@@ -218,6 +218,19 @@ def test_a_settled_permit_is_not_lost():
     assert not gate._ended
 
 
+def test_to_close_does_not_wait_for_the_lock():
+    """In a forked child its holder may be a thread that does not exist: the next event counts it."""
+    gate, permits = busy_gate(1)
+    waiter = gate.enter(anything)
+    with gate._lock:
+        permits[0].closed()
+        meanwhile = repr(gate), is_waiting(waiter)
+    gate.look(waiter)
+
+    assert meanwhile == ("<Gate 0 idle of 1 open, 0 being made of 16 allowed, 1 waiting>", True)
+    assert granted(waiter) == [True]
+
+
 def test_what_is_beyond_the_capacity_comes_back():
     """For the caller to close: the gate closes nothing."""
     gate = Gate(capacity=2)

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resilient_transport.wire.gate import STALLED, Gate
+from resilient_transport.wire.gate import LOOK_EVERY, STALLED, Gate
 from resilient_transport.wire.permit import Permit
 from resilient_transport.wire.waiting import REFUSAL_LASTS, Charges, Told, Waiter
 from tests.retry.values import Clock
 from tests.timeouts import LONG_TIMEOUT
-from tests.wire.test_gate import anything, busy_gate, even, granted, is_waiting, nothing, open_gate
+from tests.wire.test_gate import anything, even, granted, is_waiting, nothing, open_gate
 
 
 def sharing():
@@ -127,19 +128,6 @@ def test_a_permit_whose_settling_is_interrupted_is_not_lost(how):
     gc.collect()
 
     assert granted(gate.enter(anything)) == [True]
-
-
-def test_to_close_does_not_wait_for_the_lock():
-    """In a forked child its holder may be a thread that does not exist: the next event counts it."""
-    gate, permits = busy_gate(1)
-    waiter = gate.enter(anything)
-    with gate._lock:
-        permits[0].closed()
-        meanwhile = repr(gate), is_waiting(waiter)
-    gate.look(waiter)
-
-    assert meanwhile == ("<Gate 0 idle of 1 open, 0 being made of 16 allowed, 1 waiting>", True)
-    assert granted(waiter) == [True]
 
 
 def test_the_failure_of_a_cold_gate_is_everybodys():
@@ -350,6 +338,21 @@ def test_after_proof_nobody_is_told():
     assert is_waiting(late)
 
 
+@pytest.mark.parametrize("fatal", [False, True])
+def test_after_proof_no_failure_is_kept(fatal):
+    """With it would stay its traceback, and all that hangs on that."""
+    gate, permit, _, _ = led()
+    failure = Item(None)
+    kept = weakref.ref(failure)
+    permit.failed(failure, fatal=fatal)
+    del failure
+    before = kept() is not None
+    gate.enter(anything).succeeded(1.0)
+    gc.collect()
+
+    assert (before, kept()) == (True, None)
+
+
 def test_after_proof_nobody_is_charged_with_what_it_missed():
     """Who comes back when another has succeeded meanwhile goes on as everybody does."""
     charges = sharing()
@@ -400,6 +403,15 @@ def test_a_nap_ends_with_the_pause():
     clock.now += 0.125
 
     assert (gate.nap(waiter), gate.pause()) == (0.125, 0.125)
+
+
+def test_a_nap_is_over_when_the_pause_has_ended_already():
+    """It may end between `enter` and `nap`: who waits alone must not sleep on beside a free permit."""
+    gate, clock, own = paused(seconds=0.25)
+    waiter = gate.enter(anything, own)
+    clock.now += 0.25
+
+    assert gate.nap(waiter) < LOOK_EVERY / 100
 
 
 def test_proof_ends_a_pause():
@@ -456,7 +468,6 @@ def test_those_on_their_way_back_share_the_pause():
     assert is_waiting(gate.enter(anything, follower))
 
 
-@pytest.mark.xfail(strict=True, reason="only who was told in the queue counts as on its way back")
 def test_who_is_told_at_the_entrance_is_on_its_way_back():
     """It comes again, as those do who were told in the queue: the next failure is its, and paced."""
     follower, newcomer, third = sharing(), sharing(), sharing()

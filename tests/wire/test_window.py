@@ -1,5 +1,7 @@
 """How many may be made at once, and when one is worth making: the arithmetic, then the gate that uses it."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from resilient_transport.wire.gate import LOOK_EVERY, STALLED, Gate
 from resilient_transport.wire.permit import Permit
 from resilient_transport.wire.window import MAXIMUM, Window
 from tests.retry.values import Clock
-from tests.timeouts import LONG_TIMEOUT
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 from tests.wire.test_gate import anything, busy_gate, even, granted, is_waiting, nothing, open_gate
 
 SECONDS = st.floats(0.0, 100.0)
@@ -327,6 +329,15 @@ def test_a_permit_tells_the_window_how_it_went(how, fields, story):
     assert (gate.window.size, gate.window.proven, gate.window.doubted) == story
 
 
+def test_a_reset_before_anything_was_carried_narrows_the_window():
+    """The item seemed accepted: it counts as a reset handshake, and as open until it is closed."""
+    gate, permits = busy_gate(1, maximum=8)
+    permits[0].doubted()
+
+    assert (gate.window.size, gate.window.proven, gate.window.doubted) == (4, True, True)
+    assert repr(gate).startswith("<Gate 0 idle of 1 open, 0 being made")
+
+
 @pytest.mark.parametrize("first", ["succeeded", "failed", "unused", "closed"])
 @pytest.mark.parametrize("again", ["succeeded", "failed", "unused"])
 def test_a_permit_is_settled_once(first, again):
@@ -486,18 +497,24 @@ def test_who_is_eager_is_served_before_who_is_not():
 
 
 def test_nobody_waits_for_the_response_of_the_leader():
-    """When the first handshake is over, who goes on waiting is woken, and waits for as long as that took."""
+    """When the first handshake is over, who still waits is woken once, and waits as long again."""
     clock = Clock(0.0)
     gate = Gate(clock=clock)
     leader = gate.enter(anything)
     waiter = gate.enter(anything)
     clock.now = 0.0625
     leader.succeeded(0.0625)
+    start = time.monotonic()
     woken = waiter.wait(LONG_TIMEOUT), gate.nap(waiter)
+    between = time.monotonic()
+    waiter.wait(SHORT_TIMEOUT)
+    end = time.monotonic()
     clock.now += 0.0625
     gate.look(waiter)
 
     assert woken == (None, 0.0625)
+    assert between - start < LONG_TIMEOUT / 2
+    assert end - between > SHORT_TIMEOUT / 2
     assert granted(waiter) == [True]
 
 
