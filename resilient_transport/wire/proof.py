@@ -24,6 +24,7 @@ def is_alive(sock: Any) -> bool:
     """
     if sock is None:
         return False
+    # One read takes in every ticket that has come: `ssl` sets SSL_MODE_AUTO_RETRY.
     try:
         if not wait_for_read(sock, timeout=0) and not _pending(sock):
             return True
