@@ -77,7 +77,7 @@ class Call:
         #: What the caller gave as `cert`, and whether its own TLS context has one.
         self.certificate: tuple[Any, bool] = (None, False)
         #: What the call was charged with at a gate.
-        self.charges = Charges(policy.repeats_connects)
+        self.charges = Charges(policy.repeats_connects, policy.paces_by_default)
         self.body = RequestBody(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
@@ -221,6 +221,7 @@ class Call:
         else:
             failed = furthest
         self.furthest = None
+        self.charges.over = True
         failed = rejection(failed, *self.certificate)
         redact(failed)
         if isinstance(failed, RequestException):

@@ -127,6 +127,8 @@ def build_context(
         context.keylog_filename = keylog
     # Debian's Python sets it, and then a cut stream ends as if it were whole.
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    # urllib3 asks for no tickets in TLS 1.2, since it never resumes.
+    context.options &= ~ssl.OP_NO_TICKET
     context.check_hostname = False
     context.verify_mode = verify_mode
     context.check_hostname = check_hostname

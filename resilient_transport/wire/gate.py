@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final, Generic
 
@@ -96,9 +96,10 @@ class Gate(Generic[T]):
                 return told
             now = self._clock()
             self._admit(now)
-            if self._has_room(now) and (eager or self._is_worth(1)):
-                return self._permit(now)
             waiter = Waiter(suits, charges, eager, now)
+            held = self._is_paused(now) and waiter.is_held() and not self._is_alone(waiter)
+            if not held and self._has_room(now) and (eager or self._is_worth(len(self._queue) + 1)):
+                return self._permit(now)
             self._queue.append(waiter)
             return waiter
 
@@ -113,7 +114,7 @@ class Gate(Generic[T]):
         """Let in who may by now; this waiter is content with any permit once it has waited long enough."""
         with self._lock:
             now = self._clock()
-            if waiter.since < self._resume_at <= now:
+            if waiter.is_held() and waiter.since < self._resume_at <= now:
                 waiter.since = now
             handshake = self.window.handshake
             waiter.eager = waiter.eager or (handshake is not None and now - waiter.since >= handshake)
@@ -123,15 +124,16 @@ class Gate(Generic[T]):
         """Seconds until this waiter should look again, if nothing is granted before."""
         now = self._clock()
         ends = [LOOK_EVERY]
-        if waiter.since < self._resume_at:
+        if waiter.since < self._resume_at and waiter.is_held():
             ends.append(max(0.0, self._resume_at - now))
         if not waiter.eager and self.window.handshake is not None:
             ends.append(max(0.0, waiter.since + self.window.handshake - now))
         return min(ends)
 
     def pause(self) -> float:
-        """Seconds that a cold pool still waits before it connects again."""
-        return 0.0 if self.window.proven else max(0.0, self._resume_at - self._clock())
+        """Seconds that a cold pool still holds back those that it paces."""
+        now = self._clock()
+        return self._resume_at - now if self._is_paused(now) else 0.0
 
     def offer(self, item: T, held: float | None = None) -> T | None:
         """Give an item that was held for so many seconds: to whom it suits, else to the idle, else back."""
@@ -155,8 +157,7 @@ class Gate(Generic[T]):
         """Take out the idle items that a predicate names, oldest first."""
         with self._lock:
             taken = [item for item in self._idle if doomed(item)]
-            if taken:
-                self._idle = [item for item in self._idle if not doomed(item)]
+            self._idle = [item for item in self._idle if item not in taken] if taken else self._idle
         return taken
 
     def needs_proof(self) -> bool:
@@ -200,24 +201,24 @@ class Gate(Generic[T]):
                     waiter.stir(now)
 
     def fail(self, serial: int, failure: Any, reset: bool, fatal: bool, charges: Charges | None) -> bool:
-        """Called by a permit: its item could not be made; whether others share that, and a pause after it."""
-        pause = 0.0 if fatal or self.window.proven else self._pace(1 + (charges.times if charges else 0))
+        """Called by a permit: its item could not be made; whether the pool pauses in the caller's place."""
+        if charges is not None and not charges.shares():
+            charges = None
+        shared = not fatal and not self.window.proven
+        paced = shared and charges is not None and charges.paced()
+        pause = self._pace(charges.times + 1) if paced and charges is not None else 0.0
         with self._lock:
+            now = self._clock()
             if reset:
                 self.window.failed()
-            cold = not self.window.proven
-            told = self._tell(failure, fatal)
-            # Whoever was told before, and is on its way back, belongs to those that wait.
-            shared = cold and not fatal and bool(told or self._news.away)
-            if cold and not fatal:
-                self._news.failed(failure)
-                if charges is not None:
-                    charges.own(self, self._news.epoch, shared)
             if shared:
-                self._resume_at = self._clock() + pause
+                self._news.failed(failure, self, charges, now)
+            self._tell(failure, fatal)
+            if paced:
+                self._resume_at = now + pause
             self._making.pop(serial, None)
-            self._admit(self._clock())
-        return shared
+            self._admit(now)
+        return paced
 
     def refuse(self, failure: Any) -> None:
         """The server has refused an item that was made: while the pool is cold, this ends all waiting."""
@@ -226,7 +227,7 @@ class Gate(Generic[T]):
 
     def end(self, serial: int) -> None:
         """Called by a permit that has ended, perhaps in a forked child: does not wait for the lock."""
-        self._ended.append(serial)
+        self.lose(serial)
         if self._lock.acquire(blocking=False):
             try:
                 self._admit(self._clock())
@@ -237,19 +238,17 @@ class Gate(Generic[T]):
         """Called by a permit's finaliser, which may run while its own thread holds the lock."""
         self._ended.append(serial)
 
-    def _tell(self, failure: Any, fatal: bool) -> list[Waiter[T]]:
+    def _tell(self, failure: Any, fatal: bool) -> None:
         """Under the lock: give those who wait at a cold pool a failure of their own."""
         if self.window.proven:
-            return []
+            return
         if fatal:
             self._news.refused(failure, self._clock())
-        told = [waiter for waiter in self._queue if fatal or waiter.charges is not None]
-        for waiter in told:
+        for waiter in [waiter for waiter in self._queue if fatal or waiter.charges is not None]:
             self._queue.remove(waiter)
             if not fatal and waiter.charges is not None:
-                self._news.tell(waiter.charges)
+                self._news.charge(waiter.charges)
             waiter.grant(Told(failure))
-        return told
 
     def _admit(self, now: float) -> None:
         """Under the lock: count permits that have ended, and let in who may."""
@@ -258,30 +257,37 @@ class Gate(Generic[T]):
             self._making.pop(serial, None)
             self._open.discard(serial)
         while self._queue and self._has_room(now):
-            waiter = self._next()
+            waiter = self._next(now)
             if waiter is None:
                 break
             self._queue.remove(waiter)
             waiter.grant(self._permit(now))
 
-    def _next(self) -> Waiter[T] | None:
+    def _next(self, now: float) -> Waiter[T] | None:
         """Under the lock: who gets a free permit: the first that takes any, else the one it serves best."""
-        eager = next((waiter for waiter in self._queue if waiter.eager), None)
-        if eager is not None or not self._is_worth(0):
+        queue: Sequence[Waiter[T]] = self._queue
+        if self._is_paused(now):
+            queue = [waiter for waiter in queue if not waiter.is_held()]
+        eager = next((waiter for waiter in queue if waiter.eager), None)
+        if eager is not None or not queue or not self._is_worth(len(self._queue)):
             return eager
         # With items in use, those in front are served by them sooner than by a new one.
-        return self._queue[-1] if self._open else self._queue[0]
+        return queue[-1] if self._open else queue[0]
 
-    def _is_worth(self, more: int) -> bool:
-        return self.window.is_worth(len(self._queue) + more, len(self._open))
+    def _is_worth(self, ahead: int) -> bool:
+        return self.window.is_worth(ahead, len(self._open))
+
+    def _is_alone(self, waiter: Waiter[T]) -> bool:
+        """Under the lock: whether it is new here, and nobody else waits for the end of a pause."""
+        is_new = waiter.charges is None or not waiter.charges.times
+        return is_new and not self._queue and not self._news.is_anybody_away()
+
+    def _is_paused(self, now: float) -> bool:
+        return now < self._resume_at and not self.window.proven
 
     def _has_room(self, now: float) -> bool:
-        if not self.window.proven and now < self._resume_at:
-            return False
-        if len(self._making) < self.window.size:
-            return True
         stalled = sum(now - since > STALLED for since in self._making.values())
-        return len(self._making) - stalled < self.window.size and len(self._making) < self.window.maximum
+        return self.window.has_room(len(self._making), stalled)
 
     def _permit(self, now: float) -> Permit:
         serial = next(self._serials)
@@ -289,7 +295,6 @@ class Gate(Generic[T]):
         return Permit(self, serial)
 
     def __repr__(self) -> str:
-        return (
-            f"<Gate {len(self._idle)} idle of {len(self._open)} open, {len(self._making)} being made of "
-            f"{self.window.size} allowed, {len(self._queue)} waiting>"
-        )
+        making = f"{len(self._making)} being made of {self.window.size} allowed"
+        idle = f"{len(self._idle)} idle of {len(self._open)} open"
+        return f"<Gate {idle}, {making}, {len(self._queue)} waiting>"

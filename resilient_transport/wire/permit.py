@@ -62,7 +62,7 @@ class Permit:
             charges: of the call that has made it.
 
         Returns:
-            Whether the failure is shared: the next permit comes after a pause.
+            Whether the pool pauses before it connects again, so that the caller need not.
         """
         if self._settled:
             return False

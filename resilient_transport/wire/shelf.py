@@ -112,7 +112,7 @@ class Shelf:
         )
         if not isinstance(found, Waiter):
             return found
-        if timeout is not None:
+        if timeout is not None and found.is_held():
             # A pause is not the server's slowness: as a backoff, it comes on top of the time-out.
             timeout += self.gate.pause()
             timeout = trail.deadline.bound(timeout) if trail.deadline else timeout

@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from .permit import Permit
 
-#: How long a refusal holds for calls that begin after it, in seconds: nobody replaces a certificate as fast,
-#: and calls that a program starts at once may begin one after the other.
-REFUSAL_LASTS: Final = 0.05
+#: How long a failure holds for calls that begin after it, in seconds: calls that a program starts at once may
+#: begin one after the other, and nobody replaces a certificate, or starts a server, as fast.
+HOLDS: Final = 0.05
 
 T = TypeVar("T")
 Suits = Callable[[T], bool]
@@ -30,85 +31,97 @@ class Told:
 
 
 class Charges:
-    """Which failures of others one call was charged with; it goes with the call from attempt to attempt.
+    """Which failures one call was charged with; it goes with the call from attempt to attempt.
 
     Args:
-        shares: whether the call may be repeated at all. If not, it has its one attempt, and is not charged.
+        shares: whether the call may be repeated at all. If not, it has its one attempt, and is not charged
+            with others' failures.
+        paced: whether the pool's pauses do for the call; if not, it makes pauses of its own.
     """
 
-    __slots__ = ("__weakref__", "chokes", "epoch", "gate", "shares", "times")
+    __slots__ = ("__weakref__", "chokes", "epoch", "gate", "over", "paced", "shares", "times")
 
-    def __init__(self, shares: Callable[[], bool]) -> None:
+    def __init__(self, shares: Callable[[], bool], paced: Callable[[], bool]) -> None:
         self.shares = shares
+        self.paced = paced
         #: The gate that it was at last, and the number of the failure there that it has heard of.
         self.gate: object = None
         self.epoch = 0
-        #: How often it was charged, or failed itself, at that gate.
+        #: How many failures at that gate it was charged with, its own included.
         self.times = 0
         #: How many of its handshakes have failed that offered a TLS session. Set by the trail.
         self.chokes = 0
+        #: Whether the call is over. Set by the call: nobody waits for it any more.
+        self.over = False
 
-    def come_to(self, gate: object, epoch: int) -> bool:
-        """Whether it has missed a failure at this gate since it was here last."""
+    def come_to(self, gate: object, epoch: int) -> None:
+        """Come to a gate; the first time it has heard of so many failures there."""
         if self.gate is not gate:
             self.gate, self.epoch, self.times = gate, epoch, 0
-        return self.epoch < epoch
 
     def charge(self) -> None:
-        """Count one failure of somebody else."""
+        """Count one failure."""
         self.epoch += 1
         self.times += 1
-
-    def own(self, gate: object, epoch: int, shared: bool) -> None:
-        """The call has failed by itself; that counts here only if others were told."""
-        # What others have failed at meanwhile, beside it, it hears when it comes back.
-        self.gate, self.epoch = gate, self.epoch + 1 if self.gate is gate else epoch
-        self.times += shared
 
 
 class News:
     """What a cold pool tells those who come to it."""
 
-    __slots__ = ("_fatal", "_last", "_until", "away", "epoch")
-
     def __init__(self) -> None:
         #: The number of failures so far that all share.
         self.epoch = 0
-        #: Who was told, and has not come back yet. Weak: a call that has given up does not.
-        self.away: weakref.WeakSet[Charges] = weakref.WeakSet()
+        #: When the latest of them were.
+        self._moments: deque[float] = deque(maxlen=32)
+        #: Who was told, or has failed itself, and has not come back yet.
+        self._away: weakref.WeakSet[Charges] = weakref.WeakSet()
         self._last: Any = None
         self._fatal: Any = None
         self._until = -math.inf
 
-    def tell(self, charges: Charges) -> None:
-        """A call hears of one failure."""
+    def charge(self, charges: Charges) -> None:
+        """A call has met one failure, or hears of it."""
         charges.charge()
-        self.away.add(charges)
+        self._away.add(charges)
 
-    def failed(self, failure: Any) -> None:
-        """A connection could not be made; another one may be."""
+    def failed(self, failure: Any, gate: object, charges: Charges | None, now: float) -> None:
+        """A connection could not be made, by a call that may be repeated or not; another one may be."""
+        if charges is not None:
+            # What others have failed at meanwhile, beside it, it hears when it comes back.
+            charges.come_to(gate, self.epoch)
+            self.charge(charges)
         self.epoch += 1
+        self._moments.append(now)
         self._last = failure
 
     def refused(self, failure: Any, now: float) -> None:
         """A connection was refused for a reason that lasts."""
-        self._fatal, self._until = failure, now + REFUSAL_LASTS
+        self._fatal, self._until = failure, now + HOLDS
 
     def forget(self) -> None:
         """Nothing is to be told any more."""
         self._last = self._fatal = None
         self._until = -math.inf
+        self._moments.clear()
 
     def of(self, gate: object, charges: Charges | None, began: float | None) -> Told | None:
         """What a caller has to hear: a refusal of a moment ago, or a failure that it has missed."""
-        if charges is not None:
-            self.away.discard(charges)
         if began is not None and began < self._until:
             return Told(self._fatal)
-        if charges is not None and charges.come_to(gate, self.epoch):
-            self.tell(charges)
-            return Told(self._last)
-        return None
+        if charges is None:
+            return None
+        self._away.discard(charges)
+        missed = 0 if began is None else sum(began < moment + HOLDS for moment in self._moments)
+        charges.come_to(gate, self.epoch - missed)
+        if charges.epoch >= self.epoch or self._last is None:
+            charges.epoch = self.epoch
+            return None
+        self.charge(charges)
+        return Told(self._last)
+
+    def is_anybody_away(self) -> bool:
+        """Whether a call will come back that shares failures and pauses."""
+        return any(not charges.over for charges in list(self._away))
 
 
 class Waiter(Generic[T]):
@@ -126,6 +139,10 @@ class Waiter(Generic[T]):
         #: Set by the gate, once, under its lock; read by the waiter.
         self.granted: T | Permit | Told | None = None
         self._event = threading.Event()
+
+    def is_held(self) -> bool:
+        """Whether the pool's pauses hold it back."""
+        return self.charges is not None and self.charges.paced()
 
     def grant(self, what: T | Permit | Told) -> None:
         """Called by the gate: here is what was waited for."""

@@ -69,6 +69,10 @@ class Window:
         most = _LONGEST_HOLD * self.handshake if self.handshake else seconds
         self.hold = _mean(self.hold, min(seconds, most))
 
+    def has_room(self, making: int, stalled: int) -> bool:
+        """Whether one more may be made beside these; those that have stalled hold up nobody."""
+        return making - stalled < self.size and (making < self.maximum or not stalled)
+
     def is_worth(self, ahead: int, made: int) -> bool:
         """Whether making one would serve a caller sooner than waiting for one of those that are in use.
 

@@ -8,6 +8,7 @@ does not come up takes the sockets with it, since nobody else holds them.
 import contextlib
 import csv
 import dataclasses
+import http.client
 import json
 import os
 import shutil
@@ -148,14 +149,23 @@ class Access:
     resumed: bool
     #: SUCCESS, NONE or FAILED:reason.
     client: str
+    #: The subject of the client's certificate, "" without one.
+    subject: str
+    #: The name that the TLS client asked for (SNI), "" if it named none.
+    server_name: str
+    #: The header X-Request-Id, "" without one.
+    request_id: str
 
 
 class Nginx(Server):
-    """nginx with one TLS port (`url`) and one plain one (`plain_url`), serving `files`, and "ok" at /.
+    """nginx with two TLS ports (`url`, `other_url`) and a plain one, serving `files`, and "ok" at /.
 
     `certificate` and `client_ca` are paths of PEM files: (chain, key), and the CA whose clients are let in.
     `protocols` are nginx's names. `locations` is nginx configuration for within the server; `{directory}` in
     it is the server's own. With more than one worker, `kill_worker` ends all of them.
+
+    Without `tickets` none is sent and no session resumed, unless there is a `cache`: "shared:all:1m" resumes
+    sessions that the server remembers; "none" sends tickets in TLS 1.3 that nothing accepts later.
     """
 
     binary = "nginx"
@@ -169,12 +179,13 @@ class Nginx(Server):
         verify_client: Literal["on", "off", "optional"] = "off",
         protocols: Sequence[str] = BOTH_VERSIONS,
         tickets: bool = True,
+        cache: str | None = None,
         keepalive_timeout: float = 60.0,
         files: Mapping[str, bytes] | None = None,
         locations: str = "",
         workers: int = 1,
     ) -> None:
-        super().__init__(directory, ports=2)
+        super().__init__(directory, ports=3)
         if verify_client != "off" and client_ca is None:
             raise ValueError("verify_client needs client_ca, the CA that the clients' certificates come from")
         self.certificate = certificate
@@ -182,6 +193,7 @@ class Nginx(Server):
         self.verify_client = verify_client
         self.protocols = protocols
         self.tickets = tickets
+        self.cache = cache
         self.keepalive_timeout = keepalive_timeout
         self.locations = locations
         self.worker_count = workers
@@ -201,6 +213,11 @@ class Nginx(Server):
         return f"https://{LOOPBACK}:{self._ports[0]}"
 
     @property
+    def other_url(self) -> str:
+        """The https URL of the second TLS port: another origin, and the same tickets are accepted."""
+        return f"https://{LOOPBACK}:{self._ports[2]}"
+
+    @property
     def plain_url(self) -> str:
         """The http URL, without a path."""
         return f"http://{LOOPBACK}:{self._ports[1]}"
@@ -218,6 +235,7 @@ class Nginx(Server):
 
     def command(self, descriptors: Sequence[int]) -> tuple[list[str], dict[str, str]]:
         """Write nginx.conf; nginx takes inherited sockets from the variable its own upgrades use."""
+        self._questions = 0
         configuration = self.directory / "nginx.conf"
         configuration.write_text(self.configuration())
         inherited = "".join(f"{descriptor};" for descriptor in descriptors)
@@ -253,6 +271,15 @@ class Nginx(Server):
             self.wait_for(lambda: len(self._read_log()) >= at_least, f"to log {at_least} requests")
         return self._read_log()
 
+    def connections(self) -> int:
+        """Return how many connections the ports have accepted so far, those for this question not counted."""
+        self._questions += 1
+        asking = http.client.HTTPConnection(LOOPBACK, self.plain_port, timeout=LONG_TIMEOUT)
+        with contextlib.closing(asking):
+            asking.request("GET", "/status")
+            # "Active connections: 1 / server accepts handled requests / 1 1 1 / ..."
+            return int(asking.getresponse().read().splitlines()[2].split()[0]) - self._questions
+
     def _read_log(self) -> list[Access]:
         text = (self.directory / "access.log").read_text()
         lines = (json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n"))
@@ -265,6 +292,9 @@ class Nginx(Server):
                 protocol=line["protocol"],
                 resumed=line["resumed"] == "r",
                 client=line["client"],
+                subject=line["subject"],
+                server_name=line["server_name"],
+                request_id=line["request_id"],
             )
             for line in lines
         ]
@@ -274,7 +304,11 @@ class Nginx(Server):
         certificate, key = self.certificate
         client_ca = f"ssl_client_certificate {self.client_ca};" if self.client_ca else ""
         # "ssl_session_tickets off" alone still sends TLS 1.3 tickets, which nothing accepts later.
-        tickets = "" if self.tickets else "ssl_session_tickets off; ssl_conf_command NumTickets 0;"
+        tickets = "" if self.tickets else "ssl_session_tickets off;"
+        if self.cache is not None:
+            tickets += f"ssl_session_cache {self.cache};"
+        elif not self.tickets:
+            tickets += "ssl_conf_command NumTickets 0;"
         return f"""
             {"user root;" if os.geteuid() == 0 else ""}
             daemon off;
@@ -285,7 +319,9 @@ class Nginx(Server):
             http {{
                 log_format seen escape=json '{{"status": "$status", "method": "$request_method",'
                     ' "uri": "$request_uri", "connection": "$connection", "protocol": "$ssl_protocol",'
-                    ' "resumed": "$ssl_session_reused", "client": "$ssl_client_verify"}}';
+                    ' "resumed": "$ssl_session_reused", "client": "$ssl_client_verify",'
+                    ' "subject": "$ssl_client_s_dn", "server_name": "$ssl_server_name",'
+                    ' "request_id": "$http_x_request_id"}}';
                 access_log access.log seen;
                 client_body_temp_path temp/body; proxy_temp_path temp/proxy; fastcgi_temp_path temp/fastcgi;
                 uwsgi_temp_path temp/uwsgi; scgi_temp_path temp/scgi;
@@ -294,6 +330,7 @@ class Nginx(Server):
                 server {{
                     listen {LOOPBACK}:{self._ports[0]} ssl;
                     listen {LOOPBACK}:{self._ports[1]};
+                    listen {LOOPBACK}:{self._ports[2]} ssl;
                     ssl_certificate {certificate};
                     ssl_certificate_key {key};
                     {client_ca}
@@ -302,6 +339,7 @@ class Nginx(Server):
                     {tickets}
                     root root;
                     location = / {{ default_type text/plain; return 200 ok; }}
+                    location = /status {{ stub_status; access_log off; }}
                     {self.locations.replace("{directory}", str(self.directory))}
                 }}
             }}
@@ -321,7 +359,7 @@ class HAProxy(Server):
 
     With `verify_client="required"` a client without a certificate of `client_ca` gets an alert, no response.
     `reject` are conditions of `tcp-request connection reject`, such as "if TRUE"; `frontend` are more lines
-    of that section.
+    of that section, before those, and `bind` are more options of its port.
     """
 
     binary = "haproxy"
@@ -338,6 +376,7 @@ class HAProxy(Server):
         maxconn: int = 256,
         reject: Sequence[str] = (),
         frontend: Sequence[str] = (),
+        bind: Sequence[str] = (),
         backend: int | None = None,
     ) -> None:
         super().__init__(directory, ports=2)
@@ -351,6 +390,7 @@ class HAProxy(Server):
         self.maxconn = maxconn
         self.reject = reject
         self.frontend = frontend
+        self.bind = bind
         self.backend = backend
 
     @property
@@ -395,8 +435,15 @@ class HAProxy(Server):
 
     def connections(self) -> int:
         """Return how many connections the TLS port has accepted so far, rejected ones included."""
+        return self._counter("conn_tot")
+
+    def rejected(self) -> int:
+        """Return how many of the connections were rejected."""
+        return self._counter("dcon")
+
+    def _counter(self, name: str) -> int:
         table = csv.DictReader(self.control("show stat").removeprefix("# ").splitlines())
-        return next(int(row["conn_tot"]) for row in table if row["pxname"] == "tls")
+        return next(int(row[name]) for row in table if row["pxname"] == "tls")
 
     def configuration(self, descriptors: Sequence[int]) -> str:
         """Return haproxy.cfg."""
@@ -411,8 +458,8 @@ class HAProxy(Server):
         yield from (f"  timeout {name} 30s" for name in ("connect", "client", "server"))
         yield "frontend tls"
         yield f"  bind fd@{tls} {' '.join(self._bind_options())}"
-        yield from (f"  tcp-request connection reject {condition}" for condition in self.reject)
         yield from (f"  {line}" for line in self.frontend)
+        yield from (f"  tcp-request connection reject {condition}" for condition in self.reject)
         if self.backend is None:
             yield "  http-request return status 200 content-type text/plain string ok"
         else:
@@ -427,3 +474,4 @@ class HAProxy(Server):
             yield f"ca-file {self.client_ca} verify {self.verify_client}"
         if not self.tickets:
             yield "no-tls-tickets"
+        yield from self.bind

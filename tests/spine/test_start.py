@@ -19,10 +19,10 @@ LATE_COIN = Script((Rule(Fault(Moment.HANDSHAKE), probability=0.5),), seed=11)
 FAULTS = pytest.mark.parametrize("script", [RACE, COIN, LATE_COIN], ids=["race", "p=0.5", "after handshake"])
 
 
-def start(server, adapter, number):
-    """Make two GETs and two POSTs at once, with cold pools; return how each ended."""
+def start(server, adapter, number, calls=4):
+    """Make half as many GETs and as many POSTs at once, with cold pools; return how each ended."""
     registry.clear()
-    with requests.Session() as session, ThreadPoolExecutor(4) as threads:
+    with requests.Session() as session, ThreadPoolExecutor(calls) as threads:
         session.trust_env = False
         session.verify, session.cert = server.authority.ca_file, server.authority.client
         session.mount("https://", adapter)
@@ -35,7 +35,7 @@ def start(server, adapter, number):
             except requests.RequestException as error:
                 return error
 
-        return list(threads.map(call, range(4)))
+        return list(threads.map(call, range(calls)))
 
 
 @FAULTS
@@ -60,6 +60,38 @@ def test_stock_does_not(server, script, retries):
 
     failed = sum(any(each is not True for each in calls) for calls in outcomes)
     assert failed > STARTS / 4
+
+
+def race(server, make, calls, starts):
+    """Start so many times at a server that bears one handshake at once; return the story and the counts."""
+    server.play(RACE)
+    outcomes = [each for number in range(starts) for each in start(server, make(), number, calls)]
+    lost = [str(attempts_of(each)) for each in outcomes if each is not True]
+    return lost, server.wait_for(lambda counts: not counts.in_flight)
+
+
+BURSTS = pytest.mark.parametrize(("calls", "starts"), [(4, 10), (16, 5), (64, 2)])
+
+
+@BURSTS
+def test_a_race_costs_few_connections(server, calls, starts):
+    """All complete, with at most 1.2 connections per request, and one full handshake per start."""
+    lost, counts = race(server, ResilientAdapter, calls, starts)
+
+    assert lost == []
+    assert counts.accepts <= 1.2 * calls * starts
+    assert counts.handshakes - counts.resumptions == starts
+
+
+@BURSTS
+def test_stock_loses_the_race(server, calls, starts):
+    """The control: stock loses calls; with `Retry(3)`, too, and with more connections than requests."""
+    stock, _ = race(server, HTTPAdapter, calls, starts)
+    retrying, counts = race(server, lambda: HTTPAdapter(max_retries=Retry(3)), calls, starts)
+
+    assert len(stock) > calls * starts / 4
+    assert retrying
+    assert counts.accepts > 1.2 * calls * starts
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,11 @@ def test_the_standard_library_can_read_a_certificate(authority):
     assert {"subject", "notAfter"} <= set(found)
 
 
+def test_a_manager_says_how_many_pools_it_keeps():
+    """`pools._maxsize`, which a manager that takes another one's place takes over."""
+    assert PoolManager(num_pools=7).pools._maxsize == 7
+
+
 def test_a_context_passes_a_session_on():
     """`wrap_socket` takes `session`, and urllib3 wraps with the context's method."""
     assert "session" in inspect.signature(ssl.SSLContext.wrap_socket).parameters

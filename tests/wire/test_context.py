@@ -54,7 +54,8 @@ def context(authority):
 def settings_of(context):
     """Return what decides how a context shakes hands."""
     settings = {name: getattr(context, name) for name in SETTINGS}
-    settings["options"] &= ~IGNORE_EOF
+    # Apart from these two, which have tests of their own.
+    settings["options"] &= ~(IGNORE_EOF | ssl.OP_NO_TICKET)
     return {**settings, "ciphers": [cipher["name"] for cipher in context.get_ciphers()]}
 
 
@@ -83,6 +84,12 @@ def test_its_settings_are_urllib3s(own, urllib3s):
 def test_its_settings_are_not_those_of_ssl():
     """The control: a context of the standard library's differs."""
     assert settings_of(built()) != settings_of(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+def test_tickets_are_asked_for():
+    """urllib3 resumes nothing, and so asks for none in TLS 1.2."""
+    assert built().options & ssl.OP_NO_TICKET == 0
+    assert create_urllib3_context().options & ssl.OP_NO_TICKET
 
 
 def test_a_cut_stream_is_told():

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from resilient_transport.wire.gate import LOOK_EVERY, Gate
 from resilient_transport.wire.permit import Permit
-from resilient_transport.wire.waiting import Charges, Told, Waiter
+from resilient_transport.wire.waiting import HOLDS, Charges, Told, Waiter
 from resilient_transport.wire.window import Window
 from tests.retry.values import Clock
 
@@ -292,13 +292,14 @@ def pick(members, which):
 
 
 class Caller:
-    """A call, as the account knows it: it shares failures, or has one attempt, or says nothing of them."""
+    """A call, as the account knows it: it shares failures and pauses, or has one attempt, or is silent."""
 
-    def __init__(self, shares):
+    def __init__(self, kind):
         """Begin outside, with nothing."""
-        self.kind = shares
-        self.charges = None if shares is None else Charges(lambda: shares)
-        self.shares = bool(shares)
+        self.kind = kind
+        self.shares, self.held = kind in ("paced", "unpaced"), kind == "paced"
+        #: Who has one attempt says that it is paced, which must not matter.
+        self.charges = None if kind == "silent" else Charges(lambda: self.shares, lambda: kind != "unpaced")
         #: The number of the failure that it has heard of last; None until it has asked for anything.
         self.heard = None
         self.times = 0
@@ -314,12 +315,15 @@ class Account(RuleBasedStateMachine):
     def __init__(self):
         """Begin with nothing: no item, no permit, nobody waiting."""
         super().__init__()
-        self.outside = [Caller(shares) for shares in (True, True, True, True, True, False, False, None)]
+        kinds = ["paced"] * 3 + ["unpaced"] * 2 + ["single"] * 2 + ["silent"]
+        self.outside = [Caller(kind) for kind in kinds]
         self.queue, self.granted, self.makers, self.users = [], [], [], []
         self.idle, self.closed, self.members = [], [], {}
         self.made = self.open = self.failures = self.epoch = self.last = 0
-        #: Who was told of a failure and has not come back: in the queue, at the entrance.
-        self.away, self.near = set(), set()
+        #: Who was charged with a failure, its own or another's, and has not come back; whose calls are over.
+        self.away, self.over = set(), []
+        #: When the failures were that all share; and the last refusal, with the moment until which it holds.
+        self.moments, self.refusal, self.until = [], None, -float("inf")
         #: When each permit was given whose item is not made; and what has ended, but not been counted yet.
         self.making, self.gone = [], []
         self.resume_at = 0.0
@@ -335,11 +339,16 @@ class Account(RuleBasedStateMachine):
 
     def has_room(self):
         """Tell whether a permit may be given: the window, or one more for each that has stalled."""
-        if not self.window.proven and self.clock.now < self.resume_at:
-            return False
         stalled = sum(self.clock.now - since > 1.0 for since in self.making)
-        limit = min(self.window.size + stalled, self.window.maximum)
-        return len(self.making) < max(limit, self.window.size)
+        return len(self.making) < min(self.window.size + stalled, self.window.maximum)
+
+    def is_held(self, caller):
+        """Tell whether a pause holds this one back now: those that share failures and are paced."""
+        return caller.held and not self.window.proven and self.clock.now < self.resume_at
+
+    def is_alone(self, caller):
+        """Tell whether nobody else would come at the end of a pause, and the failure was none of its own."""
+        return not caller.times and not self.queue and not self.away
 
     def is_worth(self, more=0):
         """Tell whether one more would serve the queue, with so many more in it."""
@@ -351,7 +360,7 @@ class Account(RuleBasedStateMachine):
         caller.since = self.clock.now
         self.making.append(caller.since)
         assert len(self.making) <= min(self.window.size + stalled, self.window.maximum)
-        assert self.window.proven or self.clock.now >= self.resume_at
+        assert not self.is_held(caller) or self.is_alone(caller)
         assert self.window.proven or self.window.weak > 1 or stalled or len(self.making) == 1
 
     def let_in(self):
@@ -363,52 +372,58 @@ class Account(RuleBasedStateMachine):
                 self.making.remove(since)
         self.gone, self.unannounced = [], False
         while self.queue and self.has_room():
-            eager = [caller for caller in self.queue if caller.eager]
-            if not eager and not self.is_worth():
+            free = [caller for caller in self.queue if not self.is_held(caller)]
+            eager = [caller for caller in free if caller.eager]
+            if not free or (not eager and not self.is_worth()):
                 break
-            caller = eager[0] if eager else self.queue[-1 if self.open else 0]
+            caller = eager[0] if eager else free[-1 if self.open else 0]
             self.queue.remove(caller)
             self.give(caller)
             self.granted.append((caller, PERMIT))
 
-    def charge(self, caller, where):
-        """Count another one's failure; until it comes back, it is on its way."""
+    def charge(self, caller):
+        """Count a failure, its own or another's; until it comes back, it is on its way."""
         caller.heard, caller.times = caller.heard + 1, caller.times + 1
-        where.add(caller)
+        self.away.add(caller)
+
+    def replace(self, caller):
+        """End a call: nobody waits for it any more, though its charges are kept; one like it comes."""
+        self.away.discard(caller)
+        if caller.charges is not None:
+            caller.charges.over = True
+            self.over.append(caller.charges)
+        self.outside.append(Caller(caller.kind))
 
     def tell(self, fatal):
         """Give everybody who waits at a cold gate the last failure, if it is theirs."""
-        told = [one for one in self.queue if not self.window.proven and (fatal or one.shares)]
-        for caller in told:
+        if fatal and not self.window.proven:
+            self.refusal, self.until = self.failures, self.clock.now + HOLDS
+        for caller in [one for one in self.queue if not self.window.proven and (fatal or one.shares)]:
             self.queue.remove(caller)
             self.granted.append((caller, Told(self.failures)))
             if not fatal:
-                self.charge(caller, self.away)
-        return bool(told)
+                self.charge(caller)
 
     @precondition(lambda self: self.outside)
-    @rule(which=WHICH, kind=st.sampled_from(sorted(KINDS)), eager=st.booleans())
-    def enter(self, which, kind, eager):
+    @rule(which=WHICH, kind=st.sampled_from(sorted(KINDS)), eager=st.booleans(), ago=st.none() | SECONDS)
+    def enter(self, which, kind, eager, ago):
         """Ask: an idle item, a failure that was missed, a permit that is free and worth it, or a place."""
         caller = pick(self.outside, which)
         fitting = [item for item in self.idle if KINDS[kind](item)]
-        found = self.gate.enter(KINDS[kind], caller.charges, eager)
+        began = None if ago is None else self.clock.now - ago
+        found = self.gate.enter(KINDS[kind], caller.charges, eager, began)
         if fitting:
             assert found == fitting[-1]
             self.idle.remove(found)
             caller.item = found
             self.users.append(caller)
             return
-        caller.heard = self.epoch if caller.heard is None else caller.heard
-        self.away.discard(caller)
-        self.near.discard(caller)
-        if caller.shares and caller.heard < self.epoch and not self.window.proven:
-            assert found == Told(self.last)
-            self.charge(caller, self.near)
+        if not self.window.proven and self.tell_at_entrance(caller, began, found):
             self.outside.append(caller)
             return
         self.let_in()
-        if self.has_room() and (eager or self.is_worth(more=1)):
+        held = self.is_held(caller) and not self.is_alone(caller)
+        if not held and self.has_room() and (eager or self.is_worth(more=1)):
             assert isinstance(found, Permit)
             caller.permit = found
             self.give(caller)
@@ -417,6 +432,29 @@ class Account(RuleBasedStateMachine):
             assert is_waiting(found)
             caller.waiter, caller.eager, caller.since = found, eager, self.clock.now
             self.queue.append(caller)
+
+    def tell_at_entrance(self, caller, began, found):
+        """Tell of a refusal a moment ago, or of a failure since the caller came or just before it began."""
+        if began is not None and began < self.until:
+            assert found == Told(self.refusal)
+            return True
+        if not caller.shares:
+            return False
+        self.away.discard(caller)
+        if caller.heard is None:
+            recent = () if began is None else self.moments[-32:]
+            caller.heard = self.epoch - sum(began < one + HOLDS for one in recent)
+        if caller.heard < self.epoch:
+            assert found == Told(self.last)
+            self.charge(caller)
+            return True
+        return False
+
+    @precondition(lambda self: self.outside)
+    @rule(which=WHICH)
+    def hang_up(self, which):
+        """End a call between two attempts."""
+        self.replace(pick(self.outside, which))
 
     @precondition(lambda self: self.queue)
     @rule(which=WHICH)
@@ -432,6 +470,8 @@ class Account(RuleBasedStateMachine):
         """Look at what nobody has announced; after a mean handshake any permit will do."""
         caller = self.queue[which % len(self.queue)]
         self.gate.look(caller.waiter)
+        if caller.held and caller.since < self.resume_at <= self.clock.now:
+            caller.since = self.clock.now
         if self.window.handshake is not None and self.clock.now - caller.since >= self.window.handshake:
             caller.eager = True
         self.let_in()
@@ -472,26 +512,27 @@ class Account(RuleBasedStateMachine):
     @precondition(lambda self: self.makers)
     @rule(which=WHICH, reset=st.booleans(), fatal=st.booleans())
     def fail(self, which, reset, fatal):
-        """Fail to make one: at a cold gate that is everybody's failure, and the next comes after a pause."""
+        """Fail to make one: at a cold gate that is everybody's, and a pause begins if it can be shared."""
         caller = pick(self.makers, which)
         self.failures += 1
-        shared = caller.permit.failed(self.failures, reset=reset, fatal=fatal, charges=caller.charges)
+        cold = not self.window.proven and not fatal
+        if cold and caller.held:
+            self.resume_at = self.clock.now + pace(caller.times + 1)
+        paced = caller.permit.failed(self.failures, reset=reset, fatal=fatal, charges=caller.charges)
         caller.permit.succeeded()
+        assert paced is (cold and caller.held)
         caller.permit = None
         if reset:
             self.window.failed()
-        cold = not self.window.proven and not fatal
-        told = self.tell(fatal)
-        # Whether those are on their way who were told at the entrance is the affair of `test_waiting.py`.
-        assert shared is (cold and (told or bool(self.away) or (shared and bool(self.near))))
-        if shared:
-            self.resume_at = self.clock.now + pace(1 + caller.times)
         if cold:
-            self.epoch, self.last, caller.heard = self.epoch + 1, self.failures, caller.heard + 1
-            caller.times += shared and caller.charges is not None
+            self.epoch, self.last = self.epoch + 1, self.failures
+            self.moments.append(self.clock.now)
+            if caller.shares:
+                self.charge(caller)
+        self.tell(fatal)
         self.making.remove(caller.since)
         # What is fatal ends the call, and another one comes.
-        self.outside.append(Caller(caller.kind) if fatal else caller)
+        (self.replace if fatal else self.outside.append)(caller)
         self.let_in()
 
     @precondition(lambda self: self.makers)
@@ -610,13 +651,8 @@ class Account(RuleBasedStateMachine):
             )
             left = self.resume_at - self.clock.now
             assert self.gate.pause() == (0.0 if self.window.proven else max(0.0, left))
-            everybody = [
-                *self.outside,
-                *self.queue,
-                *self.makers,
-                *self.users,
-                *(one for one, _ in self.granted),
-            ]
+            everybody = [*self.outside, *self.queue, *self.makers, *self.users]
+            everybody += [one for one, _ in self.granted]
             assert len(everybody) == len(set(everybody)) == 8
             assert all(one.charges is None or one.charges.times == one.times for one in everybody)
 
@@ -625,10 +661,13 @@ class Account(RuleBasedStateMachine):
         """Who waits has got nothing, and no idle item suits; if there is room, it is not worth one."""
         assert all(is_waiting(one.waiter) for one in self.queue)
         assert not any(one.waiter.suits(item) for one in self.queue for item in self.idle)
-        assert all(0.0 <= self.gate.nap(one.waiter) <= LOOK_EVERY for one in self.queue)
-        if self.queue and not self.unannounced and self.has_room():
+        for one in self.queue:
+            left = self.resume_at - self.clock.now if self.is_held(one) else LOOK_EVERY
+            assert 0.0 <= self.gate.nap(one.waiter) <= min(left, LOOK_EVERY)
+        free = [one for one in self.queue if not self.is_held(one)]
+        if free and not self.unannounced and self.has_room():
             assert not self.is_worth()
-            assert not any(one.waiter.eager for one in self.queue)
+            assert not any(one.waiter.eager for one in free)
 
     @invariant()
     def each_item_is_in_one_place(self):

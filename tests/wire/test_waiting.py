@@ -5,7 +5,6 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
 from random import Random
@@ -16,20 +15,20 @@ from hypothesis import strategies as st
 
 from resilient_transport.wire.gate import LOOK_EVERY, STALLED, Gate
 from resilient_transport.wire.permit import Permit
-from resilient_transport.wire.waiting import REFUSAL_LASTS, Charges, Told, Waiter
+from resilient_transport.wire.waiting import HOLDS, Charges, Told, Waiter
 from tests.retry.values import Clock
 from tests.timeouts import LONG_TIMEOUT
 from tests.wire.test_gate import anything, even, granted, is_waiting, nothing, open_gate
 
 
-def sharing():
-    """Return the charges of a call that may be repeated."""
-    return Charges(lambda: True)
+def sharing(paced=True):
+    """Return the charges of a call that may be repeated, after the pool's pauses or its own."""
+    return Charges(lambda: True, lambda: paced)
 
 
 def alone():
     """Return the charges of a call that has one attempt."""
-    return Charges(lambda: False)
+    return Charges(lambda: False, lambda: True)
 
 
 def led(*followers, **fields):
@@ -67,27 +66,6 @@ def test_a_failure_after_success_is_nobodys():
     permit.closed()
 
 
-def test_what_is_closed_while_being_made_came_to_nothing():
-    """It charges nobody, and the next in the queue makes one."""
-    charges = sharing()
-    gate, permit, _, (waiter,) = led(charges)
-    permit.closed()
-
-    assert (granted(waiter), charges.times) == ([True], 0)
-    assert repr(gate) == "<Gate 0 idle of 0 open, 1 being made of 1 allowed, 0 waiting>"
-
-
-def test_proof_of_a_closed_item_does_not_open_it_again():
-    """Another thread has closed it as the response came: the server has accepted it all the same."""
-    gate, permit, _, _ = led()
-    permit.succeeded(1.0, proof=False)
-    permit.closed()
-    permit.proved()
-
-    assert gate.window.proven
-    assert "of 0 open" in repr(gate)
-
-
 @pytest.mark.parametrize("made", [False, True])
 def test_a_lost_permit_is_counted_at_the_next_event(made):
     """Its finaliser finds a lock that its own thread holds, takes none, and leaves the rest to others."""
@@ -107,32 +85,9 @@ def test_a_lost_permit_is_counted_at_the_next_event(made):
     assert repr(gate).startswith("<Gate 0 idle of 0 open, 1 being made")
 
 
-class Interrupted(Gate):
-    """A gate that a signal's handler keeps its own thread from: it comes in front of the lock."""
-
-    def settle(self, *args, **fields):
-        """Raise as the handler does."""
-        raise KeyboardInterrupt
-
-    fail = settle
-
-
-@pytest.mark.parametrize("how", ["succeeded", "failed", "unused", "closed"])
-def test_a_permit_whose_settling_is_interrupted_is_not_lost(how):
-    """A signal may come between the permit and the gate's lock: the place is free again all the same."""
-    gate = Interrupted()
-    permit = gate.enter(anything)
-    with suppress(KeyboardInterrupt):
-        getattr(permit, how)()
-    del permit
-    gc.collect()
-
-    assert granted(gate.enter(anything)) == [True]
-
-
 def test_the_failure_of_a_cold_gate_is_everybodys():
-    """All that wait and share are told, and charged once; so is the leader."""
-    followers = [sharing() for _ in range(3)]
+    """All that wait and share are told, paced or not, and charged once; so is the leader."""
+    followers = [sharing(), sharing(), sharing(paced=False)]
     _, permit, own, waiters = led(*followers)
     shared = permit.failed("a reset", charges=own)
 
@@ -153,19 +108,19 @@ def test_who_has_one_attempt_is_not_told_of_another_ones_failure():
 
 
 def test_who_has_one_attempt_is_told_of_nothing_that_it_missed():
-    """The control for those who come back: it asks again, after a time-out, and gets a permit."""
+    """The control for those who come back: it asks again, whenever it began, and gets a permit."""
     charges = alone()
     gate, permit, own, (waiter,) = led(charges)
     gate.leave(waiter)
     permit.failed("a reset", charges=own)
 
-    assert granted(gate.enter(anything, charges)) == [True]
+    assert granted(gate.enter(anything, charges, began=0.0)) == [True]
 
 
 def test_whether_a_call_shares_is_asked_whenever_it_comes():
     """A limit that somebody has changed counts from then on."""
     limits = [True, False]
-    charges = Charges(lambda: limits.pop(0))
+    charges = Charges(lambda: limits.pop(0), lambda: True)
     gate, permit, own, (waiter,) = led(charges)
     permit.failed("a reset", charges=own)
 
@@ -286,7 +241,7 @@ def test_a_refusal_lasts_for_who_began_about_then(kind, after, hears):
     gate, permit, own, _ = led(clock=clock)
     permit.failed("refused", fatal=True, charges=own)
     clock.now = 200.0
-    found = gate.enter(anything, charges, began=100.0 + after * REFUSAL_LASTS)
+    found = gate.enter(anything, charges, began=100.0 + after * HOLDS)
 
     assert told(found) == (["refused"] if hears else [None])
     assert granted(found) == [not hears]
@@ -365,7 +320,7 @@ def test_after_proof_nobody_is_charged_with_what_it_missed():
     assert charges.times == 0
 
 
-def paused(*followers, seconds=5.0):
+def paused(seconds=5.0):
     """Return a gate that pauses from now on, its clock, and the charges of who has failed."""
     clock = Clock(100.0)
     gate, permit, own, _ = led(sharing(), pace=lambda _: seconds, clock=clock)
@@ -373,10 +328,10 @@ def paused(*followers, seconds=5.0):
     return gate, clock, own
 
 
-def test_nobody_connects_during_a_pause():
-    """Neither who failed, nor who was told, nor who is eager, nor who comes anew; then the first of them."""
+def test_nobody_that_is_held_connects_during_a_pause():
+    """Neither who failed, nor who comes anew, eager or not; then the first of them."""
     gate, clock, own = paused()
-    waiters = [gate.enter(nothing, own), gate.enter(nothing, eager=True), gate.enter(nothing, sharing())]
+    waiters = [gate.enter(nothing, own), gate.enter(nothing, sharing(), eager=True), gate.enter(nothing, own)]
     story = []
     for now in (100.0, 104.75, 105.0):
         clock.now = now
@@ -384,6 +339,46 @@ def test_nobody_connects_during_a_pause():
         story.append((gate.pause(), granted(*waiters)))
 
     assert story == [(5.0, [False] * 3), (0.25, [False] * 3), (0.0, [False, True, False])]
+
+
+FREE = pytest.mark.parametrize("kind", [lambda: sharing(paced=False), alone, lambda: None])
+
+
+@FREE
+def test_a_pause_holds_back_only_whom_it_paces(kind):
+    """Others get a permit at once, or in front of those for whom something is new at its end."""
+    gate, _, own = paused(seconds=0.25)
+    waiters = [gate.enter(nothing, charges) for charges in (own, kind(), kind())]
+    before = granted(*waiters), gate.nap(waiters[0]), gate.nap(waiters[2])
+    waiters[1].unused()
+
+    assert before == ([False, True, False], 0.25, LOOK_EVERY)
+    assert (granted(*waiters), gate.pause()) == ([False, True, True], 0.25)
+
+
+@FREE
+def test_the_failure_of_whom_no_pause_holds_begins_none(kind):
+    """All the same it is everybody's: those who wait are told, and who shares is charged with its own."""
+    charges, follower = kind(), sharing()
+    gate = Gate(pace=lambda _: 5.0)
+    permit, waiter = gate.enter(anything, charges), gate.enter(anything, follower)
+    paced = permit.failed("a reset", charges=charges)
+
+    assert (paced, gate.pause(), told(waiter), follower.times) == (False, 0.0, ["a reset"], 1)
+    assert charges is None or charges.times == charges.shares()
+    assert granted(gate.enter(anything, follower)) == [True]
+
+
+def test_the_end_of_a_pause_is_nothing_to_whom_it_does_not_hold():
+    """It has waited for what others use from the beginning: after a mean handshake it takes any permit."""
+    gate, first, own, _ = led(pace=lambda _: 0.75, clock=(clock := Clock(0.0)))
+    first.succeeded(1.0, proof=False)
+    gate.enter(nothing, own, eager=True).failed("a reset", charges=own)
+    waiter = gate.enter(nothing)
+    clock.now = 1.0
+    gate.look(waiter)
+
+    assert waiter.eager
 
 
 def test_newcomers_do_not_overtake_at_the_end_of_a_pause():
@@ -396,22 +391,14 @@ def test_newcomers_do_not_overtake_at_the_end_of_a_pause():
     assert granted(waiter, late) == [True, False]
 
 
-def test_a_nap_ends_with_the_pause():
-    """Nobody announces that it is over: each who waits looks then."""
+@pytest.mark.parametrize(("waited", "left"), [(0.125, 0.125), (0.25, 0.0), (0.5, 0.0)])
+def test_a_nap_ends_with_the_pause(waited, left):
+    """Nobody announces that it is over: each who waits looks then, at once if it ended before the nap."""
     gate, clock, own = paused(seconds=0.25)
     waiter = gate.enter(anything, own)
-    clock.now += 0.125
+    clock.now += waited
 
-    assert (gate.nap(waiter), gate.pause()) == (0.125, 0.125)
-
-
-def test_a_nap_is_over_when_the_pause_has_ended_already():
-    """It may end between `enter` and `nap`: who waits alone must not sleep on beside a free permit."""
-    gate, clock, own = paused(seconds=0.25)
-    waiter = gate.enter(anything, own)
-    clock.now += 0.25
-
-    assert gate.nap(waiter) < LOOK_EVERY / 100
+    assert (gate.nap(waiter), gate.pause()) == (left, left)
 
 
 def test_proof_ends_a_pause():
@@ -442,82 +429,86 @@ def test_the_pause_grows_with_what_a_call_was_charged_with():
     assert (first.times, second.times) == (3, 3)
 
 
-def test_who_is_alone_paces_itself():
-    """A sole caller's backoff is its policy's: the gate sets no pause, and counts nothing."""
-    gate, permit, own, _ = led(pace=lambda _: 5.0)
+def test_who_is_alone_is_paced_too():
+    """A sole caller's failures are counted, and the pool pauses in its place, longer each time."""
+    gate, permit, own, _ = led(pace=float, clock=(clock := Clock(0.0)))
     story = []
     for _ in range(3):
         story.append((permit.failed("a reset", charges=own), gate.pause(), own.times))
-        permit = gate.enter(anything, own)
+        waiter = gate.enter(anything, own)
+        held = is_waiting(waiter)
+        clock.now += gate.pause()
+        gate.look(waiter)
+        permit = waiter.granted
 
-    assert story == [(False, 0.0, 0)] * 3
-    assert granted(permit) == [True]
-
-
-def test_those_on_their_way_back_share_the_pause():
-    """Nobody is in the queue when the next leader fails, but who was told with it before will be."""
-    clock = Clock(0.0)
-    follower = sharing()
-    gate, permit, own, _ = led(follower, pace=lambda failures: float(failures), clock=clock)
-    permit.failed("first", charges=own)
-    clock.now = 1.0
-    shared = gate.enter(anything, own).failed("second", charges=own)
-
-    assert (shared, gate.pause(), own.times) == (True, 2.0, 2)
-    assert told(gate.enter(anything, follower)) == ["second"]
-    assert is_waiting(gate.enter(anything, follower))
+    assert story == [(True, 1.0, 1), (True, 2.0, 2), (True, 3.0, 3)]
+    assert (held, granted(permit)) == (True, [True])
 
 
-def test_who_is_told_at_the_entrance_is_on_its_way_back():
-    """It comes again, as those do who were told in the queue: the next failure is its, and paced."""
-    follower, newcomer, third = sharing(), sharing(), sharing()
-    gate, permit, own, _ = led(follower, pace=lambda _: 5.0, clock=(clock := Clock(0.0)))
-    permit.failed("first", charges=own)
-    clock.now = 5.0
-    gate.enter(anything, newcomer).failed("second", charges=newcomer)
-    clock.now = 10.0
-    late = told(gate.enter(anything, follower))
-    shared = gate.enter(anything, third).failed("third", charges=third)
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("who", ["failed", "told in the queue", "told at the entrance", "unpaced"])
+def test_a_pause_that_is_left_over_holds_no_newcomer(who, over):
+    """Nobody else would come at its end; the control: one is away that will, be it told or failed itself."""
+    other = sharing(paced=who != "unpaced")
+    gate, permit, own, (waiter,) = led(other, pace=lambda _: 5.0, clock=Clock(0.0))
+    if who == "told at the entrance":
+        gate.leave(waiter)
+    permit.failed("a reset", charges=own)
+    if who == "told at the entrance":
+        gate.enter(anything, other)
+    own.over, other.over = (over, True) if who == "failed" else (True, over)
 
-    assert (late, shared, gate.pause()) == (["second"], True, 5.0)
-
-
-def test_who_has_given_up_shares_no_pause():
-    """The control: a call that was told and is over is not on its way back, and who is left paces itself."""
-    clock = Clock(0.0)
-    gate, permit, own = led(sharing(), pace=lambda _: 5.0, clock=clock)[:3]
-    permit.failed("first", charges=own)
-    before = gate.pause()
-    clock.now = 5.0
-    gc.collect()
-    shared = gate.enter(anything, own).failed("second", charges=own)
-
-    assert (before, shared, gate.pause()) == (5.0, False, 0.0)
-
-
-def test_the_failure_of_a_newcomer_is_shared_with_those_on_their_way_back():
-    """They are told of it as paced by the gate, so the gate has to pause."""
-    follower, newcomer, clock = sharing(), sharing(), Clock(0.0)
-    gate, permit, own, _ = led(follower, pace=lambda _: 5.0, clock=clock)
-    permit.failed("first", charges=own)
-    clock.now = 5.0
-    gate.enter(anything, newcomer).failed("second", charges=newcomer)
-
-    assert told(gate.enter(anything, follower)) == ["second"]
     assert gate.pause() == 5.0
+    assert granted(gate.enter(anything, sharing())) == [over]
 
 
-def makings(callers, order, seconds=0.0):
+def test_a_call_that_is_forgotten_is_not_away():
+    """It need not say that it is over."""
+    gate, permit, own = led(sharing(), pace=lambda _: 5.0)[:3]
+    permit.failed("a reset", charges=own)
+    own.over = True
+    gc.collect()
+
+    assert granted(gate.enter(anything, sharing())) == [True]
+
+
+@pytest.mark.parametrize(("after", "times"), [(-10.0, 2), (0.5, 2), (1.5, 1), (2.5, 0), (None, 0)])
+@pytest.mark.parametrize("paced", [False, True])
+def test_a_failure_holds_for_who_began_about_then(paced, after, times):
+    """Calls of one start begin one after the other: each is charged with what has failed just before."""
+    clock, charges = Clock(100.0), sharing(paced)
+    gate, permit, own, _ = led(clock=clock)
+    permit.failed("first", charges=own)
+    clock.now += HOLDS
+    gate.enter(anything, own).failed("second", charges=own)
+    began = None if after is None else 100.0 + after * HOLDS
+    found = [gate.enter(anything, charges, began=began) for _ in range(times + 1)]
+
+    assert told(*found) == ["second"] * times + [None]
+    assert (charges.times, granted(found[-1])) == (times, [True])
+
+
+def test_what_was_forgotten_is_not_told():
+    """Who has missed it may find out for itself."""
+    gate, _, _ = paused()
+    gate.forget()
+
+    assert not isinstance(gate.enter(anything, sharing(), began=90.0), Told)
+
+
+def makings(callers, order, seconds=0.0, late=0):
     """Return how often each of several callers has made an item at a server that resets every one.
 
     Args:
         callers: for each its charges, and how often it repeats an attempt, another caller's failure included.
         order: who of those that do not wait goes on, step by step; at last the first of them.
         seconds: what each step takes; then those that wait look.
+        late: how many of the last callers come only when they are called, as having begun just in time.
     """
     clock = Clock(0.0)
-    gate = Gate(maximum=4, clock=clock)
-    found = [gate.enter(anything, charges) for charges, _ in callers]
+    gate = Gate(maximum=4, clock=clock, pace=lambda _: seconds / 4)
+    early = len(callers) - late
+    found = [gate.enter(anything, charges) for charges, _ in callers[:early]] + [None] * late
     left = [1 + limit for _, limit in callers]
     made = [0] * len(callers)
     for which in chain(order, repeat(0)):
@@ -530,25 +521,34 @@ def makings(callers, order, seconds=0.0):
         number = ready[which % len(ready)]
         charges, _ = callers[number]
         outcome = found[number].wait(0) if isinstance(found[number], Waiter) else found[number]
-        found[number] = gate.enter(anything, charges) if outcome is None else None
+        began = min(clock.now, HOLDS / 2) if number >= early else None
+        found[number] = gate.enter(anything, charges, began=began) if outcome is None else None
         left[number] -= outcome is not None
         if isinstance(outcome, Permit):
             made[number] += 1
             outcome.failed(number, charges=charges)
+        if not left[number] and charges is not None:
+            charges.over = True
 
     assert not any(left), "who waits waits for nobody"
     return made
 
 
 ORDERS = st.lists(st.integers(0, 7), max_size=120)
+#: Whether each of several callers is paced by the pool.
+PACED = st.lists(st.booleans(), min_size=1, max_size=8)
 
 
-@given(count=st.integers(1, 8), limit=st.integers(0, 6), order=ORDERS)
-@example(count=4, limit=3, order=[0] * 100)
-@example(count=4, limit=3, order=[7, 5, 3, 1] * 25)
-def test_many_callers_cost_no_more_than_one(count, limit, order):
+@given(paced=PACED, limit=st.integers(0, 6), order=ORDERS, late=st.integers(0, 7), tick=st.booleans())
+@example(paced=[True] * 4, limit=3, order=[0] * 100, late=0, tick=False)
+@example(paced=[True] * 4, limit=3, order=[7, 5, 3, 1] * 25, late=0, tick=True)
+@example(paced=[True, False] * 4, limit=3, order=[0] * 4, late=7, tick=True)
+def test_many_callers_cost_no_more_than_one(paced, limit, order, late, tick):
     """N callers that repeat k times cost a server that resets everything k + 1 connects in all."""
-    assert sum(makings([(sharing(), limit) for _ in range(count)], order)) == limit + 1
+    callers = [(sharing(one), limit) for one in paced]
+    made = makings(callers, order, seconds=tick / 1024, late=min(late, len(paced) - 1))
+
+    assert sum(made) == limit + 1
 
 
 @pytest.mark.parametrize("kind", [alone, lambda: None])

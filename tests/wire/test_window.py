@@ -1,6 +1,8 @@
 """How many may be made at once, and when one is worth making: the arithmetic, then the gate that uses it."""
 
+import gc
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -91,6 +93,31 @@ def test_a_cold_window_stays_at_one_through_resets():
 
     assert cold == (1, False, True)
     assert (window.size, window.proven, window.doubted) == (16, True, False)
+
+
+def test_what_has_stalled_makes_room():
+    """Beside each that has stalled there is room for one more, up to the maximum."""
+    window = opened(maximum=4)
+    window.failed()
+    room = {
+        (0, 0): True,
+        (2, 0): False,
+        (2, 1): True,
+        (3, 1): False,
+        (3, 2): True,
+        (4, 2): False,
+        (4, 4): False,
+    }
+
+    assert window.size == 2
+    assert {counts: window.has_room(*counts) for counts in room} == room
+
+
+def test_a_full_window_has_no_room_beside_what_has_stalled():
+    """The control: at its maximum it takes as many as it says, and not one more."""
+    window = opened(maximum=4)
+
+    assert [window.has_room(3, 0), window.has_room(4, 0), window.has_room(4, 3)] == [True, False, False]
 
 
 def test_weak_successes_let_in_as_many_as_there_were():
@@ -353,6 +380,51 @@ def test_a_permit_is_settled_once(first, again):
     assert after == before
     assert "1 being made" in before[0]
     assert "0 being made" in repr(gate)
+
+
+def test_what_is_closed_while_being_made_came_to_nothing():
+    """The next in the queue makes one."""
+    gate = Gate()
+    permit, waiter = gate.enter(anything), gate.enter(anything)
+    permit.closed()
+
+    assert granted(waiter) == [True]
+    assert repr(gate) == "<Gate 0 idle of 0 open, 1 being made of 1 allowed, 0 waiting>"
+
+
+def test_proof_of_a_closed_item_does_not_open_it_again():
+    """Another thread has closed it as the response came: the server has accepted it all the same."""
+    gate = Gate()
+    permit = gate.enter(anything)
+    permit.succeeded(1.0, proof=False)
+    permit.closed()
+    permit.proved()
+
+    assert gate.window.proven
+    assert "of 0 open" in repr(gate)
+
+
+class Interrupted(Gate):
+    """A gate that a signal's handler keeps its own thread from: it comes in front of the lock."""
+
+    def settle(self, *args, **fields):
+        """Raise as the handler does."""
+        raise KeyboardInterrupt
+
+    fail = settle
+
+
+@pytest.mark.parametrize("how", ["succeeded", "failed", "unused", "closed"])
+def test_a_permit_whose_settling_is_interrupted_is_not_lost(how):
+    """A signal may come between the permit and the gate's lock: the place is free again all the same."""
+    gate = Interrupted()
+    permit = gate.enter(anything)
+    with suppress(KeyboardInterrupt):
+        getattr(permit, how)()
+    del permit
+    gc.collect()
+
+    assert granted(gate.enter(anything)) == [True]
 
 
 def test_a_weak_success_lets_in_as_many_as_there_were():
