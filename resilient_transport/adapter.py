@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import ssl
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -12,7 +10,7 @@ from typing import Any, Final
 import requests.adapters
 from requests import PreparedRequest, Request, Response, Session
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
-from urllib3.util import Retry, Timeout
+from urllib3.util import Retry
 
 from .attempts import ONE_ATTEMPT, Call
 from .body import buffer
@@ -21,16 +19,16 @@ from .leasing import LeasingAdapter
 from .retry.budget import quota_for
 from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
-from .retry.stages import IDEMPOTENT, Column, Stage, column
+from .retry.stages import Stage
 from .retry.translate import policy_from
-from .settings import Overrides, overrides
-from .warming import check, each, in_background, make
+from .settings import overrides
+from .terms import bounded, column_of, connect_part, with_key
+from .warming import check, each, in_background, make, settings_for
 from .wire.lookup import origin_of
 from .wire.trail import CURRENT, Trail
 
 #: Seconds to connect, and between two bytes, when the caller names no time-out.
 DEFAULT_TIMEOUT: Final = (10.0, 300.0)
-_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _UNSET: Final[Any] = object()
 
 
@@ -176,16 +174,11 @@ class ResilientAdapter(LeasingAdapter):
         Raises:
             requests.exceptions.RequestException: what a call would raise.
         """
-        check(connections)
-        request = Request("HEAD", url).prepare()
-        settings = {"verify": verify, "cert": cert, "proxies": proxies}
-        if session is not None:
-            given = {} if proxies is None else dict(proxies)
-            wanted = None if verify is True else verify
-            merged: Any = session.merge_environment_settings(request.url, given, None, wanted, cert)
-            settings = {name: merged[name] for name in settings}
+        check(connections, self._pool_maxsize if self._pool_block else None)
 
         def connect() -> tuple[Response, Warmed]:
+            request = Request("HEAD", url).prepare()
+            settings = settings_for(request, session, verify, cert, proxies)
             response, trail, spent = self._call(request, True, timeout, warming=True, **settings)
             return response, Warmed(
                 trail.tls_version, trail.resumed, trail.reused, spent, attempts_of(response)
@@ -193,7 +186,7 @@ class ResilientAdapter(LeasingAdapter):
 
         if not background:
             return make(connect, connections)
-        in_background(partial(make, connect, connections), origin_of(request.url or "") or "a server")
+        in_background(partial(make, connect, connections), origin_of(f"{url}/") or "a server")
         return ()
 
     def _call(
@@ -213,7 +206,7 @@ class ResilientAdapter(LeasingAdapter):
             self.max_retries = self._retry
         policy = self._policy if here.retries is None else policy_from(here.retries, self._policy)
         if policy.idempotency_key:
-            request = _with_key(request)
+            request = with_key(request)
         deadline = Deadline(policy.deadline).until(here.expires)
         granted = DEFAULT_TIMEOUT if timeout is None else timeout
 
@@ -223,19 +216,22 @@ class ResilientAdapter(LeasingAdapter):
         def send_once(trail: Trail) -> Response:
             nonlocal last
             last = trail
-            trail.connect_timeout = _connect_part(granted)
+            trail.connect_timeout = connect_part(granted)
             if timeout is None:
                 trail.send_timeout = DEFAULT_TIMEOUT[1]
-            response = send(request, stream, _bounded(granted, deadline), verify, cert, proxies)
+            response = send(request, stream, bounded(granted, deadline), verify, cert, proxies)
             if not stream and trail.stage is Stage.BODY:
                 buffer(response, trail)
             return response
 
         origin = origin_of(request.url or "")
         quota = quota_for(origin or request.url)
-        call = Call(request, policy, _column(request, policy, here), deadline, quota, warming)
+        call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin = origin or call.origin
-        call.certificate = (cert, self._ssl_context is not None)
+        call.certificate = lambda: (
+            cert or self._settings().get("cert_file"),
+            "ssl_context" in self._settings() or self._ssl_context is not None,
+        )
         response = call.run(send_once)
         return response, last, deadline.spent()
 
@@ -248,50 +244,3 @@ class ResilientAdapter(LeasingAdapter):
         super().__setstate__(state)
         # After stock has assigned its `max_retries`, which makes a policy of it.
         vars(self).update(own, _retry=None, _translated={})
-
-
-def _with_key(request: PreparedRequest) -> PreparedRequest:
-    """A copy with an Idempotency-Key of its own (IETF draft-ietf-httpapi-idempotency-key-header)."""
-    if (request.method or "").upper() in IDEMPOTENT or _IDEMPOTENCY_KEY in request.headers:
-        return request
-    copy = request.copy()
-    copy.headers[_IDEMPOTENCY_KEY] = f'"{uuid.uuid4()}"'
-    return copy
-
-
-def _column(request: PreparedRequest, policy: RetryPolicy, here: Overrides) -> Column:
-    key = request.headers.get(_IDEMPOTENCY_KEY) or ""
-    opted_in = policy.retry_non_idempotent or bool(key.strip())
-    allowed = policy.allowed_methods
-    if here.retry_non_idempotent is not None:
-        opted_in = here.retry_non_idempotent
-        allowed = allowed if opted_in else (allowed or IDEMPOTENT) & IDEMPOTENT
-    return column(request.method or "", allowed, opted_in)
-
-
-def _connect_part(timeout: Any) -> float | None:
-    """How long the caller grants for getting a connection, in seconds."""
-    part = timeout[0] if isinstance(timeout, tuple) and timeout else timeout
-    if isinstance(part, Timeout):
-        part = part.connect_timeout
-    return float(part) if isinstance(part, (int, float)) else None
-
-
-def _bounded(timeout: Any, deadline: Deadline) -> Any:
-    """The caller's time-out as it is, or within what the deadline leaves."""
-    left = deadline.left()
-    if left == math.inf:
-        return timeout
-    if isinstance(timeout, Timeout):
-        within = timeout.clone()
-    elif isinstance(timeout, tuple):
-        if len(timeout) != 2:
-            # requests says what is wrong with it.
-            return timeout
-        within = Timeout(connect=timeout[0], read=timeout[1])
-    else:
-        within = Timeout(connect=timeout, read=timeout)
-    # urllib3 refuses a time-out of 0.
-    most = max(left, 0.001)
-    within.total = min(within.total, most) if isinstance(within.total, (int, float)) else most
-    return within

@@ -74,8 +74,8 @@ class Call:
         self.warming = warming
         #: Scheme, host and port, for the log; without credentials, and unknown where it takes a parser.
         self.origin = "an unnamed origin"
-        #: What the caller gave as `cert`, and whether its own TLS context has one.
-        self.certificate: tuple[Any, bool] = (None, False)
+        #: Returns the certificate that is shown, and whether the caller's own TLS context has it.
+        self.certificate: Callable[[], tuple[Any, bool]] = lambda: (None, False)
         #: What the call was charged with at a gate.
         self.charges = Charges(policy.repeats_connects, policy.paces_by_default)
         self.body = RequestBody(request)
@@ -212,7 +212,7 @@ class Call:
 
     def _raise(self, error: Exception | None, decision: Decision) -> NoReturn:
         """Raise what fits best: the error that is not the wire's, the deadline, or what got furthest."""
-        furthest = self.furthest[1] if self.furthest is not None else error
+        rank, furthest = self.furthest if self.furthest is not None else (0, error)
         if decision is _NOT_THE_WIRE and error is not None:
             failed = error
         elif furthest is None or (self.deadline.expires != math.inf and self.deadline.left() <= 0):
@@ -222,7 +222,9 @@ class Call:
             failed = furthest
         self.furthest = None
         self.charges.over = True
-        failed = rejection(failed, *self.certificate)
+        if rank > Stage.TUNNEL.rank and (self.request.url or "").startswith("https:"):
+            # From there on it is the server that speaks, and no proxy.
+            failed = rejection(failed, *self.certificate())
         redact(failed)
         if isinstance(failed, RequestException):
             with_attempts(failed, self.attempts)

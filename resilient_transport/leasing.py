@@ -38,6 +38,7 @@ from .wire.lookup import (
 from .wire.manager import Leasing, LeasingProxyManager, emptied, is_real, leased
 from .wire.pool import PlainPool, TLSPool
 from .wire.registry import registry
+from .wire.trail import CURRENT
 
 log = logging.getLogger("resilient_transport")
 
@@ -136,6 +137,8 @@ class LeasingAdapter(HTTPAdapter):
             self._lookup.put(key, Entry(pool, manager, paths, files))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             _warn_once(type(self).__qualname__)
+            if (trail := CURRENT.get()) is not None and trail.warming:
+                raise TypeError(f"{type(self).__qualname__} makes pools of its own: they cannot be warmed")
         return pool
 
     def _resolve(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:

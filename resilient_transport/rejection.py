@@ -6,6 +6,7 @@ sent, pinned in `tests/spine/test_upstream.py`; without it the message names the
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ def rejection(error: Exception, cert: Any, has_context: bool) -> Exception:
     alert = next(filter(None, map(certificate_alert, _tls_errors(error))), None)
     if alert is None or type(error) is not SSLError:
         return error
-    path = cert if isinstance(cert, str) else cert[0] if cert else None
+    shown = cert if isinstance(cert, (str, bytes)) else cert[0] if cert else None
+    path = os.fsdecode(shown) if shown else None
     subject, not_after = _read(path) if path else (None, None)
     told = ClientCertificateRejected(
         f"The server refused the client certificate (TLS alert {alert}): "

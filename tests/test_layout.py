@@ -21,7 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"install"},
-    {"adapter", "leasing", "warming"},
+    {"adapter", "leasing", "terms", "warming"},
     {"attempts", "outcome", "rejection"},
     {"body"},
     {"wire"},

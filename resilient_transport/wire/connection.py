@@ -19,7 +19,7 @@ from urllib3.exceptions import NameResolutionError
 from urllib3.response import HTTPResponse
 
 from ..retry.stages import Cause, Stage, classify
-from .dial import Route, finish, is_long
+from .dial import Route, finish
 from .ending import WatchedHTTPResponse, refuse_ragged_end
 from .owner import is_asked_for, told_by
 from .permit import Permit
@@ -57,8 +57,12 @@ class Staged(HTTPConnection):
     proven_at: float = 0.0
     #: When the caller got it that has it, on the monotonic clock; set here and at each checkout.
     taken_at: float = 0.0
+    #: Seconds that the TCP connect took.
+    _dialled_in: float = 0.0
     #: Seconds that it waited for proof.
     _waited: float = 0.0
+    #: Whether its last user has asked anything; who warms it does not.
+    was_asked: bool = True
     #: The response that was received last.
     _answer: Any = None
     #: Whether the last request has asked to close it, which a server may do without a word (RFC 9112, 9.6).
@@ -87,6 +91,7 @@ class Staged(HTTPConnection):
         """Connect, shake hands, wait for proof; settle the permit."""
         trail = self.trail
         began = monotonic()
+        outside = sys.exc_info()[1]
         try:
             if self.told is not None:
                 self._meet(self.told)
@@ -100,7 +105,7 @@ class Staged(HTTPConnection):
                 # As http.client does when it meets the same while it waits for the response; urllib3 tells
                 # by it whether to blame a proxy.
                 super().close()
-            self._fail(error)
+            self._fail(error, outside)
             raise
         self.proven_at = self.taken_at = trail.connected = monotonic()
         # Before others are let in: they may resume it.
@@ -116,9 +121,9 @@ class Staged(HTTPConnection):
         self.trail.borrowed = self.trail.paced = True
         self.trail.mark(told.stage)
         self._has_connected_to_proxy = told.reached_proxy
-        raise told.again()
+        raise told.again(self)
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, outside: BaseException | None) -> None:
         """Settle the permit after a failure; what is the caller's own affair is nobody else's."""
         permit, stage = self.permit, self.trail.stage
         if permit is None:
@@ -128,7 +133,7 @@ class Staged(HTTPConnection):
             permit.unused()
             return
         self.trail.paced = permit.failed(
-            Refusal.of(error, stage, self.has_connected_to_proxy),
+            Refusal.of(error, stage, self.has_connected_to_proxy, outside),
             reset=stage.rank >= Stage.TUNNEL.rank and cause in (Cause.RESET, Cause.TLS),
             fatal=cause in (Cause.CERTIFICATE, Cause.DENIED),
             charges=self.trail.charges,
@@ -148,8 +153,7 @@ class Staged(HTTPConnection):
         except NameResolutionError:
             trail.mark(Stage.RESOLVE)
             raise
-        if self.dial_for_others is not None and is_long(sock, monotonic() - trail.marked):
-            self.dial_for_others(Route.of(sock, self.source_address, self.socket_options))
+        self._dialled_in = monotonic() - trail.marked
         trail.mark(Stage.TUNNEL if self._tunnel_host is not None else Stage.HANDSHAKE)
         return sock
 
@@ -189,7 +193,8 @@ class Staged(HTTPConnection):
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request; one that authenticates the connection gives it an owner."""
-        if self.trail.warming:
+        self.was_asked = not self.trail.warming
+        if not self.was_asked:
             return
         self._bound_timeout()
         self._sent_whole = False
@@ -209,16 +214,18 @@ class Staged(HTTPConnection):
             return nothing_asked()
         trail.sock = sock = self.sock
         self._bound_timeout()
+        # http.client closes the connection as soon as it knows that it will not be used again.
+        permit = self.permit
         try:
             response = super().getresponse()
         except Exception as error:
             trail.fail(error)
-            self._hear(error)
+            self._hear(permit, error)
             raise
         trail.error = None
         trail.mark(Stage.BODY)
         if not self.is_proven:
-            self._hear(None)
+            self._hear(permit, None)
         answer: Any = response._original_response
         self._answer = answer
         if answer.will_close and answer.length is None and not answer.chunked and trail.require_close_notify:
@@ -227,19 +234,19 @@ class Staged(HTTPConnection):
             self.has_owner = True
         return response
 
-    def _hear(self, error: Exception | None) -> None:
+    def _hear(self, permit: Permit | None, error: Exception | None) -> None:
         """The first response of a connection, or its absence, says whether the server has accepted it."""
-        if self.permit is None or self.trail.reused:
+        if permit is None or self.trail.reused:
             return
         cause = None if error is None else classify(error)
         if cause is None:
             self.is_proven = True
-            self.permit.proved()
+            permit.proved()
         elif cause is Cause.CERTIFICATE and error is not None:
-            self.permit.refused(Refusal.of(error, self.trail.stage, self.has_connected_to_proxy))
+            permit.refused(Refusal.of(error, self.trail.stage, self.has_connected_to_proxy))
         elif cause is Cause.RESET and not self.wants_proof:
             # With TLS 1.3 it may have been the handshake.
-            self.permit.doubted()
+            permit.doubted()
 
     def close(self) -> None:
         """Close the socket; a permit that was never used goes back."""

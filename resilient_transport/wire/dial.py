@@ -1,8 +1,9 @@
 """TCP connections begun before anybody may shake hands over them.
 
 On a long path the callers that wait for the first handshake of a cold pool would each begin with a round trip
-of TCP's. So whoever has just connected begins connects for them, to the address that has answered. Nothing
-waits here: the kernel connects, and who gets a permit takes a socket and waits for what is left of it.
+of TCP's. So whoever has shaken hands begins connects for them while it waits for proof, to the address that
+has answered. Nothing waits here: the kernel connects, and who gets a permit takes a socket and waits for the
+rest.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from time import monotonic
 from typing import Any, Final
 
 from urllib3.util.wait import wait_for_write
+
+from .ending import WatchedSSLSocket
 
 #: A path is long when its round trip takes longer, in seconds; on a shorter one there is nothing to gain.
 LONG: Final = 0.005
@@ -41,9 +44,13 @@ class Route:
     @classmethod
     def of(cls, sock: Any, source: Any, options: Any) -> Route | None:
         """The route of a TCP socket; None for anything else that somebody has put in its place."""
-        if type(sock) is not socket.socket or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        if not _is_tcp(sock):
             return None
-        return cls(sock.family, sock.getpeername(), source, options or ())
+        try:
+            return cls(sock.family, sock.getpeername(), source, options or ())
+        except OSError:
+            # It was reset meanwhile.
+            return None
 
     def begin(self) -> socket.socket | None:
         """Begin to connect; None when that is not possible now."""
@@ -64,6 +71,11 @@ class Route:
         return None
 
 
+def _is_tcp(sock: Any) -> bool:
+    kinds = (socket.socket, WatchedSSLSocket)
+    return type(sock) in kinds and sock.family in (socket.AF_INET, socket.AF_INET6)
+
+
 def is_long(sock: Any, seconds: float) -> bool:
     """Whether the path is long: by what the kernel has measured, or else by how long the connect took.
 
@@ -71,7 +83,7 @@ def is_long(sock: Any, seconds: float) -> bool:
         sock: the connected socket.
         seconds: that the connect took by our clock, which on a busy machine measures the machine.
     """
-    if sys.platform == "linux" and type(sock) is socket.socket and seconds > LONG:
+    if sys.platform == "linux" and seconds > LONG and _is_tcp(sock):
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT.stop)
         seconds = int.from_bytes(info[_RTT], sys.byteorder) / 1e6
     return seconds > LONG
@@ -108,6 +120,12 @@ class Dials:
         for sock in doomed:
             sock.close()
 
+    def abandon(self) -> None:
+        """In a forked child: close the inherited descriptors, without the lock, since its holder is gone."""
+        begun, self._begun = self._begun, deque()
+        for _, sock in begun:
+            sock.close()
+
     def __len__(self) -> int:
         return len(self._begun)
 
@@ -129,8 +147,18 @@ def finish(sock: socket.socket, timeout: float | None) -> socket.socket:
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, os.strerror(error))
+        _refuse_ended(sock)
         sock.settimeout(timeout)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _refuse_ended(sock: socket.socket) -> None:
+    """Raise if the server has closed a connection on which nothing has happened yet, or says something."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return
+    raise ConnectionResetError(errno.ECONNRESET, "closed before the handshake")

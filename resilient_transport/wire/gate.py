@@ -16,7 +16,6 @@ for one pause that all share, so that N callers cost a dead server no more conne
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -54,8 +53,9 @@ class Gate(Generic[T]):
         self._lock = threading.Lock()
         self._idle: list[T] = []
         self._queue: deque[Waiter[T]] = deque()
-        self._serials = itertools.count()
-        #: When each permit was given whose item is not made yet, by serial number.
+        #: The number of permits that were given, which is the serial number of the last.
+        self.given = 0
+        #: When each was given whose item is not made yet, by serial number.
         self._making: dict[int, float] = {}
         #: The serial numbers of permits whose items are open.
         self._open: set[int] = set()
@@ -77,7 +77,7 @@ class Gate(Generic[T]):
         eager: bool = False,
         began: float | None = None,
     ) -> T | Permit | Told | Waiter[T]:
-        """Ask for an item: see the three cases above.
+        """Ask for an item, and get what the three cases above say.
 
         Args:
             suits: whether an idle item will do.
@@ -97,7 +97,8 @@ class Gate(Generic[T]):
             now = self._clock()
             self._admit(now)
             waiter = Waiter(suits, charges, eager, now)
-            held = self._is_paused(now) and waiter.is_held() and not self._is_alone(waiter)
+            alone = not self._queue and self._news.is_for_nobody_but(charges)
+            held = self._is_paused(now) and waiter.is_held() and not alone
             if not held and self._has_room(now) and (eager or self._is_worth(len(self._queue) + 1)):
                 return self._permit(now)
             self._queue.append(waiter)
@@ -110,8 +111,8 @@ class Gate(Generic[T]):
                 self._queue.remove(waiter)
             return waiter.granted
 
-    def look(self, waiter: Waiter[T]) -> None:
-        """Let in who may by now; this waiter is content with any permit once it has waited long enough."""
+    def look(self, waiter: Waiter[T], urgent: bool = False) -> None:
+        """Let in who may by now, this waiter at last on any permit; an urgent one whatever the window."""
         with self._lock:
             now = self._clock()
             if waiter.is_held() and waiter.since < self._resume_at <= now:
@@ -119,6 +120,8 @@ class Gate(Generic[T]):
             handshake = self.window.handshake
             waiter.eager = waiter.eager or (handshake is not None and now - waiter.since >= handshake)
             self._admit(now)
+            if urgent and waiter in self._queue and len(self._making) < self.window.maximum:
+                self._grant(waiter, now)
 
     def nap(self, waiter: Waiter[T]) -> float:
         """Seconds until this waiter should look again, if nothing is granted before."""
@@ -166,8 +169,7 @@ class Gate(Generic[T]):
 
     def abandon(self) -> list[T]:
         """In a forked child: give up every idle item, without the lock, since its holder is gone."""
-        idle, self._idle = self._idle, []
-        return idle
+        return [self._idle.pop(0) for _ in list(self._idle)]
 
     def forget(self) -> None:
         """Let the next caller find out for itself what was refused before."""
@@ -186,7 +188,7 @@ class Gate(Generic[T]):
         """Called by a permit: it has come to an end, or to an item."""
         with self._lock:
             now = self._clock()
-            is_first = self.window.handshake is None
+            first = self.window.handshake is None
             made = made and (serial in self._making or serial in self._open)
             self._making.pop(serial, None)
             if made:
@@ -196,9 +198,8 @@ class Gate(Generic[T]):
             if self.window.proven:
                 self._news.forget()
             self._admit(now)
-            if is_first and self.window.handshake is not None:
-                for waiter in self._queue:
-                    waiter.stir(now)
+            for waiter in self._queue if first and self.window.handshake is not None else ():
+                waiter.stir(now)
 
     def fail(self, serial: int, failure: Any, reset: bool, fatal: bool, charges: Charges | None) -> bool:
         """Called by a permit: its item could not be made; whether the pool pauses in the caller's place."""
@@ -260,8 +261,7 @@ class Gate(Generic[T]):
             waiter = self._next(now)
             if waiter is None:
                 break
-            self._queue.remove(waiter)
-            waiter.grant(self._permit(now))
+            self._grant(waiter, now)
 
     def _next(self, now: float) -> Waiter[T] | None:
         """Under the lock: who gets a free permit: the first that takes any, else the one it serves best."""
@@ -277,11 +277,6 @@ class Gate(Generic[T]):
     def _is_worth(self, ahead: int) -> bool:
         return self.window.is_worth(ahead, len(self._open))
 
-    def _is_alone(self, waiter: Waiter[T]) -> bool:
-        """Under the lock: whether it is new here, and nobody else waits for the end of a pause."""
-        is_new = waiter.charges is None or not waiter.charges.times
-        return is_new and not self._queue and not self._news.is_anybody_away()
-
     def _is_paused(self, now: float) -> bool:
         return now < self._resume_at and not self.window.proven
 
@@ -289,10 +284,15 @@ class Gate(Generic[T]):
         stalled = sum(now - since > STALLED for since in self._making.values())
         return self.window.has_room(len(self._making), stalled)
 
+    def _grant(self, waiter: Waiter[T], now: float) -> None:
+        self._queue.remove(waiter)
+        waiter.grant(self._permit(now))
+
     def _permit(self, now: float) -> Permit:
-        serial = next(self._serials)
-        self._making[serial] = now
-        return Permit(self, serial)
+        alone = not self._making
+        self.given += 1
+        self._making[self.given] = now
+        return Permit(self, self.given, alone)
 
     def __repr__(self) -> str:
         making = f"{len(self._making)} being made of {self.window.size} allowed"

@@ -224,7 +224,7 @@ def _digest_of(path: str | None) -> str | None:
     known = _digests.get(path)
     if known is not None and known[0] == seen:
         return known[1]
-    digest = _digest(Path(path).read_bytes())
+    digest = _digest(Path(os.fsdecode(path)).read_bytes())
     # A file written a moment ago may be written again within the same tick of its time stamp.
     if seen is not None and seen == _stat(path) and time.time() - max(seen[3:]) / 1e9 > _SETTLED:
         if len(_digests) >= _DIGESTS:

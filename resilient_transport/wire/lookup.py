@@ -138,7 +138,7 @@ def _named(verify: Any, cert: Any) -> dict[str, Any]:
     trusted = adapters.DEFAULT_CA_BUNDLE_PATH if verify is True else verify
     told = {"ca_certs": trusted} if trusted else {}
     # Two at the most: who takes it for a place for the password finds that in no message.
-    pair = (cert, None) if isinstance(cert, str) else (cert or ())[:2]
+    pair = (cert, None) if isinstance(cert, (str, bytes)) else (cert or ())[:2]
     return {**told, **dict(zip(("cert_file", "key_file"), pair, strict=False))}
 
 

@@ -15,6 +15,9 @@ from .window import Window
 class Keeper(Protocol):
     """What gives permits, and hears what comes of them: the gate."""
 
+    #: The serial number of the last permit.
+    given: int
+
     def settle(self, serial: int, effect: Callable[[Window], None] | None, made: bool = False) -> None:
         """The making has ended."""
 
@@ -34,15 +37,21 @@ class Keeper(Protocol):
 class Permit:
     """Leave to make one item. There are three states: being made, open, ended."""
 
-    __slots__ = ("_gate", "_made", "_serial", "_settled")
+    __slots__ = ("_alone", "_gate", "_made", "_serial", "_settled")
 
-    def __init__(self, gate: Keeper, serial: int) -> None:
+    def __init__(self, gate: Keeper, serial: int, alone: bool = True) -> None:
+        #: Whether nothing else was being made when it was given.
+        self._alone = alone
         self._gate = gate
         self._serial = serial
         #: Set by whoever makes the item, when that has ended.
         self._settled = False
         #: Whether the item was made, and is open.
         self._made = False
+
+    def was_alone(self) -> bool:
+        """Whether nothing else was being made beside the item so far."""
+        return self._alone and self._gate.given == self._serial
 
     def succeeded(self, seconds: float = 0.0, proof: bool = True) -> None:
         """The item was made in so many seconds, with proof that the server has accepted it or without."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Final
 
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_match_hostname import CertificateError
 
@@ -13,6 +14,8 @@ from ..retry.stages import Stage
 
 #: What can go wrong on the wire; anything else is a mistake in a program.
 WIRE_ERRORS: Final = (OSError, HTTPException, HTTPError, CertificateError)
+#: What urllib3's exceptions call the connection that they are about.
+_ABOUT: Final = ("conn", "_conn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +28,37 @@ class Refusal:
     reached_proxy: bool
 
     @classmethod
-    def of(cls, error: BaseException, stage: Stage, reached_proxy: bool) -> Refusal:
-        """Keep an error without the frames, sockets and requests that its traceback holds."""
-        return cls(_twin(error), stage, reached_proxy)
+    def of(
+        cls, error: BaseException, stage: Stage, reached_proxy: bool, outside: BaseException | None = None
+    ) -> Refusal:
+        """Keep an error without what its traceback and its connection hold.
 
-    def again(self) -> BaseException:
-        """An exception of the same kind, words and causes: each thread raises one of its own."""
-        return _twin(self.error)
+        Args:
+            error: the error.
+            stage: how far it got.
+            reached_proxy: whether a proxy had been reached.
+            outside: what the caller was handling when it connected; that is its own affair.
+        """
+        return cls(_twin(error, None, outside), stage, reached_proxy)
+
+    def again(self, connection: HTTPConnection) -> BaseException:
+        """An exception of the same kind and words, about another connection: each thread raises its own."""
+        return _twin(self.error, connection, None)
 
 
-def _twin(error: BaseException) -> BaseException:
-    """A copy without traceback, and with copies of what it came from."""
+def _twin(
+    error: BaseException, connection: HTTPConnection | None, outside: BaseException | None
+) -> BaseException:
+    """A copy without traceback, about this connection, and with copies of what it came from."""
     kind = type(error)
     twin = kind.__new__(kind, *error.args)
     twin.args = error.args
-    vars(twin).update(vars(error))
-    if error.__context__ is not None:
-        twin.__context__ = _twin(error.__context__)
-    if error.__cause__ is not None:
-        is_context = error.__cause__ is error.__context__
-        twin.__cause__ = twin.__context__ if is_context else _twin(error.__cause__)
+    for name, value in vars(error).items():
+        vars(twin)[name] = connection if isinstance(value, HTTPConnection) or name in _ABOUT else value
+    context, cause = error.__context__, error.__cause__
+    if isinstance(context, WIRE_ERRORS) and context is not outside:
+        twin.__context__ = _twin(context, connection, outside)
+    if isinstance(cause, WIRE_ERRORS) and cause is not outside:
+        twin.__cause__ = twin.__context__ if cause is context else _twin(cause, connection, outside)
     twin.__suppress_context__ = error.__suppress_context__
     return twin

@@ -12,13 +12,18 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any, Final
 
 from ..retry.stages import Stage
+from .permit import Permit
 from .trail import Trail
 
 #: How many unused sessions are kept, at the most.
 MOST: Final = 16
+#: After so many failures in a row nothing is offered for so many seconds.
+_CHOKES: Final = 2
+SILENCE: Final = 60.0
 
 
 class Sessions:
@@ -28,6 +33,21 @@ class Sessions:
         self._lock = threading.Lock()
         self._unused: deque[tuple[str, ssl.SSLSession]] = deque(maxlen=MOST)
         self._last: tuple[str, ssl.SSLSession] | None = None
+        #: How many handshakes in a row have failed that offered one, with no other beside them.
+        self._chokes = 0
+        #: Nothing is offered before this moment of the monotonic clock.
+        self._silent_until = 0.0
+
+    def choked(self) -> None:
+        """A handshake that offered one has failed; who does that every time gets none for a while."""
+        self._chokes += 1
+        if self._chokes >= _CHOKES:
+            self.clear()
+            self._silent_until = monotonic() + SILENCE
+
+    def worked(self) -> None:
+        """A handshake has succeeded."""
+        self._chokes = 0
 
     def put(self, server_name: str, session: ssl.SSLSession) -> None:
         """Keep a session of a connection that has passed every check."""
@@ -39,7 +59,7 @@ class Sessions:
         with self._lock:
             if self._unused:
                 self._last = self._unused.pop()
-            if self._last is None or self._last[0] != server_name:
+            if self._last is None or self._last[0] != server_name or monotonic() < self._silent_until:
                 return None
             return self._last[1]
 
@@ -62,9 +82,10 @@ class Sessions:
 class Offer:
     """What one handshake may resume, and what it did resume."""
 
-    __slots__ = ("offered", "sessions", "trail")
+    __slots__ = ("_permit", "offered", "sessions", "trail")
 
-    def __init__(self, sessions: Sessions, trail: Trail) -> None:
+    def __init__(self, sessions: Sessions, trail: Trail, permit: Permit | None = None) -> None:
+        self._permit = permit
         self.sessions = sessions
         self.trail = trail
         #: Set by the context, when it has offered one.
@@ -75,6 +96,13 @@ class Offer:
         if isinstance(server_name, str) and self.trail.stage is Stage.HANDSHAKE:
             self.offered = self.sessions.take(server_name)
         return self.offered
+
+    def failed(self) -> None:
+        """The handshake has failed; with others beside it, that may have been their fault."""
+        if self.offered is not None:
+            self.trail.choked()
+            if self._permit is not None and self._permit.was_alone():
+                self.sessions.choked()
 
 
 #: What the handshake that runs in this thread may resume. Set by the connection, read by the context.
@@ -88,8 +116,7 @@ def offering(offer: Offer) -> Iterator[Offer]:
     try:
         yield offer
     except Exception:
-        if offer.offered is not None:
-            offer.trail.choked()
+        offer.failed()
         raise
     finally:
         _OFFER.reset(token)

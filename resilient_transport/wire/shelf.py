@@ -112,12 +112,8 @@ class Shelf:
         )
         if not isinstance(found, Waiter):
             return found
-        if timeout is not None and found.is_held():
-            # A pause is not the server's slowness: as a backoff, it comes on top of the time-out.
-            timeout += self.gate.pause()
-            timeout = trail.deadline.bound(timeout) if trail.deadline else timeout
         try:
-            granted = self._wait_in_turns(found, timeout)
+            granted = self._wait_in_turns(found, timeout, trail)
         except BaseException:
             self._return(self.gate.leave(found))
             raise
@@ -131,16 +127,25 @@ class Shelf:
         return granted
 
     def _wait_in_turns(
-        self, waiter: Waiter[Connection], timeout: float | None
+        self, waiter: Waiter[Connection], timeout: float | None, trail: Trail
     ) -> Connection | Permit | Told | None:
         left = Deadline(timeout)
         while True:
-            granted = waiter.wait(left.bound(self.gate.nap(waiter)))
+            paused = waiter.is_held() and self.gate.pause() > 0
+            before = left.spent()
+            half = left.left() - timeout / 2 if timeout is not None else 0.0
+            nap = self.gate.nap(waiter)
+            granted = waiter.wait(left.bound(min(nap, half) if half > 0 else nap))
+            if paused and trail.deadline is not None:
+                # A pause is not the server's slowness: as a backoff, it comes on top of the time-out.
+                left.expires = min(left.expires + left.spent() - before, trail.deadline.expires)
             if granted is not None or left.left() <= 0:
                 if not isinstance(granted, Permit):
                     self.dials.trim(self.gate.waiting())
                 return granted
-            self.gate.look(waiter)
+            # Half of the time is gone: what is left is for an attempt of its own.
+            late = timeout is not None and left.left() <= timeout / 2
+            self.gate.look(waiter, urgent=late and not paused)
 
     def _return(self, granted: Connection | Permit | Told | None) -> None:
         if isinstance(granted, Permit):
@@ -150,6 +155,10 @@ class Shelf:
 
     def put(self, connection: Connection) -> None:
         """Take a connection back whose response was read to its end."""
+        if not connection.was_asked:
+            # It was warmed, so it is as well known to work as it was before.
+            self._offer(connection)
+            return
         connection.proven_at = now = monotonic()
         connection.keep_session()
         self._offer(connection, now - connection.taken_at)
@@ -175,6 +184,7 @@ class Shelf:
 
     def abandon(self) -> None:
         """In a forked child: close the inherited descriptors. Takes no lock, since its holder is gone."""
+        self.dials.abandon()
         for connection in self.gate.abandon():
             sock, connection.sock = connection.sock, None
             if sock is not None:

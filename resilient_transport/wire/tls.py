@@ -9,6 +9,7 @@ from urllib3.connection import HTTPSConnection
 
 from ..retry.stages import Stage
 from .connection import Staged
+from .dial import Route, is_long
 from .ending import WatchedSSLSocket
 from .proof import PROOF_WAIT, PROOF_WAIT_IN_DOUBT, confirm
 from .resumption import Offer, offering, resumable
@@ -28,8 +29,9 @@ class TLSConnection(Staged, HTTPSConnection):
         if sessions is None or not trail.may_resume():
             super()._connect()
             return
-        with offering(Offer(sessions, trail)) as offer:
+        with offering(Offer(sessions, trail, self.permit)) as offer:
             super()._connect()
+        sessions.worked()
         sock: Any = self.sock
         trail.resumed = bool(getattr(sock, "session_reused", False))
         if trail.resumed:
@@ -59,6 +61,9 @@ class TLSConnection(Staged, HTTPSConnection):
             floor = PROOF_WAIT_IN_DOUBT if self.in_doubt else PROOF_WAIT
             patience = max(floor, 2 * (monotonic() - trail.marked))
             trail.mark(Stage.CONFIRM)
+            if self.dial_for_others is not None and is_long(sock, self._dialled_in):
+                # The proof takes a round trip, too: it is theirs to connect in.
+                self.dial_for_others(Route.of(sock, self.source_address, self.socket_options))
             left = trail.deadline.bound(None) if trail.deadline else None
             self.is_proven = confirm(
                 sock, patience if left is None else min(patience, left), self._resumed_id

@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, Final, Generic, TypeVar
 
 from .permit import Permit
@@ -78,6 +79,7 @@ class News:
         self._last: Any = None
         self._fatal: Any = None
         self._until = -math.inf
+        self._met_by = 0
 
     def charge(self, charges: Charges) -> None:
         """A call has met one failure, or hears of it."""
@@ -96,7 +98,7 @@ class News:
 
     def refused(self, failure: Any, now: float) -> None:
         """A connection was refused for a reason that lasts."""
-        self._fatal, self._until = failure, now + HOLDS
+        self._fatal, self._until, self._met_by = failure, now + HOLDS, get_ident()
 
     def forget(self) -> None:
         """Nothing is to be told any more."""
@@ -106,7 +108,8 @@ class News:
 
     def of(self, gate: object, charges: Charges | None, began: float | None) -> Told | None:
         """What a caller has to hear: a refusal of a moment ago, or a failure that it has missed."""
-        if began is not None and began < self._until:
+        # Who has met it itself, and calls again, may have changed something.
+        if began is not None and began < self._until and get_ident() != self._met_by:
             return Told(self._fatal)
         if charges is None:
             return None
@@ -119,9 +122,10 @@ class News:
         self.charge(charges)
         return Told(self._last)
 
-    def is_anybody_away(self) -> bool:
-        """Whether a call will come back that shares failures and pauses."""
-        return any(not charges.over for charges in list(self._away))
+    def is_for_nobody_but(self, charges: Charges | None) -> bool:
+        """Whether a call is new here, and nobody will come back that shares failures and pauses."""
+        is_new = charges is None or not charges.times
+        return is_new and all(other.over for other in list(self._away))
 
 
 class Waiter(Generic[T]):

@@ -80,13 +80,13 @@ def test_a_cold_burst_makes_one_full_handshake(holding, dial, protocol, way):
     answers = [burst(dial(), server) for server in servers]
 
     accesses = [server.access_log(at_least=BURST) for server in servers]
-    told = [[attempts_of(answer) for answer in burst] for burst in answers]
-    assert [[answer.text for answer in burst] for burst in answers] == [["ok"] * BURST] * BURSTS
-    assert {access.client for burst in accesses for access in burst} == {"SUCCESS"}
-    assert all(len(attempts) == 1 for burst in told for attempts in burst)
+    told = [[attempts_of(answer) for answer in each] for each in answers]
+    assert [[answer.text for answer in each] for each in answers] == [["ok"] * BURST] * BURSTS
+    assert {access.client for each in accesses for access in each} == {"SUCCESS"}
+    assert all(len(attempts) == 1 for each in told for attempts in each)
     assert [server.connections() for server in servers] == [BURST] * BURSTS
-    assert min(handshakes(burst).count(False) for burst in accesses) == 1
-    assert max(sum(attempts[0].resumed for attempts in burst) for burst in told) == BURST - 1
+    assert min(handshakes(each).count(False) for each in accesses) == 1
+    assert max(sum(attempts[0].resumed for attempts in each) for each in told) == BURST - 1
 
 
 @ways(NOT_RESUMING)

@@ -131,8 +131,10 @@ def test_a_stalled_leader_strands_nobody(server, dial):
 
 
 def test_if_a_stall_kept_the_gate_shut_they_would_wait(server, dial, monkeypatch):
-    """The control: with no stall ever taken for one, everybody who waits runs into a time-out."""
+    """The control: with no stall taken for one, and nobody in a hurry, all who wait run into a time-out."""
     monkeypatch.setattr(gate, "STALLED", math.inf)
+    look = gate.Gate.look
+    monkeypatch.setattr(gate.Gate, "look", lambda self, waiter, urgent: look(self, waiter))
     session = dial(server, max_retries=0)
     leader = stalled_leader(server, session)
     outcomes = outcomes_of(Caller(session, server.url, timeout=1.5 * LOOK_EVERY) for _ in range(WAITERS))

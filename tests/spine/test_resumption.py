@@ -435,6 +435,7 @@ def test_a_server_that_resets_what_it_could_resume_is_reached(server, dial, conn
 def test_if_sessions_were_offered_for_ever_it_would_not_be(server, dial, connect, relay, monkeypatch):
     """The control: a call that goes on offering them ends with its attempts."""
     monkeypatch.setattr("resilient_transport.wire.trail._CHOKES", 99)
+    monkeypatch.setattr("resilient_transport.wire.resumption._CHOKES", 99)
     front, session = relay(server), dial(server, policy=RetryPolicy(retries=3, backoff=0))
     connect(server, session, front.url)
     front.chokes = True

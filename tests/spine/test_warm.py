@@ -1,12 +1,15 @@
 """Connections that are there before the first call needs them."""
 
 import threading
+import time
 
 import pytest
 import requests
+import urllib3
 
 from resilient_transport import ClientCertificateRejected, ResilientAdapter, RetryPolicy, attempts_of
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from resilient_transport.wire import shelf, tls
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 
@@ -167,3 +170,77 @@ def test_plain_connections_are_warmed(fault_server_factory, dial):
     assert (found.tls_version, found.resumed, found.reused) == (None, False, False)
     assert (before.accepts, before.requests) == (1, 0)
     assert reused
+
+
+class Impatient:
+    """A clock that is set forward by hand."""
+
+    def __init__(self):
+        """Begin at the real time."""
+        self.ahead = 0.0
+
+    def __call__(self):
+        """Tell the time."""
+        return time.monotonic() + self.ahead
+
+
+def test_warming_does_not_make_a_stale_connection_fresh(server, dial, monkeypatch):
+    """Nothing was asked over it, so a POST takes it only if it would have without the warming."""
+    clock = Impatient()
+    monkeypatch.setattr(shelf, "monotonic", clock)
+    session = dial(server)
+    session.get(server.url)
+    clock.ahead = 1.5 * shelf.FRESH_FOR
+    (found,) = session.get_adapter(server.url).warm(server.url, session=session)
+    reused = attempts_of(session.post(server.url + "/echo", data=b"x"))[0].reused
+
+    assert found.reused
+    assert not reused
+
+
+def test_a_warmed_connection_is_confirmed(server, dial, monkeypatch):
+    """A POST may take it at once: whoever made it has waited until the server had accepted it."""
+    confirmed = []
+    monkeypatch.setattr(tls, "confirm", lambda *args: confirmed.append(args) or True)
+    session = dial(server)
+    session.get_adapter(server.url).warm(server.url, 3, session=session)
+
+    assert len(confirmed) == 3
+
+
+def test_a_pool_that_blocks_is_not_warmed_beyond_its_size(server, dial):
+    """The connections are held until all are there: one more would wait for ever."""
+    session = dial(server, ResilientAdapter(pool_maxsize=2, pool_block=True))
+    warm = session.get_adapter(server.url).warm
+    with pytest.raises(ValueError, match="at most pool_maxsize=2"):
+        warm(server.url, 3, session=session)
+
+    assert len(warm(server.url, 2, session=session)) == 2
+
+
+def test_a_bad_url_is_quiet_in_the_background():
+    """It never raises there; in the foreground it is requests' own exception."""
+    adapter = ResilientAdapter()
+
+    assert adapter.warm("nonsense", background=True) == ()
+    wait_for_warmers()
+    with pytest.raises(requests.exceptions.MissingSchema):
+        adapter.warm("nonsense")
+
+
+def test_a_manager_of_somebody_elses_is_not_warmed(server, dial):
+    """Its pools would send the request: it is refused before."""
+
+    class Own(ResilientAdapter):
+        def init_poolmanager(self, *args, **kwargs):
+            class Manager(urllib3.PoolManager):
+                def _new_pool(self, *args, **kwargs):
+                    return super()._new_pool(*args, **kwargs)
+
+            self.poolmanager = Manager()
+
+    session = dial(server, Own())
+    with pytest.raises(TypeError, match="cannot be warmed"):
+        session.get_adapter(server.url).warm(server.url, session=session)
+
+    assert server.counts().requests == 0

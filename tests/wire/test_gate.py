@@ -5,12 +5,14 @@ and threads are in `test_waiting.py`.
 """
 
 import gc
+import itertools
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from resilient_transport.wire import waiting
 from resilient_transport.wire.gate import LOOK_EVERY, Gate
 from resilient_transport.wire.permit import Permit
 from resilient_transport.wire.waiting import HOLDS, Charges, Told, Waiter
@@ -271,6 +273,14 @@ def test_a_forked_child_gives_up_without_the_lock():
 
     assert idle == [1, 2]
     assert gate.idle() == 0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strangers():
+    """Whoever comes to a gate comes from another thread than whoever was there before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waiting, "get_ident", itertools.count().__next__)
+        yield
 
 
 KINDS = {"anything": anything, "even": even, "nothing": nothing}

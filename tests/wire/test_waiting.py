@@ -6,19 +6,28 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from resilient_transport.wire import waiting
 from resilient_transport.wire.gate import LOOK_EVERY, STALLED, Gate
 from resilient_transport.wire.permit import Permit
 from resilient_transport.wire.waiting import HOLDS, Charges, Told, Waiter
 from tests.retry.values import Clock
 from tests.timeouts import LONG_TIMEOUT
 from tests.wire.test_gate import anything, even, granted, is_waiting, nothing, open_gate
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strangers():
+    """Whoever comes to a gate comes from another thread than whoever was there before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waiting, "get_ident", count().__next__)
+        yield
 
 
 def sharing(paced=True):
@@ -246,6 +255,16 @@ def test_a_refusal_lasts_for_who_began_about_then(kind, after, hears):
     assert told(found) == (["refused"] if hears else [None])
     assert granted(found) == [not hears]
     assert charges is None or charges.times == 0
+
+
+def test_who_has_met_a_refusal_may_try_again(monkeypatch):
+    """The same thread, at once: it may have loaded another certificate into its context."""
+    monkeypatch.setattr(waiting, "get_ident", lambda: 1)
+    clock = Clock(100.0)
+    gate, permit, own, _ = led(clock=clock)
+    permit.failed("refused", fatal=True, charges=own)
+
+    assert granted(gate.enter(anything, sharing(), began=100.0)) == [True]
 
 
 @pytest.mark.parametrize("how", ["proof", "a response"])
