@@ -109,6 +109,13 @@ def stalled_leader(server, session, **values):
     return leader
 
 
+def shut_the_gate(monkeypatch):
+    """Let no stall be taken for one, and nobody be in a hurry."""
+    look = gate.Gate.look
+    monkeypatch.setattr(gate, "STALLED", math.inf)
+    monkeypatch.setattr(gate.Gate, "look", lambda self, waiter, urgent: look(self, waiter))
+
+
 def tried(outcomes):
     """How many attempts each of these took."""
     return [len(attempts_of(outcome)) for outcome in outcomes]
@@ -132,9 +139,7 @@ def test_a_stalled_leader_strands_nobody(server, dial):
 
 def test_if_a_stall_kept_the_gate_shut_they_would_wait(server, dial, monkeypatch):
     """The control: with no stall taken for one, and nobody in a hurry, all who wait run into a time-out."""
-    monkeypatch.setattr(gate, "STALLED", math.inf)
-    look = gate.Gate.look
-    monkeypatch.setattr(gate.Gate, "look", lambda self, waiter, urgent: look(self, waiter))
+    shut_the_gate(monkeypatch)
     session = dial(server, max_retries=0)
     leader = stalled_leader(server, session)
     outcomes = outcomes_of(Caller(session, server.url, timeout=1.5 * LOOK_EVERY) for _ in range(WAITERS))
@@ -232,7 +237,7 @@ def test_a_leader_that_dies_strands_nobody(server, dial, interrupt, monkeypatch,
 
 def test_if_a_dead_leader_kept_its_permit_they_would_wait(server, dial, interrupt, monkeypatch):
     """The control: with a permit that does not come back, everybody who waits runs into a time-out."""
-    monkeypatch.setattr(gate, "STALLED", math.inf)
+    shut_the_gate(monkeypatch)
     for name in ("unused", "closed", "__del__"):
         monkeypatch.setattr(Permit, name, lambda _: None)
     brisk = dial(server, max_retries=0)
