@@ -1,12 +1,14 @@
 """What the first response of a connection, or its absence, tells the gate."""
 
+import threading
+
 import pytest
 import requests
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from resilient_transport.wire import tls
-from tests.timeouts import SHORT_TIMEOUT
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 
 def window_of(session, server):
@@ -78,5 +80,8 @@ def test_a_waiter_in_a_hurry_gets_an_attempt_of_its_own(server, dial):
 
     answer = brisk.get(server.url, timeout=(4 * SHORT_TIMEOUT, 10))
     server.reset_peers()
+    for thread in threading.enumerate():
+        if thread.name == "resilient_transport-warm":
+            thread.join(LONG_TIMEOUT)
 
     assert [one.status for one in attempts_of(answer)] == [200]
