@@ -198,3 +198,20 @@ def test_cachecontrol_hears_what_is_read(raw_server, deadline):
     assert [one.from_cache for one in answers] == [False, True]
     assert [len(one.content) for one in answers] == [5000, 5000]
     assert len(seen) == 1
+
+
+BAKED = b"HTTP/1.1 200 OK\r\nSet-Cookie: taste=sweet; Path=/\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize(("answer", "cookies"), [(BAKED, {"taste": "sweet"}), (FINAL, {})])
+@pytest.mark.parametrize("make", [ResilientAdapter, HTTPAdapter], ids=["ours", "stock"])
+def test_cookies_are_found_where_there_are_any(raw_server, answer, cookies, make):
+    """On the response and in the session, as with stock; a head without them is not searched."""
+    url, _ = raw_server(answer)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", make())
+        response = session.get(url, timeout=10)
+
+        assert (response.cookies.get_dict(), session.cookies.get_dict()) == (cookies, cookies)
+        assert response.raw._original_response is not None

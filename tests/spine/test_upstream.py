@@ -50,6 +50,8 @@ def names_in(function):
         (HTTPResponse.release_conn, "_connection"),
         (HTTPResponse._raw_read, "_fp_bytes_read"),
         (HTTPResponse.read, "_uncached_read_occurred"),
+        (requests.cookies.extract_cookies_to_jar, "_original_response"),
+        (HTTPAdapter.build_response, "extract_cookies_to_jar"),
         (requests.Response.content.fget, "_content"),
         (requests.Response.content.fget, "_content_consumed"),
         # leasing.py and adapter.py
