@@ -10,6 +10,7 @@ from typing import Any, Final
 import requests.adapters
 from requests import PreparedRequest, Request, Response, Session
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
+from urllib3.response import HTTPResponse
 from urllib3.util import Retry
 
 from .attempts import ONE_ATTEMPT, Call
@@ -151,7 +152,8 @@ class ResilientAdapter(LeasingAdapter):
         Leans on `_original_response`, without which requests does not look; pinned in `test_upstream.py`.
         """
         head = getattr(resp, "_original_response", None)
-        if head is None or "set-cookie" in resp.headers or "set-cookie2" in resp.headers:
+        plain = type(resp) is HTTPResponse and "set-cookie" not in resp.headers
+        if head is None or not plain or "set-cookie2" in resp.headers:
             return super().build_response(req, resp)
         resp._original_response = None
         try:

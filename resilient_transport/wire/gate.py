@@ -143,7 +143,7 @@ class Gate(Generic[T]):
         with self._lock:
             if held is not None:
                 self.window.held(held)
-            waiter = next((waiter for waiter in self._queue if waiter.suits(item)), None)
+            waiter = next((one for one in self._queue if one.suits(item)), None) if self._queue else None
             if waiter is not None:
                 self._queue.remove(waiter)
                 waiter.grant(item)

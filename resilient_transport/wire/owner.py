@@ -17,9 +17,13 @@ def told_by(head: bytes) -> tuple[bool, bool]:
         head: the request's head as it is sent; looking there costs less than asking for headers by name.
     """
     lower = head.lower()
-    # "Proxy-Authorization" ends like "Authorization".
-    owned = any(scheme in line for line in _lines(lower, b"authorization:") for scheme in _SCHEMES)
-    return owned, any(b"close" in line for line in _lines(lower, b"\r\nconnection:"))
+    owned = closing = False
+    # "Proxy-Authorization" ends like "Authorization"; both schemes begin with an n.
+    if b"authorization: n" in lower:
+        owned = any(scheme in line for line in _lines(lower, b"authorization:") for scheme in _SCHEMES)
+    if b"close" in lower:
+        closing = any(b"close" in line for line in _lines(lower, b"\r\nconnection:"))
+    return owned, closing
 
 
 def _lines(head: bytes, name: bytes) -> list[bytes]:

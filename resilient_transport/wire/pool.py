@@ -150,7 +150,7 @@ class _Lease(HTTPConnectionPool):
             self._free_slot()
         elif not isinstance(conn, (PlainConnection, TLSConnection)):
             super()._put_conn(conn)
-        elif conn.sock is None or not conn.is_drained() or not _is_ours(conn):
+        elif conn.sock is None or not conn.is_drained() or conn.generation != registry.generation:
             conn.close()
             self._free_slot()
         elif conn.has_owner:
