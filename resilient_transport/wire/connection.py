@@ -189,7 +189,7 @@ class Staged(HTTPConnection):
             trail.fail(error)
             raise
         if trail.stage is Stage.REQUEST:
-            trail.bytes_out += memoryview(data).nbytes
+            trail.bytes_out += len(data) if isinstance(data, bytes) else memoryview(data).nbytes
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request; one that authenticates the connection gives it an owner."""

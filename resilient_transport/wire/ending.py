@@ -119,15 +119,16 @@ class _Chunks:
 class _Lines:
     """The part of a file that `http.client` reads a head with; remembers the last line."""
 
-    __slots__ = ("file", "last")
+    __slots__ = ("_read", "file", "last")
 
     def __init__(self, file: Any) -> None:
         self.file = file
+        self._read = file.readline
         self.last = b""
 
     def readline(self, limit: int = -1) -> bytes:
         """Read a line."""
-        self.last = line = self.file.readline(limit)
+        self.last = line = self._read(limit)
         return line  # type: ignore[no-any-return]
 
     def close(self) -> None:
