@@ -13,17 +13,18 @@ from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
 from urllib3.response import HTTPResponse
 from urllib3.util import Retry
 
-from .attempts import ONE_ATTEMPT, Call
-from .body import buffer
+from .attempts import Call
 from .events import Warmed, attempts_of
 from .leasing import LeasingAdapter
+from .outcome import ONE_ATTEMPT
+from .resuming import is_resumable
 from .retry.budget import quota_for
 from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
 from .retry.stages import Stage
 from .retry.translate import policy_from
 from .settings import overrides
-from .terms import bounded, column_of, connect_part, with_key
+from .terms import ask_again, bounded, column_of, connect_part, with_key
 from .warming import check, each, in_background, make, settings_for
 from .wire.lookup import origin_of
 from .wire.trail import CURRENT, Trail
@@ -236,19 +237,24 @@ class ResilientAdapter(LeasingAdapter):
             if timeout is None:
                 trail.send_timeout = DEFAULT_TIMEOUT[1]
             response = send(request, stream, bounded(granted, deadline), verify, cert, proxies)
-            if not stream and trail.stage is Stage.BODY:
-                buffer(response, trail)
+            if stream:
+                call.read_later(response)
+            elif trail.stage is Stage.BODY:
+                call.read_in(response)
             return response
 
         origin = origin_of(request.url or "")
         quota = quota_for(origin or request.url)
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin = origin or call.origin
+        if not warming and is_resumable(request):
+            call.ask = partial(ask_again, self, (request, granted, verify, cert, proxies))
+            call.resumes = True
         call.certificate = lambda: (
             cert or self._settings().get("cert_file"),
             "ssl_context" in self._settings() or self._ssl_context is not None,
         )
-        response = call.run(send_once)
+        response = call.run(send_once, stream)
         return response, last, deadline.spent()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -4,97 +4,57 @@ from __future__ import annotations
 
 import logging
 import math
+import weakref
 from collections.abc import Callable
+from io import BytesIO
 from time import sleep
 from typing import Any, Final, NoReturn
 
-from requests import PreparedRequest, Response
+from requests import Response
 from requests.exceptions import RequestException
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
-from urllib3.util.retry import RequestHistory
 
-from .body import RequestBody
-from .events import Attempt, Attempts
-from .outcome import (
-    deadline_exceeded,
-    describe,
-    discard,
-    forget_frames,
-    history,
-    redact,
-    too_many,
-    with_attempts,
-)
+from .body import buffer
+from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
+from .record import Record
 from .rejection import rejection
-from .retry.budget import PAY_BACK, Quota
-from .retry.deadline import Deadline
-from .retry.judge import Decision, given_up, judge
-from .retry.policy import RetryPolicy
-from .retry.stages import Cause, Column, Failure, Stage, classify
+from .resuming import Ask, Resumer
+from .retry.budget import PAY_BACK
+from .retry.judge import Decision
+from .retry.stages import Cause, Failure, Stage
+from .streamed import tell_errors
 from .wire.trail import CURRENT, Trail
-from .wire.waiting import Charges
 
 log = logging.getLogger("resilient_transport")
 log.addHandler(logging.NullHandler())
-
-#: What `HTTPAdapter.send` is given for each attempt: what stock has without `max_retries`.
-ONE_ATTEMPT: Final = Retry(0, read=False)
 
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
 _NOT_THE_WIRE: Final = Decision(again=False, why="not sent again: it did not fail on the wire")
 
 
-class Call:
-    """One call: what holds for it, and what happened in it so far.
+class Call(Record):
+    """One call, as often as it takes."""
 
-    Args:
-        request: what is sent.
-        policy: when it is sent again.
-        column: the column of the replay table that it belongs to.
-        deadline: when it has to be over.
-        quota: the retry quota of its origin.
-        warming: connect, and send nothing.
-    """
+    #: The failure that got furthest, the latest among equals, and how far it got.
+    furthest: tuple[int, Exception] | None = None
+    #: Asks for the rest of a body; there if a body may be resumed.
+    ask: Ask
+    resumes = False
+    #: Goes on with the body of the last response, if it breaks.
+    resumer: Resumer | None = None
 
-    def __init__(
-        self,
-        request: PreparedRequest,
-        policy: RetryPolicy,
-        column: Column,
-        deadline: Deadline,
-        quota: Quota,
-        warming: bool = False,
-    ) -> None:
-        self.request = request
-        self.policy = policy
-        self.column = column
-        self.deadline = deadline
-        self.quota = quota
-        self.warming = warming
-        #: Scheme, host and port, for the log; without credentials, and unknown where it takes a parser.
-        self.origin = "an unnamed origin"
-        #: Returns the certificate that is shown, and whether the caller's own TLS context has it.
-        self.certificate: Callable[[], tuple[Any, bool]] = lambda: (None, False)
-        #: What the call was charged with at a gate.
-        self.charges = Charges(policy.repeats_connects, policy.paces_by_default)
-        self.body = RequestBody(request)
-        self.failures: list[Failure] = []
-        self.attempts: list[Attempt] = []
-        self.history: tuple[RequestHistory, ...] = ()
-        #: Tokens drawn so far; a success gives them back.
-        self.cost = 0
-        #: The failure that got furthest, the latest among equals, and how far it got.
-        self.furthest: tuple[int, Exception] | None = None
-
-    def run(self, send: Callable[[Trail], Response]) -> Response:
+    def run(self, send: Callable[[Trail], Response], stream: bool = False) -> Response:
         """Send until there is a response to hand out, or a reason to stop.
+
+        Args:
+            send: makes one attempt.
+            stream: the body is read after the response was handed out.
 
         Raises:
             requests.exceptions.RequestException: the failure that got furthest, with `attempts`.
         """
+        self.reads_later = stream
         while True:
-            trail = self._begin()
+            trail = self.carrier = self._begin()
             response: Response | None = None
             error: Exception | None = None
             token = CURRENT.set(trail)
@@ -104,8 +64,12 @@ class Call:
                 error = raised
             finally:
                 CURRENT.reset(token)
+            # Another one than it began with, if the body was resumed.
+            trail = self.carrier
+            if trail.status is None and response is not None:
+                trail.status = response.status_code
             decision = self._judge(trail, response, error)
-            self._record(trail, response, error, decision)
+            self._write_down(trail, response, error, decision)
             if not decision.again:
                 if response is None:
                     self._raise(error, decision)
@@ -118,83 +82,71 @@ class Call:
     def _begin(self) -> Trail:
         if self.deadline.expires != math.inf and self.deadline.left() <= 0:
             self._raise(None, _NOT_THE_WIRE)
-        fresh = bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED
-        return Trail(
-            replayable=self.column is not Column.UNSAFE,
-            deadline=self.deadline,
-            fresh=fresh,
-            require_close_notify=self.policy.require_close_notify,
-            charges=self.charges,
-            warming=self.warming,
-        )
+        trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
+        self.resumer = None
+        if self.resumes:
+            trail.on_answer = self._watch
+        return trail
+
+    def _watch(self, response: Any) -> None:
+        """Look after the body of urllib3's response; nothing of one byte can be there already."""
+        if self.reads_later or response.length_remaining not in (0, 1):
+            self.resumer = Resumer(self, self.ask)
+            self.resumer.watch(response)
+
+    def read_in(self, response: Response) -> None:
+        """Read the body of a response that is handed out whole."""
+        buffer(response, self)
+
+    def read_later(self, response: Response) -> None:
+        """Leave the body of a response to the caller, who will be told what went wrong with it."""
+        tell_errors(response.raw, self._broke_off)
+
+    def body_is_whole(self, body: BytesIO) -> None:
+        """Look at a body that came over more than one connection; raise if it is not what was promised."""
+        if self.resumer is not None and self.resumer.since:
+            self.resumer.check(body.getvalue())
+
+    def body_read(self, received: int, error: BaseException | None = None) -> None:
+        """Note how many bytes of a body came, and the error that ended it, if one did."""
+        self.carrier.bytes_in = received - (self.resumer.since if self.resumer else 0)
+        if error is not None:
+            self.carrier.fail(error)
+
+    def _broke_off(self, error: BaseException, received: int) -> None:
+        why = "only the body of a GET without a body is"
+        if self.resumer is not None:
+            why = self.resumer.why_not()
+        self.broke_off(error, received, why)
 
     def _judge(self, trail: Trail, response: Response | None, error: Exception | None) -> Decision:
         """There are three cases: a good answer, an error that is not the wire's, and a failure that is."""
+        if self.resumer is not None and self.resumer.gave_up is not None:
+            return self.resumer.gave_up
         failure = self._failure(trail, response)
         if failure is None:
             return _ANSWERED if error is None else _NOT_THE_WIRE
-        self.failures.append(failure)
-        decision = judge(self.policy, self.column, self.failures, self.deadline.left())
-        touched = trail.stage.rank >= Stage.REQUEST.rank
-        if decision.again and touched and not self.body.rewind():
-            return given_up("its body cannot be rewound any more")
-        if decision.again and not self.quota.take(decision.cost):
-            return given_up("the retry quota of its origin is empty")
-        self.cost += decision.cost
-        return decision
+        return self.decide(failure)
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
-            return None if self.warming else self._bad_status(trail, response)
-        if trail.error is None:
-            return None
-        spent = self.body.is_spent(trail.stage)
-        return Failure(
-            trail.stage,
-            classify(trail.error),
-            trail.reused,
-            spent,
-            borrowed=trail.borrowed,
-            paced=trail.paced,
-        )
+            told = response.headers.get("Retry-After")
+            return None if self.warming else self.failure_told(trail, response.status_code, told)
+        return None if trail.error is None else self.failure_on_wire(trail, trail.error)
 
-    def _bad_status(self, trail: Trail, response: Response) -> Failure | None:
-        status = response.status_code
-        listed = status in self.policy.statuses
-        if not listed and status not in self.policy.retry_after_statuses and status != 421:
-            return None
-        told = _retry_after(response)
-        listed = listed or (told is not None and status in self.policy.retry_after_statuses)
-        if not listed and status != 421:
-            return None
-        trail.mark(Stage.STATUS)
-        cause = Cause.STATUS if listed else Cause.MISDIRECTED
-        return Failure(Stage.STATUS, cause, trail.reused, self.body.is_spent(Stage.STATUS), status, told)
-
-    def _record(
+    def _write_down(
         self, trail: Trail, response: Response | None, error: Exception | None, decision: Decision
     ) -> None:
-        began = trail.began - self.deadline.started
-        attempt = Attempt(
-            number=len(self.attempts) + 1,
-            stage=Stage.DONE if decision is _ANSWERED else trail.stage,
-            error=None if error is None else describe(trail.error or error),
-            status=None if response is None else response.status_code,
-            bytes_out=trail.bytes_out,
-            bytes_in=trail.bytes_in,
-            reused=trail.reused,
-            resumed=trail.resumed,
-            started=began,
-            seconds=self.deadline.spent() - began,
-            connecting=trail.connecting(),
-            delay=decision.delay if decision.again else None,
-            decision="connected, and nothing was sent" if self.warming and response else decision.why,
-        )
-        self.attempts.append(attempt)
+        if decision is _ANSWERED:
+            trail.stage = Stage.DONE
+        delay = decision.delay if decision.again else None
+        why = "connected, and nothing was sent" if self.warming and response else decision.why
+        self.record(trail, error, why, delay)
+        # Its traceback holds who reads, who may hold the call.
+        trail.error = None
         if decision is _ANSWERED:
             return
-        log.debug("%s %s: %s", self.request.method, self.origin, attempt)
-        self.history += (history(self.request, response, error),)
+        self.remember(response, error)
         if error is not None and (self.furthest is None or trail.stage.rank >= self.furthest[0]):
             self.furthest = (trail.stage.rank, error)
 
@@ -204,10 +156,10 @@ class Call:
             raise with_attempts(too_many(self.request, response), self.attempts)
         if decision is _ANSWERED:
             self.quota.give_back(self.cost or PAY_BACK)
-        if self.history and hasattr(response.raw, "retries"):
-            forget_frames(self.history)
-            response.raw.retries = ONE_ATTEMPT.new(history=self.history)
-        response.attempts = Attempts(self.attempts)  # type: ignore[attr-defined]
+            self.cost = 0
+        self.publish(response)
+        if self.reads_later:
+            self.handed_out = weakref.ref(response)
         return response
 
     def _raise(self, error: Exception | None, decision: Decision) -> NoReturn:
@@ -235,14 +187,3 @@ class Call:
         finally:
             # The traceback holds this frame: what the frame holds must not be the exception.
             del failed, furthest, error
-
-
-def _retry_after(response: Response) -> float | None:
-    """What Retry-After asks for, in seconds (RFC 9110 section 10.2.3); None when it says nothing."""
-    value = response.headers.get("Retry-After")
-    if value is None:
-        return None
-    try:
-        return ONE_ATTEMPT.parse_retry_after(value)
-    except (InvalidHeader, ValueError, OverflowError):
-        return None

@@ -10,14 +10,13 @@ import io
 import math
 from collections.abc import Callable
 from http.client import HTTPResponse
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import urllib3
 from requests import PreparedRequest, Response
 from requests import exceptions as requests_errors
 from urllib3 import exceptions as urllib3_errors
 
-from .retry.deadline import Deadline
 from .retry.stages import Stage
 from .wire.trail import Trail
 
@@ -80,11 +79,28 @@ class RequestBody:
         return not self.rewindable and stage.rank >= Stage.REQUEST.rank
 
 
-def buffer(response: Response, trail: Trail) -> None:
+class Reading(Protocol):
+    """A call whose response's body is read."""
+
+    #: The attempt that carries the body; another one once it was resumed.
+    carrier: Trail
+
+    def body_is_whole(self, body: io.BytesIO) -> None:
+        """Look at all of it; raise OSError if it is not what was promised."""
+
+    def body_read(self, received: int, error: BaseException | None = None) -> None:
+        """Note how many bytes of it came, and the error that ended it, if one did."""
+
+
+def buffer(response: Response, call: Reading) -> None:
     """Read a response's body, still encoded, so that a reset in it is a failure of the attempt.
 
     Decoding, and its errors, stay where requests has them: when the caller reads. The response and its
     `raw` stay the same objects.
+
+    Args:
+        response: requests' response.
+        call: whose response it is; told what came.
 
     Raises:
         requests.exceptions.RequestException: what requests raises when it reads the same body.
@@ -93,64 +109,65 @@ def buffer(response: Response, trail: Trail) -> None:
     if not isinstance(response.raw, urllib3.HTTPResponse):
         # A subclass's `build_response` has put something of its own there.
         return
+    deadline = call.carrier.deadline
+    hurried = deadline is not None and deadline.expires != math.inf
+    length = raw.length_remaining
+    received, encoded = 0, io.BytesIO()
     try:
-        encoded = _read(raw, trail)
+        if length is not None and length <= _CHUNK and not hurried:
+            # A short one comes in one piece; if it is cut, the next read says how.
+            data = raw.read(length or None, decode_content=False)
+            encoded, received = io.BytesIO(data), len(data)
+        if received != length:
+            encoded.seek(received)
+            (_read_in_time if hurried else _read)(raw, encoded, call)
+            received = encoded.tell()
+        call.body_is_whole(encoded)
+    except OSError as error:
+        call.body_read(received, error)
+        response.close()
+        broken = urllib3_errors.ProtocolError(f"Connection broken: {error!r}", error)
+        raise requests_errors.ChunkedEncodingError(broken) from None
     except urllib3_errors.HTTPError as error:
-        trail.fail(error)
+        call.body_read(encoded.tell(), error)
         response.close()
         wrapped = next((wrap for kind, wrap in _RAISED if isinstance(error, kind)), None)
         if wrapped is None:
             raise
         raise wrapped(error)  # noqa: B904 - without a cause, as in requests
+    call.body_read(received)
+    encoded.seek(0)
     raw._fp = encoded
     raw._fp_bytes_read = 0
     raw._uncached_read_occurred = False
     if raw.length_remaining is not None:
-        raw.length_remaining = trail.bytes_in
+        raw.length_remaining = received
     if "content-encoding" not in raw.headers:
         # Nothing to decode: spare requests a second pass. `raw` can be read all the same.
         response._content = encoded.getvalue()
         response._content_consumed = True  # type: ignore[attr-defined]
 
 
-def _read(raw: Any, trail: Trail) -> io.BytesIO:
-    """The encoded body; a short one in one piece, any other bit by bit, with an eye on the deadline."""
-    if trail.deadline is not None and trail.deadline.expires != math.inf:
-        return _read_in_time(raw, trail, trail.deadline)
-    length = raw.length_remaining
-    encoded = io.BytesIO()
-    if length is not None and length <= _CHUNK:
-        data = raw.read(length or None, decode_content=False)
-        trail.bytes_in = len(data)
-        if trail.bytes_in == length:
-            return io.BytesIO(data)
-        # It was cut: the next read says how.
-        encoded.write(data)
+def _read(raw: Any, encoded: io.BytesIO, _: Reading) -> None:
     for chunk in raw.stream(_CHUNK, decode_content=False):
         encoded.write(chunk)
-        trail.bytes_in += len(chunk)
-    encoded.seek(0)
-    return encoded
 
 
-def _read_in_time(raw: Any, trail: Trail, deadline: Deadline) -> io.BytesIO:
+def _read_in_time(raw: Any, encoded: io.BytesIO, call: Reading) -> None:
     """The encoded body in whatever pieces it comes, with no wait beyond the deadline."""
-    encoded = io.BytesIO()
+    deadline: Any = call.carrier.deadline
     read, most = _reader(raw)
     # Only as long as the response has its connection: then the socket is another call's, or closed.
-    patience = trail.sock.gettimeout() if raw._connection is not None else None
+    patience = call.carrier.sock.gettimeout() if raw._connection is not None else None
     while True:
         if deadline.left() <= 0:
             raise urllib3_errors.ReadTimeoutError(raw._pool, "", "The deadline is over.")
         if raw._connection is not None:
-            trail.sock.settimeout(max(deadline.bound(patience) or 0.0, 0.001))
+            call.carrier.sock.settimeout(max(deadline.bound(patience) or 0.0, 0.001))
         chunk = read(most, decode_content=False)
         if not chunk:
             break
         encoded.write(chunk)
-        trail.bytes_in += len(chunk)
-    encoded.seek(0)
-    return encoded
 
 
 def _reader(raw: Any) -> tuple[Callable[..., bytes], int]:

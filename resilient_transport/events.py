@@ -84,5 +84,18 @@ def attempts_of(outcome: Any) -> Attempts:
     Returns:
         The attempts, oldest first; empty when this transport did not make it.
     """
-    found = getattr(outcome, "attempts", ())
-    return found if isinstance(found, Attempts) else Attempts()
+    seen: set[int] = set()
+    ahead = [outcome]
+    while ahead:
+        found = ahead.pop(0)
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        told = getattr(found, "attempts", ())
+        if isinstance(told, Attempts):
+            return told
+        if isinstance(found, BaseException):
+            # What requests makes of an error in a body has that error in it.
+            inner = (*found.args, found.__cause__, found.__context__)
+            ahead += [one for one in inner if isinstance(one, BaseException)]
+    return Attempts()

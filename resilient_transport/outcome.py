@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from requests import PreparedRequest, Response
 from requests.exceptions import RequestException, RetryError
-from urllib3.exceptions import MaxRetryError, RequestError, ResponseError
+from urllib3.exceptions import InvalidHeader, MaxRetryError, RequestError, ResponseError
+from urllib3.util import Retry
 from urllib3.util.retry import RequestHistory
 
 from .events import Attempt, Attempts
 from .exceptions import DeadlineExceeded, add_note
 
 E = TypeVar("E", bound=BaseException)
+
+#: What urllib3 is given for each attempt: what stock has without `max_retries`.
+ONE_ATTEMPT: Final = Retry(0, read=False)
 
 
 def describe(error: BaseException) -> str:
@@ -75,6 +79,16 @@ def deadline_exceeded(
     error = DeadlineExceeded(f"The deadline was over {when} the call had begun.", request=request)
     error.__cause__ = furthest
     return error
+
+
+def retry_after(value: str | None) -> float | None:
+    """What Retry-After asks for, in seconds (RFC 9110 section 10.2.3); None when it says nothing."""
+    if value is None:
+        return None
+    try:
+        return ONE_ATTEMPT.parse_retry_after(value)
+    except (InvalidHeader, ValueError, OverflowError):
+        return None
 
 
 def too_many(request: PreparedRequest, response: Response) -> RetryError:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout
 
+from .outcome import ONE_ATTEMPT
 from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
 from .retry.stages import IDEMPOTENT, Column, column
 from .settings import Overrides
+from .wire.trail import Trail
 
 _IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+#: Fields of a caller's own, whose place those of a resumed body take.
+_ABOUT_RANGES: Final = frozenset({"range", "if-range"})
 
 
 def with_key(request: PreparedRequest) -> PreparedRequest:
@@ -63,3 +69,40 @@ def bounded(timeout: Any, deadline: Deadline) -> Any:
     most = max(left, 0.001)
     within.total = min(within.total, most) if isinstance(within.total, (int, float)) else most
     return within
+
+
+def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trail: Trail, fields: Mapping[str, str]) -> Any:
+    """Ask for the rest of a body: below `HTTPAdapter.send`, since that has made its response already.
+
+    Args:
+        adapter: whose hooks find the pool and name the target.
+        call: the request, and the time-out, `verify`, `cert` and `proxies` of its call.
+        trail: the attempt's.
+        fields: those about ranges, in the place of the caller's own.
+
+    Returns:
+        urllib3's response.
+    """
+    request, timeout, verify, cert, proxies = call
+    trail.connect_timeout = connect_part(timeout)
+    pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+    headers = dict(request.headers)
+    if fields:
+        kept = {name: value for name, value in headers.items() if name.lower() not in _ABOUT_RANGES}
+        headers = {**kept, **fields}
+    within = bounded(timeout, trail.deadline) if trail.deadline else timeout
+    if isinstance(within, tuple):
+        within = Timeout(connect=within[0], read=within[1])
+    elif not isinstance(within, Timeout):
+        within = Timeout(connect=within, read=within)
+    return pool.urlopen(
+        "GET",
+        adapter.request_url(request, proxies),
+        headers=headers,
+        redirect=False,
+        assert_same_host=False,
+        preload_content=False,
+        decode_content=False,
+        retries=ONE_ATTEMPT,
+        timeout=within,
+    )

@@ -107,11 +107,13 @@ class Verdict(str, Enum):
     NO = "no"
     #: The first time without backoff: the server closed an idle connection under us.
     AT_ONCE = "yes, at once"
+    #: What is missing is asked for where the response allows that, else all of it again.
+    RESUME = "yes, resumed if it can be"
     #: One repetition, on a new connection.
     ONCE = "once, on a new connection"
 
 
-_Y, _N, _A, _1 = Verdict.YES, Verdict.NO, Verdict.AT_ONCE, Verdict.ONCE
+_Y, _N, _A, _R, _1 = Verdict.YES, Verdict.NO, Verdict.AT_ONCE, Verdict.RESUME, Verdict.ONCE
 
 #: Columns: idempotent methods; the others; the others when the caller opted in.
 TABLE: Final[dict[Situation, tuple[Verdict, Verdict, Verdict]]] = {
@@ -121,7 +123,7 @@ TABLE: Final[dict[Situation, tuple[Verdict, Verdict, Verdict]]] = {
     Situation.REUSED: (_A, _N, _A),
     Situation.STATUS: (_Y, _N, _Y),
     Situation.MISDIRECTED: (_1, _1, _1),
-    Situation.BODY: (_Y, _N, _Y),
+    Situation.BODY: (_R, _N, _Y),
     Situation.SPENT: (_N, _N, _N),
 }
 

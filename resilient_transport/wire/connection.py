@@ -230,8 +230,11 @@ class Staged(HTTPConnection):
         self._answer = answer
         if answer.will_close and answer.length is None and not answer.chunked and trail.require_close_notify:
             refuse_ragged_end(sock)
-        if response.status in (401, 407) and is_asked_for(response.headers):
+        trail.status = status = response.status
+        if status in (401, 407) and is_asked_for(response.headers):
             self.has_owner = True
+        if trail.on_answer is not None and answer.fp is not None:
+            trail.on_answer(response)
         return response
 
     def _hear(self, permit: Permit | None, error: Exception | None) -> None:
@@ -247,6 +250,13 @@ class Staged(HTTPConnection):
         elif cause is Cause.RESET and not self.wants_proof:
             # With TLS 1.3 it may have been the handshake.
             permit.doubted()
+
+    def let_go_of_answer(self) -> None:
+        """Leave the response that is being read open when this is closed: its body goes on elsewhere.
+
+        Leans on `http.client`'s name for it, pinned in `test_upstream.py`.
+        """
+        self._HTTPConnection__response = None
 
     def close(self) -> None:
         """Close the socket; a permit that was never used goes back."""

@@ -97,10 +97,10 @@ class WatchedHTTPResponse(HTTPResponse):
             self.close()
             raise RemoteDisconnected("Remote end closed connection in the head of the response")
         if self.chunked is True and self.fp is not None:
-            self.fp = _Chunks(self.fp)
+            self.fp = Chunks(self.fp)
 
 
-class _Chunks:
+class Chunks:
     """A file in which a line that is cut is no line: a chunk size of 0005, cut to 0, would end the body."""
 
     def __init__(self, file: Any) -> None:

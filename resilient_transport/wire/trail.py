@@ -6,6 +6,7 @@ out, and the connection marks each stage on it.  Only the thread that makes the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any, Final
@@ -34,8 +35,8 @@ class Trail:
 
     __slots__ = (
         "began", "borrowed", "bytes_in", "bytes_out", "charges", "connect_timeout", "connected", "deadline",
-        "error", "fresh", "marked", "paced", "replayable", "require_close_notify", "send_timeout", "sock",
-        "resumed", "reused", "stage", "tls_version", "warming",
+        "error", "fresh", "marked", "number", "on_answer", "paced", "replayable", "require_close_notify",
+        "send_timeout", "sock", "resumed", "reused", "stage", "status", "tls_version", "warming",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +76,12 @@ class Trail:
         self.began = monotonic()
         #: Seconds between two bytes of the request, where they are not the time-out for connecting.
         self.send_timeout: float | None = None
+        #: The response's status; set by the connection.
+        self.status: int | None = None
+        #: The attempt's place among those of its call, from 1, once it was recorded.
+        self.number = 0
+        #: Is shown urllib3's response before anybody has read of its body, to watch over that.
+        self.on_answer: Callable[[Any], None] | None = None
         #: The socket that the response comes on; set by the connection, re-armed by who reads the body.
         self.sock: Any = None
         #: When the stage was marked, on the monotonic clock.

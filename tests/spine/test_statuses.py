@@ -5,7 +5,7 @@ import requests
 from urllib3.util import Retry
 
 from resilient_transport import RetryPolicy, attempts_of
-from resilient_transport.attempts import _retry_after
+from resilient_transport.outcome import retry_after
 from resilient_transport.testing import Script
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
@@ -162,7 +162,7 @@ def test_a_retry_after_that_says_nothing(value):
     response = requests.Response()
     response.headers["Retry-After"] = value
 
-    assert _retry_after(response) is None
+    assert retry_after(response.headers["Retry-After"]) is None
 
 
 def test_a_listed_status_below_400_is_repeated(server, dial):

@@ -4,6 +4,7 @@ When one of these fails, upstream has changed: look at the module named in the t
 """
 
 import inspect
+import io
 import ssl
 
 import pytest
@@ -167,3 +168,49 @@ def test_original_response_tells_whether_a_body_was_drained(server, dial):
         response.content  # noqa: B018 - reading it is the point
 
         assert (before, response.raw._original_response.isclosed()) == (False, True)
+
+
+def test_what_lies_under_a_body():
+    """`fp` is a BufferedReader over a SocketIO with a `_sock`, whose class may be changed: wire/source.py."""
+    import socket
+
+    from resilient_transport.wire.source import Source
+
+    one, other = socket.socketpair()
+    with one, other, one.makefile("rb") as reader:
+        assert (type(reader), type(reader.raw)) == (io.BufferedReader, socket.SocketIO)
+        assert reader.raw._sock is one
+        reader.raw.__class__ = Source
+
+        # A stream that is not read yet is looked into without waiting.
+        assert reader.peek() == b""
+
+
+def test_a_connection_remembers_the_response_that_is_read():
+    """`_HTTPConnection__response`, which `close` closes: wire/connection.py lets go of it before."""
+    import http.client
+
+    assert "_HTTPConnection__response" in names_in(http.client.HTTPConnection.close)
+    assert "_HTTPConnection__response" in vars(HTTPConnection("localhost"))
+
+
+@pytest.mark.parametrize("name", ["_pool", "_connection", "_fp", "_fp_bytes_read", "length_remaining"])
+def test_what_a_response_has(name):
+    """What wire/source.py, body.py and streamed.py read and set."""
+    assert name in vars(HTTPResponse(b"", preload_content=False))
+
+
+def test_a_responses_class_may_be_changed():
+    """streamed.py gives it methods that tell their errors."""
+    from resilient_transport.streamed import Streamed
+
+    response = HTTPResponse(io.BytesIO(), preload_content=False)
+    response.__class__ = Streamed
+
+    assert response.read() == b""
+
+
+@pytest.mark.parametrize("name", ["read", "read_chunked"])
+def test_a_stream_is_read_by(name):
+    """`stream` calls what streamed.py overrides."""
+    assert name in names_in(HTTPResponse.stream)

@@ -1,0 +1,190 @@
+"""What happened in one call so far, and what that allows to happen next."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from requests import PreparedRequest, Response
+from urllib3.util.retry import RequestHistory
+
+from .body import RequestBody
+from .events import Attempt, Attempts
+from .outcome import ONE_ATTEMPT, describe, forget_frames, history, retry_after, with_attempts
+from .retry.budget import Quota
+from .retry.deadline import Deadline
+from .retry.judge import Decision, given_up, judge
+from .retry.policy import RetryPolicy
+from .retry.stages import Cause, Column, Failure, Stage, classify
+from .wire.trail import Trail
+from .wire.waiting import Charges
+
+log = logging.getLogger("resilient_transport")
+
+
+class Record:
+    """A call: what holds for it, and what happened in it.
+
+    Args:
+        request: what is sent.
+        policy: when it is sent again.
+        column: the column of the replay table that it belongs to.
+        deadline: when it has to be over.
+        quota: the retry quota of its origin.
+        warming: connect, and send nothing.
+    """
+
+    def __init__(
+        self,
+        request: PreparedRequest,
+        policy: RetryPolicy,
+        column: Column,
+        deadline: Deadline,
+        quota: Quota,
+        warming: bool = False,
+    ) -> None:
+        self.request = request
+        self.policy = policy
+        self.column = column
+        self.deadline = deadline
+        self.quota = quota
+        self.warming = warming
+        #: Whether the response's body is read after it was handed out.
+        self.reads_later = False
+        #: When it began, on the monotonic clock; a deadline may be set anew.
+        self.started = deadline.started
+        #: Scheme, host and port, for the log; without credentials, and unknown where it takes a parser.
+        self.origin = "an unnamed origin"
+        #: Returns the certificate that is shown, and whether the caller's own TLS context has it.
+        self.certificate: Callable[[], tuple[Any, bool]] = lambda: (None, False)
+        #: What the call was charged with at a gate.
+        self.charges = Charges(policy.repeats_connects, policy.paces_by_default)
+        self.body = RequestBody(request)
+        self.failures: list[Failure] = []
+        self.attempts: list[Attempt] = []
+        self.history: tuple[RequestHistory, ...] = ()
+        #: Tokens drawn so far; a success gives them back.
+        self.cost = 0
+        #: The attempt that carries the response's body.
+        self.carrier: Trail
+        #: The response that was handed out, if its body is read afterwards; weak, since it owns this.
+        self.handed_out: Callable[[], Response | None] = lambda: None
+
+    def trail(self, fresh: bool = False) -> Trail:
+        """The record of a new attempt."""
+        return Trail(
+            replayable=self.column is not Column.UNSAFE,
+            deadline=self.deadline,
+            fresh=fresh,
+            require_close_notify=self.policy.require_close_notify,
+            charges=self.charges,
+            warming=self.warming,
+        )
+
+    def decide(self, failure: Failure) -> Decision:
+        """What follows a failure, as far as the policy, the deadline and the quota have a say."""
+        self.failures.append(failure)
+        decision = judge(self.policy, self.column, self.failures, self.deadline.left())
+        touched = failure.stage.rank >= Stage.REQUEST.rank
+        if decision.again and touched and not self.body.rewind():
+            return given_up("its body cannot be rewound any more")
+        if decision.again and not self.quota.take(decision.cost):
+            return given_up("the retry quota of its origin is empty")
+        self.cost += decision.cost
+        return decision
+
+    def failure_on_wire(self, trail: Trail, error: BaseException) -> Failure:
+        """How an attempt failed, by what its trail has recorded."""
+        return Failure(
+            trail.stage,
+            classify(error),
+            trail.reused,
+            self.body.is_spent(trail.stage),
+            borrowed=trail.borrowed,
+            paced=trail.paced,
+        )
+
+    def failure_told(self, trail: Trail, status: int, told: str | None) -> Failure | None:
+        """How an attempt failed by the status of its response; None: it did not.
+
+        Args:
+            trail: the attempt's.
+            status: the response's.
+            told: its Retry-After.
+        """
+        listed = status in self.policy.statuses
+        if not listed and status not in self.policy.retry_after_statuses and status != 421:
+            return None
+        wait = retry_after(told)
+        listed = listed or (wait is not None and status in self.policy.retry_after_statuses)
+        if not listed and status != 421:
+            return None
+        trail.mark(Stage.STATUS)
+        cause = Cause.STATUS if listed else Cause.MISDIRECTED
+        return Failure(Stage.STATUS, cause, trail.reused, self.body.is_spent(Stage.STATUS), status, wait)
+
+    def record(self, trail: Trail, error: BaseException | None, why: str, delay: float | None = None) -> None:
+        """Write an attempt down; one that was written down already, in its place.
+
+        Args:
+            trail: the attempt's.
+            error: why it failed, if it did.
+            why: what was decided after it.
+            delay: seconds until the next one; None: there is none.
+        """
+        began = trail.began - self.started
+        attempt = Attempt(
+            number=trail.number or len(self.attempts) + 1,
+            stage=trail.stage,
+            error=None if error is None else describe(trail.error or error),
+            status=trail.status,
+            bytes_out=trail.bytes_out,
+            bytes_in=trail.bytes_in,
+            reused=trail.reused,
+            resumed=trail.resumed,
+            started=began,
+            seconds=self.spent() - began,
+            connecting=trail.connecting(),
+            delay=delay,
+            decision=why,
+        )
+        if trail.number:
+            self.attempts[trail.number - 1] = attempt
+            return
+        self.attempts.append(attempt)
+        trail.number = len(self.attempts)
+        if error is not None or delay is not None:
+            log.debug("%s %s: %s", self.request.method, self.origin, attempt)
+
+    def spent(self) -> float:
+        """Seconds since the call began."""
+        return self.deadline.spent() + self.deadline.started - self.started
+
+    def remember(self, response: Response | None, error: Exception | None) -> None:
+        """Add an entry to what `response.raw.retries.history` will tell."""
+        self.history += (history(self.request, response, error),)
+
+    def publish(self, response: Response | None) -> None:
+        """Give a response its attempts, and its `raw` their history."""
+        if response is None:
+            return
+        if self.history and hasattr(response.raw, "retries"):
+            forget_frames(self.history)
+            response.raw.retries = ONE_ATTEMPT.new(history=self.history)
+        response.attempts = Attempts(self.attempts)  # type: ignore[attr-defined]
+
+    def broke_off(self, error: BaseException, received: int, why: str) -> None:
+        """A body that was handed out before it was read has broken off for good.
+
+        Args:
+            error: what the caller gets.
+            received: how many bytes of it came.
+            why: why it was not resumed; empty: the attempts tell that already.
+        """
+        if why:
+            self.carrier.mark(Stage.BODY)
+            self.carrier.bytes_in = received
+            self.record(self.carrier, error, f"not resumed: {why}")
+        with_attempts(error, self.attempts)
+        self.publish(self.handed_out())

@@ -1,0 +1,269 @@
+"""A body that breaks is gone on with: the rest of it is asked for, as often as it takes.
+
+RFC 9110 sections 13.1.5 (If-Range) and 14 (ranges). What may be taken for the rest is decided in
+`retry/ranges.py`, how the bytes get to who reads them in `wire/source.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Callable, Mapping
+from http.client import HTTPException, IncompleteRead
+from time import sleep
+from typing import Any, Final
+
+from requests import PreparedRequest
+from urllib3.exceptions import HTTPError
+
+from .digests import Digests, may_have_digests
+from .record import Record
+from .retry.budget import PAY_BACK
+from .retry.deadline import Deadline
+from .retry.judge import Decision, judge
+from .retry.ranges import OK, Part, Representation, representation_of
+from .retry.stages import Stage
+from .wire.framing import Listener
+from .wire.source import Rest, watch
+from .wire.trail import CURRENT, Trail
+
+#: Sends a request once more, with other fields about ranges; returns urllib3's response.
+Ask = Callable[[Trail, Mapping[str, str]], Any]
+
+#: What a response has to bring of its body to be free of count and quota: bytes, or a share of the whole.
+FREE_BYTES: Final = 65536
+FREE_SHARE: Final = 0.01
+
+#: The body is not the same any more: whether to begin again is for the call to say.
+_ELSEWHERE: Final = Decision(again=False, why="not resumed")
+
+#: How much of what is there already is passed over at once, in bytes.
+_PIECE: Final = 65536
+
+
+def is_resumable(request: PreparedRequest) -> bool:
+    """Whether a request is one whose response's body may be resumed: a GET that has none itself."""
+    return request.method == "GET" and not request.body
+
+
+class Resumer:
+    """Goes on with the body of one response, when its connection breaks.
+
+    Every GET makes one, so what only a cut needs is made then.
+
+    Args:
+        call: whose response it is.
+        ask: asks for the rest.
+    """
+
+    #: Byte of the body with which the present response began.
+    since = 0
+    #: Whether the attempts say already why it ended.
+    told = False
+    #: The decision to stop, for the call; None: its own failure is still to be judged.
+    gave_up: Decision | None = None
+    #: Is shown the body's bytes as they come; None: nobody has to.
+    listener: Listener | None = None
+
+    _status: int
+    _headers: Mapping[str, str]
+    _length: int | None
+    _known: Representation | None = None
+    _digests: Digests | None = None
+
+    def __init__(self, call: Record, ask: Ask) -> None:
+        self._call = call
+        self._ask = ask
+
+    def watch(self, response: Any) -> None:
+        """Look after a response of urllib3's, of whose body nothing was read yet."""
+        self._status, self._headers = response.status, response.headers
+        answer = response._original_response
+        self._length = length = answer.length
+        if length != response.length_remaining or (answer.chunked and not self._may_go_on()):
+            # Two readers would not agree on where it ends; or looking at each chunk would be for nothing.
+            return
+        if self._call.reads_later and may_have_digests(self._headers):
+            self._digests = self._promised()
+            self.listener = self._digests.update if self._digests else None
+        watch(response, self)
+
+    def check(self, body: Any) -> None:
+        """Compare a body that was resumed with what the first response has promised of it.
+
+        Raises:
+            OSError: it is not the same.
+        """
+        self._digests = self._promised()
+        if self._digests is not None:
+            self._digests.update(body)
+            self._compare(self._digests)
+
+    def why_not(self) -> str:
+        """Why it is not resumed, if the attempts do not tell that already."""
+        if self.told:
+            return ""
+        known = representation_of(self._status, self._headers, self._length)
+        return known if isinstance(known, str) else "it was left before its end"
+
+    def _promised(self) -> Digests | None:
+        return Digests.of(self._headers, whole=self._status == OK)
+
+    def _may_go_on(self) -> bool:
+        return not isinstance(representation_of(self._status, self._headers, self._length), str)
+
+    def go_on(self, received: int, error: Exception | None) -> Rest | None:
+        """Ask for what is missing until there is a response to go on with, or a reason to stop."""
+        if self._known is None:
+            known = representation_of(self._status, self._headers, self._length)
+            if isinstance(known, str):
+                return None
+            self._known = known
+        return self._seek(self._known, received, error)
+
+    def _seek(self, known: Representation, received: int, error: Exception | None) -> Rest | None:
+        call, broken = self._call, self._call.carrier
+        if call.handed_out() is not None:
+            # The call is over long since; this is a pause in its body, with a deadline of its own.
+            call.deadline = Deadline(call.policy.deadline)
+        before = len(call.failures)
+        broken.bytes_in = received - self.since
+        broken.mark(Stage.BODY)
+        broken.fail(error or IncompleteRead(b""))
+        decision = self._judge(broken, known.length)
+        self._tell(broken, decision, f"resumed from byte {received}")
+        while decision.again:
+            sleep(decision.delay)
+            trail = call.trail()
+            found = self._try(known, trail, received)
+            if isinstance(found, Rest):
+                self.since, call.carrier = received, trail
+                return found
+            if isinstance(found, str):
+                del call.failures[before:]
+                decision = _ELSEWHERE
+            else:
+                decision = found
+        self.told = True
+        self.gave_up = None if decision is _ELSEWHERE else decision
+        return None
+
+    def _compare(self, digests: Digests) -> None:
+        field = digests.mismatch()
+        if field is not None:
+            call = self._call
+            error = OSError(errno.EBADMSG, f"the resumed body does not match its {field}")
+            call.carrier.mark(Stage.BODY)
+            call.record(
+                call.carrier, error, "not resumed: all of it came, but not as the first response had it"
+            )
+            self.told = True
+            raise error
+
+    def _judge(self, trail: Trail, length: int | None) -> Decision:
+        """Whether to go on after a cut: at once and for free if enough came, else as after any failure."""
+        call, gained = self._call, trail.bytes_in
+        failure = call.failure_on_wire(trail, trail.error or IncompleteRead(b""))
+        if gained < FREE_BYTES and (not gained or length is None or gained < FREE_SHARE * length):
+            return call.decide(failure)
+        alone = judge(call.policy, call.column, [failure], call.deadline.left())
+        if not alone.again:
+            return alone
+        call.failures.clear()
+        return Decision(
+            True, f"sent again at once: {failure.cause} at stage body, after {gained} bytes of it"
+        )
+
+    def _try(self, known: Representation, trail: Trail, at: int) -> Rest | Decision | str:
+        """One attempt: the rest of the body; or what to do now; or why this is not the same body any more."""
+        token = CURRENT.set(trail)
+        try:
+            response, back = self._ask(trail, known.headers(at)), 0
+            if at and known.is_over(response.status, response.headers, at):
+                # There is nothing after it, which may mean another version: the last byte will tell.
+                _be_done_with(response)
+                response, back = self._ask(trail, known.headers(at - 1)), 1
+            part = known.part_in(response.status, response.headers, at - back)
+            if isinstance(part, str):
+                return self._refused(trail, response, part)
+            return self._rest(known, trail, response, part, at, back)
+        except (HTTPError, HTTPException, OSError) as error:
+            return self._failed(trail, error)
+        finally:
+            CURRENT.reset(token)
+
+    def _rest(
+        self, known: Representation, trail: Trail, response: Any, part: Part, at: int, back: int
+    ) -> Rest:
+        _pass_over(trail, response, part.skip + back)
+        total = known.total if known.total is not None else part.total
+        size = known.length
+        if size is None and total is not None:
+            size = total - known.first
+        self._known = dataclasses.replace(known, total=total, length=size)
+        self._call.record(trail, None, f"goes on with the body from byte {at}")
+        return Rest(response, None if part.length is None else part.length - back, size)
+
+    def _refused(self, trail: Trail, response: Any, why: str) -> Decision | str:
+        """What to do about a response that has no part of the body."""
+        call = self._call
+        _be_done_with(response)
+        failure = call.failure_told(trail, response.status, response.headers.get("Retry-After"))
+        if failure is None:
+            call.record(trail, None, f"not resumed: {why}")
+            return why
+        decision = call.decide(failure)
+        self._tell(trail, decision)
+        return decision
+
+    def _failed(self, trail: Trail, error: Exception) -> Decision:
+        call = self._call
+        if trail.error is None:
+            decision = Decision(False, f"not resumed: {type(error).__name__}, not on the wire")
+        else:
+            decision = call.decide(call.failure_on_wire(trail, trail.error))
+        self._tell(trail, decision)
+        call.remember(None, error)
+        return decision
+
+    def _tell(self, trail: Trail, decision: Decision, again: str = "sent again") -> None:
+        why = decision.why.replace("sent again", again, 1) if decision.again else decision.why
+        self._call.record(trail, trail.error, why, decision.delay if decision.again else None)
+        # Its traceback holds who reads, who holds the call, which holds this.
+        trail.error = None
+
+    def finish(self, received: int) -> None:
+        """All of the body came.
+
+        Raises:
+            OSError: it is not the one that the first response had promised.
+        """
+        call = self._call
+        call.carrier.bytes_in = received - self.since
+        if self._digests is not None:
+            self._compare(self._digests)
+        if call.handed_out() is not None:
+            call.carrier.mark(Stage.DONE)
+            call.record(call.carrier, None, "the rest of the body was handed out")
+            call.quota.give_back(call.cost or PAY_BACK)
+            call.cost = 0
+            call.publish(call.handed_out())
+
+
+def _pass_over(trail: Trail, response: Any, count: int) -> None:
+    """Read what is there already."""
+    try:
+        while count:
+            data = response._fp.read1(min(count, _PIECE))
+            if not data:
+                raise IncompleteRead(b"", count)
+            count -= len(data)
+    except BaseException as error:
+        trail.fail(error)
+        _be_done_with(response)
+        raise
+
+
+def _be_done_with(response: Any) -> None:
+    response.close()
+    response.release_conn()

@@ -1,0 +1,175 @@
+"""May a body be resumed, and is what came the rest of it?  Pure: headers in, values out.
+
+The rules (RFC 9110 sections 8.8, 13.1.5 and 14):
+
+1. Only a strong validator says that two answers are the same bytes: an ETag that is not weak, or, where
+   there is no ETag at all, a Last-Modified a good while older than the Date beside it (section 8.8.2.2).
+2. Offsets count bytes of the representation, which is encoded: what is on the wire without its framing.
+3. A part is the rest only if it has the same validator, begins where it should, and names no other total.
+4. What comes whole although a part was asked for is the same body only if its validator is; then its
+   beginning is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+#: RFC 9110 section 8.8.3; several fields, joined by commas, are none.
+_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
+#: RFC 9110 section 14.4. A total of "*" is not known yet.
+_CONTENT_RANGE: Final = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
+_UNSATISFIED: Final = re.compile(r"bytes +\*/([0-9]{1,18})", re.IGNORECASE)
+#: Seconds by which a Date must be later than a Last-Modified, so that two clocks may differ: what RFC 7232
+#: section 2.2.2 asked for. RFC 9110 leaves it to the client.
+_CLOCKS_APART: Final = 60
+
+OK: Final = 200
+PARTIAL: Final = 206
+UNSATISFIABLE: Final = 416
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a response has of the bytes that are missing."""
+
+    #: Bytes at its beginning that are there already.
+    skip: int
+    #: Bytes after those that are wanted; None: up to its end, wherever that is.
+    length: int | None
+    #: How many bytes the representation has; None: it does not say.
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """What a response has said of its body, by which other responses are known to have the same one."""
+
+    #: The name of the field that validates it, and its value.
+    validator: tuple[str, str]
+    #: Its Content-Encoding; the same validator with another one is a server's mistake.
+    encoding: str
+    #: Where in the representation the response's body begins, in bytes.
+    first: int = 0
+    #: How many bytes the response's body has; None: it ends where it ends.
+    length: int | None = None
+    #: How many bytes the representation has, if that is known.
+    total: int | None = None
+    #: Whether the caller has asked for a part of it.
+    is_part: bool = False
+
+    def headers(self, at: int) -> dict[str, str]:
+        """The fields that ask for the body from its byte `at` on; none for the whole of it."""
+        if not at and not self.is_part:
+            return {}
+        until = self.first + self.length - 1 if self.is_part and self.length is not None else ""
+        return {"Range": f"bytes={self.first + at}-{until}", "If-Range": self.validator[1]}
+
+    def part_in(self, status: int, headers: Mapping[str, str], at: int) -> Part | str:
+        """The part that a response has of the body from its byte `at` on, or why it has none.
+
+        There are three cases: the rest, all of it once more, and something else.
+        """
+        if status == PARTIAL:
+            return self._rest(headers, at)
+        if status == OK:
+            return self._again(headers, at)
+        return f"status {status} came for it"
+
+    def is_over(self, status: int, headers: Mapping[str, str], at: int) -> bool:
+        """Whether a refusal says that there is nothing after the byte `at`: the body may have been whole."""
+        found = _UNSATISFIED.fullmatch(headers.get("content-range") or "")
+        return status == UNSATISFIABLE and found is not None and int(found[1]) == self.first + at
+
+    def _rest(self, headers: Mapping[str, str], at: int) -> Part | str:
+        found = span_of(headers)
+        if found is None:
+            return "a part without a usable Content-Range came for it"
+        first, last, total = found
+        if headers.get(self.validator[0]) != self.validator[1]:
+            return "another version came for it"
+        if headers.get("content-encoding", self.encoding) != self.encoding:
+            return "it came in another encoding"
+        if first != self.first + at:
+            return "another part came for it"
+        if total is None and self.length is None:
+            return "a part came for it that does not say where it ends"
+        if self.total is not None and total not in (None, self.total):
+            return "another length came for it"
+        if self.length is not None and last >= self.first + self.length:
+            return "more than was asked for came for it"
+        return Part(0, last - first + 1, total if total is not None else self.total)
+
+    def _again(self, headers: Mapping[str, str], at: int) -> Part | str:
+        if validator_of(headers) != self.validator:
+            return "another version came for it"
+        if headers.get("content-encoding", "") != self.encoding:
+            return "it came in another encoding"
+        total = _length_in(headers)
+        if None not in (total, self.total) and total != self.total:
+            return "another length came for it"
+        ends = self.length if self.length is not None else total
+        return Part(self.first + at, None if ends is None else ends - at, total)
+
+
+def representation_of(status: int, headers: Mapping[str, str], length: int | None) -> Representation | str:
+    """What is known of the body of a response to GET, or why it cannot be resumed.
+
+    Args:
+        status: the response's.
+        headers: the response's; names are not case-sensitive.
+        length: bytes of its body, None where its framing does not say.
+    """
+    if status not in (OK, PARTIAL):
+        return f"status {status} has no body that could be"
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        return "it is encoded for the transfer"
+    if "none" in (headers.get("accept-ranges") or "").lower():
+        return "the server says that it has no ranges"
+    validator = validator_of(headers)
+    if validator is None:
+        return "its response has no strong validator"
+    encoding = headers.get("content-encoding", "")
+    if status == OK:
+        return Representation(validator, encoding, 0, length, length)
+    found = span_of(headers)
+    if found is None or length not in (None, found[1] - found[0] + 1):
+        return "it is a part without a usable Content-Range"
+    first, last, total = found
+    return Representation(validator, encoding, first, last - first + 1, total, is_part=True)
+
+
+def validator_of(headers: Mapping[str, str]) -> tuple[str, str] | None:
+    """The strong validator of a response: the name of its field and its value; None: it has none."""
+    etag = headers.get("etag")
+    if etag is not None:
+        # Beside a weak one no date may be used (RFC 9110 section 13.1.5).
+        return ("etag", etag) if _STRONG_ETAG.fullmatch(etag) else None
+    modified = headers.get("last-modified")
+    if modified is None:
+        return None
+    try:
+        apart = parsedate_to_datetime(headers.get("date", "")) - parsedate_to_datetime(modified)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return ("last-modified", modified) if apart.total_seconds() >= _CLOCKS_APART else None
+
+
+def span_of(headers: Mapping[str, str]) -> tuple[int, int, int | None] | None:
+    """First byte, last byte and total of a Content-Range; None if it is missing or makes no sense."""
+    found = _CONTENT_RANGE.fullmatch((headers.get("content-range") or "").strip())
+    if found is None:
+        return None
+    first, last = int(found[1]), int(found[2])
+    total = None if found[3] == "*" else int(found[3])
+    if last < first or (total is not None and last >= total):
+        return None
+    return first, last, total
+
+
+def _length_in(headers: Mapping[str, str]) -> int | None:
+    value = headers.get("content-length", "")
+    return int(value) if value.isdecimal() and "transfer-encoding" not in headers else None

@@ -1,0 +1,65 @@
+"""A response whose body is read after it was handed out: its errors carry their attempts.
+
+Leans on `_fp_bytes_read` of urllib3's response, pinned in `tests/spine/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError, SSLError
+from urllib3.response import HTTPResponse
+
+#: What urllib3 makes of whatever goes wrong on the wire while a body is read.
+_BROKEN: Final = (ProtocolError, ReadTimeoutError, SSLError)
+
+
+class Streamed(HTTPResponse):
+    """urllib3's response, whose errors tell what was tried."""
+
+    #: Is told of the error that ends the body, and how many bytes of it came; None: it was.
+    broke_off: Callable[[BaseException, int], None] | None = None
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        """Read, as urllib3 does."""
+        try:
+            return super().read(*args, **kwargs)
+        except _BROKEN as error:
+            self._tell(error)
+            raise
+
+    def read_chunked(self, *args: Any, **kwargs: Any) -> Generator[bytes, None, None]:
+        """Read chunk by chunk, as urllib3 does."""
+        try:
+            yield from super().read_chunked(*args, **kwargs)
+        except _BROKEN as error:
+            self._tell(error)
+            raise
+
+    def _tell(self, error: BaseException) -> None:
+        # The error's traceback holds this object: nothing that this holds may hold the error.
+        tell, self.broke_off = self.broke_off, None
+        if tell is not None:
+            tell(error, self._fp_bytes_read)
+
+    if hasattr(HTTPResponse, "read1"):
+
+        def read1(self, *args: Any, **kwargs: Any) -> bytes:
+            """Read what has come, as urllib3 does; an end before the end is an error, too."""
+            try:
+                data = super().read1(*args, **kwargs)
+                if not data and self.length_remaining and self.enforce_content_length and self.closed:
+                    cut = IncompleteRead(self._fp_bytes_read, self.length_remaining)
+                    raise ProtocolError(f"Connection broken: {cut!r}", cut)
+            except _BROKEN as error:
+                self._tell(error)
+                raise
+            return data
+
+
+def tell_errors(raw: Any, broke_off: Callable[[BaseException, int], None]) -> None:
+    """Let the errors of urllib3's own response be told; somebody else's is left as it is."""
+    if type(raw) is HTTPResponse:
+        raw.__class__ = Streamed
+        raw.broke_off = broke_off  # type: ignore[attr-defined]
