@@ -24,7 +24,8 @@ from .retry.policy import RetryPolicy
 from .retry.stages import Stage
 from .retry.translate import policy_from
 from .settings import overrides
-from .terms import ask_again, bounded, column_of, connect_part, with_key
+from .terms import ask_again, bounded, column_of, connect_part, read_part, with_key
+from .upload import spooled
 from .warming import check, each, in_background, make, settings_for
 from .wire.lookup import origin_of
 from .wire.trail import CURRENT, Trail
@@ -224,6 +225,8 @@ class ResilientAdapter(LeasingAdapter):
         policy = self._policy if here.retries is None else policy_from(here.retries, self._policy)
         if policy.idempotency_key:
             request = with_key(request)
+        if policy.spool_bytes:
+            request = spooled(request, policy.spool_bytes)
         deadline = Deadline(policy.deadline).until(here.expires)
         granted = DEFAULT_TIMEOUT if timeout is None else timeout
 
@@ -234,8 +237,7 @@ class ResilientAdapter(LeasingAdapter):
             nonlocal last
             last = trail
             trail.connect_timeout = connect_part(granted)
-            if timeout is None:
-                trail.send_timeout = DEFAULT_TIMEOUT[1]
+            trail.send_timeout = read_part(granted)
             response = send(request, stream, bounded(granted, deadline), verify, cert, proxies)
             if stream:
                 call.read_later(response)

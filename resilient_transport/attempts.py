@@ -68,6 +68,8 @@ class Call(Record):
             trail = self.carrier
             if trail.status is None and response is not None:
                 trail.status = response.status_code
+            if not self.body.rewindable:
+                self.body.is_spent(trail.stage)
             decision = self._judge(trail, response, error)
             self._write_down(trail, response, error, decision)
             if not decision.again:

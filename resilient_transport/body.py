@@ -1,4 +1,4 @@
-"""Request bodies that can be sent again, and response bodies that are read before they are handed out.
+"""Response bodies that are read before they are handed out.
 
 Leans on `_fp`, `_connection`, `_fp_bytes_read` and `_uncached_read_occurred` of urllib3's response, and on
 `_content` and `_content_consumed` of requests', pinned in `tests/test_upstream.py`.
@@ -13,11 +13,10 @@ from http.client import HTTPResponse
 from typing import Any, Final, Protocol
 
 import urllib3
-from requests import PreparedRequest, Response
+from requests import Response
 from requests import exceptions as requests_errors
 from urllib3 import exceptions as urllib3_errors
 
-from .retry.stages import Stage
 from .wire.trail import Trail
 
 #: How much of a response's body is read at a time, in bytes.
@@ -33,50 +32,6 @@ _RAISED: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
     (urllib3_errors.ReadTimeoutError, requests_errors.ConnectionError),
     (urllib3_errors.SSLError, requests_errors.SSLError),
 )
-
-
-class RequestBody:
-    """Whether a request's body can be sent again, and how to get back to where it began.
-
-    There are three kinds: what is in memory is sent again as it is; a file that can seek is rewound to
-    where it was when the call began; everything else (a generator, a pipe) is gone once it was touched.
-    """
-
-    __slots__ = ("_body", "_position", "rewindable")
-
-    def __init__(self, request: PreparedRequest) -> None:
-        body: Any = request.body
-        self._body = body
-        self._position: Any = None
-        if body is None or isinstance(body, (bytes, str, bytearray, memoryview)):
-            self.rewindable = True
-        elif hasattr(body, "seek") and hasattr(body, "tell"):
-            self.rewindable = self._remember()
-        else:
-            # A list or a tuple begins anew with each `iter`.
-            self.rewindable = isinstance(body, (list, tuple))
-
-    def _remember(self) -> bool:
-        try:
-            self._position = self._body.tell()
-            self._body.seek(self._position)
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def rewind(self) -> bool:
-        """Go back to where the body began; False when that failed, so that it must not be sent."""
-        if self._position is None:
-            return self.rewindable
-        try:
-            self._body.seek(self._position)
-        except (OSError, ValueError):
-            self.rewindable = False
-        return self.rewindable
-
-    def is_spent(self, stage: Stage) -> bool:
-        """Whether an attempt that got this far leaves nothing that could be sent again."""
-        return not self.rewindable and stage.rank >= Stage.REQUEST.rank
 
 
 class Reading(Protocol):

@@ -9,7 +9,6 @@ from typing import Any
 from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
-from .body import RequestBody
 from .events import Attempt, Attempts
 from .outcome import ONE_ATTEMPT, describe, forget_frames, history, retry_after, with_attempts
 from .retry.budget import Quota
@@ -17,6 +16,7 @@ from .retry.deadline import Deadline
 from .retry.judge import Decision, given_up, judge
 from .retry.policy import RetryPolicy
 from .retry.stages import Cause, Column, Failure, Stage, classify
+from .upload import RequestBody
 from .wire.trail import Trail
 from .wire.waiting import Charges
 
@@ -87,8 +87,8 @@ class Record:
         self.failures.append(failure)
         decision = judge(self.policy, self.column, self.failures, self.deadline.left())
         touched = failure.stage.rank >= Stage.REQUEST.rank
-        if decision.again and touched and not self.body.rewind():
-            return given_up("its body cannot be rewound any more")
+        if decision.again and touched and (refusal := self.body.rewind()):
+            return given_up(refusal)
         if decision.again and not self.quota.take(decision.cost):
             return given_up("the retry quota of its origin is empty")
         self.cost += decision.cost

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import TimeoutStateError
 from urllib3.util import Timeout
 
 from .outcome import ONE_ATTEMPT
@@ -51,6 +52,17 @@ def connect_part(timeout: Any) -> float | None:
     return float(part) if isinstance(part, (int, float)) else None
 
 
+def read_part(timeout: Any) -> float | None:
+    """How long the caller lets pass between two bytes, in seconds; None: for ever; negative: unknown."""
+    part = timeout[1] if isinstance(timeout, tuple) and len(timeout) == 2 else timeout
+    if isinstance(part, Timeout):
+        try:
+            part = part.read_timeout
+        except TimeoutStateError:
+            part = part.total
+    return float(part) if isinstance(part, (int, float)) else None if part is None else -1.0
+
+
 def bounded(timeout: Any, deadline: Deadline) -> Any:
     """The caller's time-out as it is, or within what the deadline leaves."""
     left = deadline.left()
@@ -84,7 +96,7 @@ def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trail: Trail, fields:
         urllib3's response.
     """
     request, timeout, verify, cert, proxies = call
-    trail.connect_timeout = connect_part(timeout)
+    trail.connect_timeout, trail.send_timeout = connect_part(timeout), read_part(timeout)
     pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
     headers = dict(request.headers)
     if fields:

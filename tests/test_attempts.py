@@ -562,7 +562,7 @@ def test_a_body_that_is_gone_is_not_sent_again(column, step):
         decisions = attempts_of(error)
 
     assert [one.decision for one in decisions] == [
-        "not sent again: its body was touched and cannot be rewound (give bytes or a seekable file)"
+        "not sent again: its body was touched and cannot be rewound (give bytes, a file or spool_bytes)"
     ]
 
 

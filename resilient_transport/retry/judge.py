@@ -77,7 +77,7 @@ def _refused_by_table(
     if failure.situation is Situation.FATAL:
         return "this does not heal by itself"
     if failure.situation is Situation.SPENT:
-        return "its body was touched and cannot be rewound (give bytes or a seekable file)"
+        return "its body was touched and cannot be rewound (give bytes, a file or spool_bytes)"
     return (
         f"the server may have executed it (stage {failure.stage}), and the method may not be repeated; "
         "an Idempotency-Key header or retry_non_idempotent=True opts in"

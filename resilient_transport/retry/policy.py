@@ -95,6 +95,9 @@ class RetryPolicy:
     #: A body without a length, over TLS, that ends without close_notify is an error and not a short answer;
     #: False for servers that never send it.
     require_close_notify: bool = True
+    #: Keep what an iterator or an unseekable file gives of a request's body, so that it can be sent again: so
+    #: many bytes in memory, what is more in a temporary file. 0: once touched, it is never sent again.
+    spool_bytes: int = 0
     #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
     limits: tuple[Limit, ...] | None = None
 
@@ -116,6 +119,10 @@ class RetryPolicy:
             raise TypeError(f"limits is a tuple of Limit or None, not {self.limits!r}")
         for name in _COUNTS:
             _check_count(name, getattr(self, name))
+        if isinstance(self.spool_bytes, bool) or not isinstance(self.spool_bytes, int):
+            raise TypeError(f"spool_bytes is a number of bytes, not {self.spool_bytes!r}")
+        if self.spool_bytes < 0:
+            raise ValueError(f"spool_bytes is 0 or more, not {self.spool_bytes!r}")
         for name in ("backoff", "backoff_max", "retry_after_max"):
             _check_seconds(name, getattr(self, name))
         for name in ("jitter", "deadline"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from http.client import SWITCHING_PROTOCOLS
@@ -25,6 +26,7 @@ from .owner import is_asked_for, told_by
 from .permit import Permit
 from .refusal import WIRE_ERRORS, Refusal
 from .resumption import Sessions
+from .sending import pieces_of
 from .trail import Trail
 
 
@@ -67,6 +69,8 @@ class Staged(HTTPConnection):
     _answer: Any = None
     #: Whether the last request has asked to close it, which a server may do without a word (RFC 9112, 9.6).
     _closing: bool = False
+    #: Why the last request was not sent to its end, if the server may have answered all the same.
+    _unsent: ssl.SSLError | None = None
     #: Whether the last request was sent to its end; an early answer may cut it short.
     _sent_whole: bool = True
 
@@ -180,16 +184,22 @@ class Staged(HTTPConnection):
             trail.mark(Stage.REQUEST)
             owned, self._closing = told_by(data)
             self.has_owner = self.has_owner or owned
-            if trail.send_timeout is not None and self.sock is not None:
-                # urllib3 sends within the time-out for connecting.
-                self.sock.settimeout(trail.patience_to_send())
+            self._bound_sending()
         try:
-            super().send(data)
+            for piece in pieces_of(data):
+                super().send(piece)
+                if trail.stage is Stage.REQUEST:
+                    trail.bytes_out += len(piece)
+                    if trail.deadline is not None and trail.deadline.expires != math.inf:
+                        self._bound_sending()
         except OSError as error:
             trail.fail(error)
             raise
-        if trail.stage is Stage.REQUEST:
-            trail.bytes_out += len(data) if isinstance(data, bytes) else memoryview(data).nbytes
+
+    def _bound_sending(self) -> None:
+        """Grant what may pass between two bytes; urllib3 grants what connecting may take."""
+        if self.sock is not None and (self.trail.send_timeout is None or self.trail.send_timeout >= 0):
+            self.sock.settimeout(self.trail.patience_to_send())
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request; one that authenticates the connection gives it an owner."""
@@ -198,7 +208,13 @@ class Staged(HTTPConnection):
             return
         self._bound_timeout()
         self._sent_whole = False
-        super().request(method, url, body=body, headers=headers, **options)
+        self._unsent = None
+        try:
+            super().request(method, url, body=body, headers=headers, **options)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            # urllib3 looks for an answer after a reset or a broken pipe, but not after these.
+            self._unsent = error
+            return
         self._sent_whole = True
 
     def _bound_timeout(self) -> None:
@@ -219,9 +235,12 @@ class Staged(HTTPConnection):
         try:
             response = super().getresponse()
         except Exception as error:
-            trail.fail(error)
-            self._hear(permit, error)
-            raise
+            unsent, self._unsent = self._unsent, None
+            trail.fail(unsent or error)
+            self._hear(permit, unsent or error)
+            if unsent is None:
+                raise
+            raise unsent from None
         trail.error = None
         trail.mark(Stage.BODY)
         if not self.is_proven:

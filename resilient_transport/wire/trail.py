@@ -74,8 +74,8 @@ class Trail:
         #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
         self.tls_version: str | None = None
         self.began = monotonic()
-        #: Seconds between two bytes of the request, where they are not the time-out for connecting.
-        self.send_timeout: float | None = None
+        #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
+        self.send_timeout: float | None = -1.0
         #: The response's status; set by the connection.
         self.status: int | None = None
         #: The attempt's place among those of its call, from 1, once it was recorded.

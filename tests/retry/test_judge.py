@@ -56,7 +56,7 @@ NOT_OPTED_IN = (
         (
             SPENT,
             Column.IDEMPOTENT,
-            "not sent again: its body was touched and cannot be rewound (give bytes or a seekable file)",
+            "not sent again: its body was touched and cannot be rewound (give bytes, a file or spool_bytes)",
         ),
         (UNANSWERED, Column.UNSAFE, NOT_OPTED_IN.format("request")),
         (STALE, Column.UNSAFE, NOT_OPTED_IN.format("request")),
@@ -204,7 +204,7 @@ def test_a_misdirected_request_whose_body_is_gone_is_not_sent_again():
     spent = Failure(Stage.STATUS, Cause.MISDIRECTED, spent=True, status=421)
 
     assert decided(spent).why == (
-        "not sent again: its body was touched and cannot be rewound (give bytes or a seekable file)"
+        "not sent again: its body was touched and cannot be rewound (give bytes, a file or spool_bytes)"
     )
 
 

@@ -60,6 +60,7 @@ def test_the_defaults_are_the_recommendation():
         "clamp_retry_after": False,
         "deadline": None,
         "require_close_notify": True,
+        "spool_bytes": 0,
         "limits": None,
     }
 
@@ -290,3 +291,12 @@ def test_explicit_retries_are_an_upper_bound(retries, by_cause):
 
     assert all(counted(policy, failure) for failure in failures)
     assert retries is None or all("retries" in counted(policy, failure) for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(True, TypeError), (1.5, TypeError), (None, TypeError), (-1, ValueError)]
+)
+def test_spool_bytes_is_a_number_of_bytes(value, error):
+    """Refused by its name."""
+    with pytest.raises(error, match="spool_bytes"):
+        RetryPolicy(spool_bytes=value)

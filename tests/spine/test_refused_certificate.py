@@ -1,5 +1,6 @@
 """A server that refuses the client certificate says so, every time, and is asked once."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +10,7 @@ from urllib3.util import Retry
 
 from resilient_transport import ClientCertificateRejected, ResilientAdapter, registry
 from resilient_transport.testing import FaultServer, Script
+from tests.timeouts import LONG_TIMEOUT
 
 TRIES = 50
 AT_ONCE = 16
@@ -69,8 +71,14 @@ def test_calls_at_once_share_a_refusal(strict, refused, method):
     """16 in parallel: each has an exception of its own, after at most two handshakes in all."""
     cert, alert = refused
     adapter = ResilientAdapter()
+    together = threading.Barrier(AT_ONCE)
+
+    def call(_):
+        together.wait(LONG_TIMEOUT)
+        return error_of(strict, method, cert, adapter)
+
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        errors = list(threads.map(lambda _: error_of(strict, method, cert, adapter), range(AT_ONCE)))
+        errors = list(threads.map(call, range(AT_ONCE)))
 
     assert {(type(error), error.alert) for error in errors} == {(ClientCertificateRejected, alert)}
     assert len({id(error) for error in errors}) == AT_ONCE

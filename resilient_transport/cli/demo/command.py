@@ -67,7 +67,7 @@ def run(arguments: Namespace) -> int:
     else:
         _print_table(cells)
         print()
-        print(table.closing(cells, promises, seconds))
+        print(table.closing(promises, seconds))
     return FAILED if promises else OK
 
 

@@ -28,14 +28,13 @@ A start is a fresh process that sends four requests at once (2 GET, 2 POST); it 
 Lost: failed requests that might have been sent again without risk, namely every GET, and each POST that had
 not reached the server. A POST whose response is cut has been executed: nobody may send it again unasked.
 Run twice: POSTs that the server executed more than once."""
-_SHOWN_ONLY: Final = "* Shown only: what is lost there does not fail the demo."
 
 
 def rows(cells: Iterable[Cell]) -> list[tuple[str, ...]]:
     """The cells as text, in the order of `HEADER`."""
     return [
         (
-            cell.scenario.title + ("" if cell.scenario.counts else " *"),
+            cell.scenario.title,
             cell.transport,
             f"{cell.failed_starts}/{len(cell.starts)}",
             str(len(cell.failed)),
@@ -82,14 +81,11 @@ def rich_table(cells: Sequence[Cell]) -> Table:
     return table
 
 
-def closing(cells: Sequence[Cell], promises: Sequence[str], seconds: float) -> str:
+def closing(promises: Sequence[str], seconds: float) -> str:
     """What is said below the table."""
-    complete = all(cell.scenario.counts for cell in cells)
-    notes = [_LEGEND] if complete else [_LEGEND, _SHOWN_ONLY]
-    where = "" if complete else " Where there is no *,"
     told = [f"FAILED: {OURS} {promise}." for promise in promises]
-    told = told or [f"{where} {OURS} lost no request that it may repeat, and ran no POST twice.".lstrip()]
-    return "\n".join([*notes, "", *told, f"It took {seconds:.0f} s."])
+    told = told or [f"{OURS} lost no request that it may repeat, and ran no POST twice."]
+    return "\n".join([_LEGEND, "", *told, f"It took {seconds:.0f} s."])
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

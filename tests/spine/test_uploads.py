@@ -1,0 +1,340 @@
+"""Request bodies: sent whole, sent again whole or not at all, and in their own time."""
+
+import hashlib
+import io
+import os
+import socket
+import threading
+import time
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
+
+from resilient_transport import RetryPolicy, attempts_of
+from resilient_transport.testing import Fault, How, Moment, Rule, Script
+from resilient_transport.upload import RequestBody, Spool, spooled
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
+
+SPOOLING = RetryPolicy(retry_non_idempotent=True, spool_bytes=1000, backoff=0.0)
+BODY = bytes(range(256)) * 400
+
+
+@pytest.fixture(autouse=True)
+def faultless(server):
+    """Begin each test with a server that does nothing wrong."""
+    server.play(Script())
+
+
+def executed(server):
+    """Length and digest of each body that the server executed."""
+    return [(each.body_bytes, each.body_sha256) for each in server.executions()]
+
+
+def digest(data=BODY):
+    """Length and digest of a body."""
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+def generator():
+    """Return a body that can be read once."""
+    return (BODY[at : at + 1000] for at in range(0, len(BODY), 1000))
+
+
+def pipe():
+    """Return a file that cannot seek."""
+    reader, writer = os.pipe()
+
+    def fill():
+        with os.fdopen(writer, "wb") as file:
+            file.write(BODY)
+
+    threading.Thread(target=fill).start()
+    return os.fdopen(reader, "rb")
+
+
+class Unseekable:
+    """A file with a length that cannot seek."""
+
+    def __init__(self):
+        self._file = io.BytesIO(BODY)
+        self.len = len(BODY)
+
+    def read(self, size=-1):
+        """Read."""
+        return self._file.read(size)
+
+
+ONCE = {"generator": generator, "pipe": pipe, "unseekable": Unseekable, "iter": lambda: iter([BODY])}
+FAULTS = [
+    Fault(Moment.UPLOAD, after_bytes=50_000),
+    Fault(Moment.REQUEST),
+    Fault(Moment.EXECUTED),
+    Fault(Moment.UPLOAD, How.FIN, after_bytes=50_000),
+]
+
+
+@pytest.mark.parametrize("make", ONCE)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.at.value}-{fault.how.value}")
+def test_a_spooled_body_is_sent_again_whole(server, dial, make, fault):
+    """What can be read once only is kept as it is sent: whole at each attempt, wherever one broke."""
+    server.play(Script((Rule(fault, first=2),)))
+    body = ONCE[make]()
+
+    response = dial(server, policy=SPOOLING).post(server.url + "/echo", data=body)
+
+    assert response.content == BODY
+    assert set(executed(server)) == {digest()}
+    assert len(attempts_of(response)) == 3
+    close(body)
+
+
+def close(body):
+    """Close a file; whatever else it is does not need it."""
+    if hasattr(body, "close"):
+        body.close()
+
+
+@pytest.mark.parametrize("make", ONCE)
+def test_without_a_spool_it_is_not_sent_again(server, dial, make):
+    """The control: touched means never again, and the reason is told."""
+    server.play(Script((Rule(Fault(Moment.REQUEST), first=1),)))
+    body = ONCE[make]()
+
+    with pytest.raises(requests.ConnectionError) as caught:
+        dial(server, policy=RetryPolicy(retry_non_idempotent=True)).post(server.url + "/echo", data=body)
+
+    assert executed(server) == []
+    assert "give bytes, a file or spool_bytes" in attempts_of(caught.value)[-1].decision
+    close(body)
+
+
+@pytest.mark.parametrize("make", ONCE)
+@pytest.mark.parametrize("policy", [RetryPolicy(), SPOOLING], ids=["plain", "spooling"])
+def test_a_redirect_does_not_send_it_cut_or_empty(server, dial, make, policy):
+    """A 307 asks for the same body once more, and there is none: refused before anything is sent."""
+    body = ONCE[make]()
+
+    with pytest.raises(requests.exceptions.UnrewindableBodyError):
+        dial(server, policy=policy).post(server.url + "/redirect?to=/echo&status=307", data=body)
+
+    assert [size for size, _ in executed(server)] == [len(BODY)]
+    close(body)
+
+
+def test_stock_redirects_a_generator_empty(server, dial):
+    """The control."""
+    response = dial(server, HTTPAdapter()).post(
+        server.url + "/redirect?to=/echo&status=307", data=generator()
+    )
+
+    assert response.ok
+    assert response.content == b""
+
+
+def test_a_prepared_request_is_not_sent_twice_with_half_a_body(server, dial):
+    """The second call would send what is left: nothing."""
+    session = dial(server)
+    prepared = session.prepare_request(requests.Request("PUT", server.url + "/echo", data=generator()))
+    session.send(prepared, verify=session.verify, cert=session.cert)
+
+    with pytest.raises(requests.exceptions.UnrewindableBodyError, match="spool_bytes"):
+        session.send(prepared, verify=session.verify, cert=session.cert)
+
+
+def test_a_prepared_file_is_sent_twice(server, dial):
+    """A file that can seek begins where it was when the request was prepared."""
+    session = dial(server)
+    file = io.BytesIO(b"head" + BODY)
+    file.seek(4)
+    prepared = session.prepare_request(requests.Request("PUT", server.url + "/echo", data=file))
+    for _ in range(2):
+        session.send(prepared, verify=session.verify, cert=session.cert)
+
+    assert executed(server) == [digest()] * 2
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_that_changed_its_size_is_refused(server, dial, tmp_path, change):
+    """It shrank or grew between two attempts: what would be sent is not what was meant."""
+    server.play(Script((Rule(Fault(Moment.EXECUTED), first=1),)))
+    path = tmp_path / "body"
+    path.write_bytes(BODY)
+
+    class Changing(io.FileIO):
+        def read(self, size=-1):
+            data = super().read(size)
+            if not data:
+                os.truncate(path, len(BODY) + change)
+            return data
+
+    with Changing(path) as file, pytest.raises(requests.ConnectionError) as caught:
+        dial(server).put(server.url + "/echo", data=file)
+
+    assert executed(server) == [digest()]
+    assert "a file whose size has changed" in attempts_of(caught.value)[-1].decision
+
+
+def form():
+    """Return the fields of a form with a file in it."""
+    return {"name": "value", "file": ("body.bin", io.BytesIO(BODY), "application/octet-stream")}
+
+
+def test_a_form_of_requests_is_sent_again(server, dial):
+    """`files=` makes bytes of it."""
+    server.play(Script((Rule(Fault(Moment.EXECUTED), first=1),)))
+
+    dial(server, policy=SPOOLING).post(server.url + "/echo", files=form())
+
+    first, second = executed(server)
+    assert first == second
+    assert first[0] > len(BODY)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda encoder: encoder, MultipartEncoderMonitor], ids=["plain", "monitored"]
+)
+@pytest.mark.parametrize("spool", [0, 1000])
+def test_a_form_of_the_toolbelt(server, dial, wrap, spool):
+    """It can be read once: sent again if it is spooled, and never otherwise."""
+    server.play(Script((Rule(Fault(Moment.UPLOAD, after_bytes=50_000), first=1),)))
+    encoder = wrap(MultipartEncoder(form()))
+    expected = MultipartEncoder(
+        form(),
+        boundary=encoder.boundary_value
+        if not hasattr(encoder, "encoder")
+        else encoder.encoder.boundary_value,
+    ).to_string()
+    session = dial(server, policy=RetryPolicy(retry_non_idempotent=True, spool_bytes=spool, backoff=0.0))
+    headers = {"Content-Type": encoder.content_type}
+    if not spool:
+        with pytest.raises(requests.ConnectionError):
+            session.post(server.url + "/echo", data=encoder, headers=headers)
+        assert executed(server) == []
+        return
+
+    response = session.post(server.url + "/echo", data=encoder, headers=headers)
+
+    assert response.content == expected
+    assert executed(server) == [digest(expected)]
+
+
+def test_a_spool_keeps_what_it_gave(tmp_path):
+    """A part of it may be sent, all of it again, and the source is asked once."""
+    spool = Spool(iter([b"ab", "c\xe4", b"", b"d"]), 2)
+    pieces = iter(spool)
+    begun = next(pieces) + next(pieces)
+
+    assert begun == b"abc\xc3\xa4"
+    assert spool.rewind() is None
+    assert b"".join(spool) == b"abc\xc3\xa4d"
+    assert spool.rewind() is None
+    assert b"".join(spool) == b"abc\xc3\xa4d"
+    assert spool._kept._rolled
+    spool.close()
+    assert spool.rewind() == "what was kept of its body is gone"
+
+
+@pytest.mark.parametrize("body", [None, b"x", "x", [b"x"], io.BytesIO(b"x")])
+def test_what_can_be_sent_again_is_not_spooled(body):
+    """The request stays the caller's own."""
+    request = requests.Request("POST", "https://localhost/", data=b"").prepare()
+    request.body = body
+
+    assert spooled(request, 1000) is request
+
+
+def test_a_file_that_cannot_seek_any_more():
+    """Then it is not sent again."""
+    file = io.BytesIO(b"body")
+    request = requests.Request("POST", "https://localhost/", data=file).prepare()
+    body = RequestBody(request)
+    file.close()
+
+    assert body.rewind() == "its body cannot be rewound any more"
+    assert not body.rewindable
+
+
+@pytest.mark.parametrize("status", [401, 413])
+@pytest.mark.parametrize("make", [lambda: BODY * 100, generator, lambda: io.BytesIO(BODY * 100)])
+@pytest.mark.parametrize("tls", [True, False])
+def test_an_early_response_is_returned(fault_server_factory, dial, status, make, tls):
+    """The server answers and closes while the body is being sent: the answer counts, and not the EPIPE."""
+    server = fault_server_factory(tls=tls)
+    session = dial(server)
+
+    for _ in range(10):
+        response = session.post(f"{server.url}/early/{status}", data=make())
+        assert response.status_code == status
+        assert len(attempts_of(response)) == 1
+
+
+class Sipper:
+    """A server that takes a request in sips, with a pause before each.
+
+    Args:
+        pause: seconds before each sip.
+        most: bytes after which it takes no more, and waits.
+    """
+
+    def __init__(self, pause, most):
+        self._pause, self._most = pause, most
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        self.over = threading.Event()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self._thread.join(LONG_TIMEOUT)
+        self._listener.close()
+
+    def _serve(self):
+        client, _ = self._listener.accept()
+        taken = 0
+        with client:
+            while taken < self._most and not self.over.wait(self._pause):
+                taken += len(client.recv(200_000, socket.MSG_WAITALL))
+            if taken >= self._most and self._most < LARGE:
+                self.over.wait(LONG_TIMEOUT)
+            else:
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+LARGE = 8_000_000
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: bytes(LARGE), lambda: bytearray(LARGE), lambda: io.BytesIO(bytes(LARGE))]
+)
+@pytest.mark.parametrize("timeout", [(SHORT_TIMEOUT, 5), (SHORT_TIMEOUT, None), 5])
+def test_a_slow_upload_is_not_bounded_by_the_connect_time_out(dial, server, make, timeout):
+    """Each piece has the time that may pass between two bytes, however long all of them take."""
+    with Sipper(0.02, LARGE) as sipper:
+        began = time.monotonic()
+        response = dial(server).put(sipper.url, data=make(), timeout=timeout)
+        spent = time.monotonic() - began
+
+    assert response.status_code == 200
+    assert spent > SHORT_TIMEOUT
+
+
+def test_stock_bounds_a_slow_upload_by_the_connect_time_out(dial, server):
+    """The control."""
+    with Sipper(0.02, LARGE) as sipper, pytest.raises(requests.ConnectionError, match="timed out"):
+        dial(server, HTTPAdapter()).put(sipper.url, data=bytes(LARGE), timeout=(SHORT_TIMEOUT, 5))
+
+
+@pytest.mark.parametrize("make", [lambda: bytes(LARGE), lambda: io.BytesIO(bytes(LARGE))])
+def test_an_upload_that_nobody_takes_ends(dial, server, make):
+    """After the time that may pass between two bytes, and not that for connecting."""
+    with Sipper(0.0, 100_000) as sipper, pytest.raises(requests.ConnectionError, match="timed out"):
+        dial(server, max_retries=0).put(sipper.url, data=make(), timeout=(LONG_TIMEOUT, SHORT_TIMEOUT))
