@@ -1,7 +1,7 @@
 """What the benchmarks share: servers that run, a place for results, and the table at the end."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.contestants import CONTESTANTS
+from benchmarks.cuts import Cuts
 from benchmarks.rounds import CPU, Action, Comparison, alternate
 from benchmarks.sites import SITES, Site
 from benchmarks.tape import Tape
@@ -18,6 +19,7 @@ from tests.real.conftest import require
 
 TAPE = Tape()
 RESULTS = pytest.StashKey[list[Comparison]]()
+CUTS = pytest.StashKey[list[Cuts]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with no results."""
     config.stash[RESULTS] = []
+    config.stash[CUTS] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,10 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the table; write it down if that was asked for and nothing is missing from it."""
-    results = config.stash[RESULTS]
-    if not results:
+    results, cut = config.stash[RESULTS], config.stash[CUTS]
+    if not results and not cut:
         return
-    text = report.report(results)
+    text = report.report(results, cut)
     terminalreporter.section("against stock, in the same rounds")
     terminalreporter.write_line(text)
     if not config.getoption("write"):
@@ -101,6 +104,12 @@ def compare(pytestconfig: pytest.Config) -> Callable[..., Comparison]:
         return comparison
 
     return run
+
+
+@pytest.fixture(scope="session")
+def remember_cuts(pytestconfig: pytest.Config) -> Callable[[Iterable[Cuts]], None]:
+    """Return a function that keeps what came of bodies that were cut, for the table."""
+    return pytestconfig.stash[CUTS].extend
 
 
 @pytest.fixture(params=CONTESTANTS)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.contestants import CONTESTANTS, CONTROL, STOCK
+from benchmarks.cuts import MEAN, THREADS, Cuts
+from benchmarks.cuts import table as cuts_table
 from benchmarks.rounds import CONNECTIONS, CPU, MEMORY, WALL, Comparison, Ratio
 
 README: Final = Path(__file__).with_name("README.md")
@@ -17,9 +19,20 @@ _BEGIN, _END = "<!-- newest table -->", "<!-- end of the newest table -->"
 _RIVALS: Final = tuple(name for name in CONTESTANTS if name != STOCK)
 
 
-def report(comparisons: Sequence[Comparison]) -> str:
+def report(comparisons: Sequence[Comparison], cut: Sequence[Cuts] = ()) -> str:
     """Return everything that is worth telling of a run."""
-    return "\n\n".join(filter(None, [where_and_when(), table(comparisons), noise(comparisons)]))
+    told = [where_and_when()]
+    if comparisons:
+        told += [table(comparisons), noise(comparisons)]
+    if cut:
+        told += [_ABOUT_CUTS, cuts_table(cut)]
+    return "\n\n".join(filter(None, told))
+
+
+_ABOUT_CUTS: Final = (
+    f"Bodies from nginx, through a proxy that resets each connection after {MEAN / 1e6:g} MB in the mean "
+    f"(exponentially distributed), {THREADS} at a time:"
+)
 
 
 def where_and_when() -> str:

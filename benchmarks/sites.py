@@ -17,6 +17,8 @@ from tests.timeouts import LONG_TIMEOUT
 
 #: The sizes of `/bytes/N`, in bytes.
 TINY, SMALL, LARGE = 1, 10_000, 64_000_000
+#: Of those that are cut on their way, besides the last.
+CUT: Final = (250_000, 1_000_000, 10_000_000)
 
 #: The site with a large CA bundle.
 AMONG_MANY: Final = "nginx, certifi's CAs"
@@ -83,7 +85,7 @@ def _nginx_in(directory: Path, authority: Authority) -> Iterator[Nginx]:
         client_ca=authority.ca_file,
         verify_client="on",
         keepalive_timeout=3600.0,
-        files={f"bytes/{size}": bytes(size) for size in (TINY, SMALL, LARGE)},
+        files={f"bytes/{size}": bytes(size) for size in (TINY, SMALL, *CUT, LARGE)},
         locations=_LOCATIONS,
     )
     with server:

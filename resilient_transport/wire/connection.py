@@ -1,7 +1,7 @@
 """A connection that marks its stages, and settles its permit.
 
 Leans on these names of urllib3 and http.client, pinned in `tests/test_upstream.py`: `_new_conn`, `_tunnel`,
-`_tunnel_host`, `send`, `getresponse`, `request`, `sock`.
+`_tunnel_host`, `send`, `getresponse`, `request`, `sock`, `_HTTPConnection__response`.
 """
 
 from __future__ import annotations
@@ -189,12 +189,16 @@ class Staged(HTTPConnection):
             for piece in pieces_of(data):
                 super().send(piece)
                 if trail.stage is Stage.REQUEST:
-                    trail.bytes_out += len(piece)
-                    if trail.deadline is not None and trail.deadline.expires != math.inf:
-                        self._bound_sending()
+                    self._sent(piece)
         except OSError as error:
             trail.fail(error)
             raise
+
+    def _sent(self, piece: bytes | memoryview) -> None:
+        trail = self.trail
+        trail.bytes_out += len(piece)
+        if trail.deadline is not None and trail.deadline.expires != math.inf:
+            self._bound_sending()
 
     def _bound_sending(self) -> None:
         """Grant what may pass between two bytes; urllib3 grants what connecting may take."""
@@ -271,10 +275,7 @@ class Staged(HTTPConnection):
             permit.doubted()
 
     def let_go_of_answer(self) -> None:
-        """Leave the response that is being read open when this is closed: its body goes on elsewhere.
-
-        Leans on `http.client`'s name for it, pinned in `test_upstream.py`.
-        """
+        """Leave the response that is being read open when this is closed: its body goes on elsewhere."""
         self._HTTPConnection__response = None
 
     def close(self) -> None:
