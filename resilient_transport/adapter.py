@@ -132,7 +132,8 @@ class ResilientAdapter(LeasingAdapter):
 
         Args:
             request: the prepared request.
-            stream: hand the response out before its body was read; then a reset in the body is the caller's.
+            stream: hand the response out before its body was read; one that breaks is resumed as it is read,
+                and never asked for anew.
             timeout: seconds to connect and between bytes, a (connect, read) tuple, or a urllib3 `Timeout`;
                 None: 10 s and 300 s.
             verify: whether, or against which file or directory, to check the server's certificate.

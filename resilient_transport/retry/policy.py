@@ -90,7 +90,8 @@ class RetryPolicy:
     #: A longer Retry-After is waited for as long as `retry_after_max` (urllib3's rule) instead of handing
     #: the response back at once.
     clamp_retry_after: bool = False
-    #: Seconds for the whole call: connecting, waiting, all attempts, and a body that is not streamed.
+    #: Seconds for the whole call: connecting, waiting, all attempts, and a body that is not streamed. A
+    #: stream that breaks may take as long anew until it goes on.
     deadline: float | None = None
     #: A body without a length, over TLS, that ends without close_notify is an error and not a short answer;
     #: False for servers that never send it.

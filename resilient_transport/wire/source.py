@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from .connection import Staged
 from .ending import Chunks
 from .framing import Chunked, Listener, Sized
+from .registry import registry
 
 #: How much is read at once where the bytes do not go straight to who has asked for them.
 _PIECE: Final = 65536
@@ -230,9 +231,10 @@ class Source(socket.SocketIO):
         if isinstance(connection, Staged):
             connection.let_go_of_answer()
         connection.close()
-        with suppress(OSError, AttributeError):
-            # What still reads from it keeps the descriptor open.
-            self._sock.shutdown(socket.SHUT_RDWR)
+        if getattr(connection, "generation", registry.generation) == registry.generation:
+            # What still reads from it keeps the descriptor open. After a fork it is the parent's, too.
+            with suppress(OSError, AttributeError):
+                self._sock.shutdown(socket.SHUT_RDWR)
         owner.release_conn()
 
 

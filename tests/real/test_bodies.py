@@ -104,3 +104,17 @@ def test_a_file_that_changes_in_the_middle(site, dial, bodies):
 
     assert "another version came for it" in str(attempts_of(caught.value))
     assert again.content == other
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "sized"])
+def test_a_body_that_is_too_large_for_nginx(nginx, dial, tls, chunked):
+    """Its answer comes while the body is being sent, and is returned; chunks have no length to refuse."""
+    site = nginx(verify_client="on", locations="client_max_body_size 1k;")
+    url = site.url if tls else site.plain_url
+    session = dial()
+    session.mount("http://", session.get_adapter(site.url))
+    for _ in range(5):
+        pieces = (bytes(100_000) for _ in range(100))
+        response = session.post(f"{url}/", data=pieces if chunked else bytes(10_000_000))
+        assert response.status_code == (200 if chunked else 413)

@@ -4,17 +4,20 @@ import hashlib
 import io
 import os
 import socket
+import ssl
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
-from resilient_transport import RetryPolicy, attempts_of
+from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from resilient_transport.upload import RequestBody, Spool, spooled
+from tests.spine.teller import FIN, RST, Answer, Teller, told
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 SPOOLING = RetryPolicy(retry_non_idempotent=True, spool_bytes=1000, backoff=0.0)
@@ -256,18 +259,38 @@ def test_a_file_that_cannot_seek_any_more():
     assert not body.rewindable
 
 
+@pytest.fixture
+def hasty(authority):
+    """Return a function that makes a server which answers as soon as it has the head, and closes."""
+    with ExitStack() as stack:
+
+        def make(tls, then, status=413):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
+            if context is not None:
+                context.load_cert_chain(*authority.server("good"))
+            answer = Answer(told(f"{status} No", b"no", Content_Length="2", Connection="close"), then)
+            return stack.enter_context(Teller(lambda head: answer, context))
+
+        yield make
+
+
+MAKERS = {"bytes": lambda: BODY * 100, "generator": generator, "file": lambda: io.BytesIO(BODY * 100)}
+
+
 @pytest.mark.parametrize("status", [401, 413])
-@pytest.mark.parametrize("make", [lambda: BODY * 100, generator, lambda: io.BytesIO(BODY * 100)])
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("tls", [True, False])
-def test_an_early_response_is_returned(fault_server_factory, dial, status, make, tls):
+@pytest.mark.parametrize("then", [RST, FIN])
+def test_an_early_response_is_returned(hasty, dial, server, status, make, tls, then):
     """The server answers and closes while the body is being sent: the answer counts, and not the EPIPE."""
-    server = fault_server_factory(tls=tls)
+    early = hasty(tls, then, status)
     session = dial(server)
 
     for _ in range(10):
-        response = session.post(f"{server.url}/early/{status}", data=make())
-        assert response.status_code == status
+        response = session.post(early.url, data=MAKERS[make]())
+        assert (response.status_code, response.content) == (status, b"no")
         assert len(attempts_of(response)) == 1
+    assert early.accepts == 10
 
 
 class Sipper:
@@ -338,3 +361,50 @@ def test_an_upload_that_nobody_takes_ends(dial, server, make):
     """After the time that may pass between two bytes, and not that for connecting."""
     with Sipper(0.0, 100_000) as sipper, pytest.raises(requests.ConnectionError, match="timed out"):
         dial(server, max_retries=0).put(sipper.url, data=make(), timeout=(LONG_TIMEOUT, SHORT_TIMEOUT))
+
+
+@pytest.fixture
+def ending_in_eof(monkeypatch):
+    """Let TLS say that it met an end of file where a broken pipe is met, as some versions of OpenSSL do."""
+    send = ssl.SSLSocket.send
+
+    def as_eof(self, *args, **kwargs):
+        try:
+            return send(self, *args, **kwargs)
+        except (BrokenPipeError, ConnectionResetError):
+            error = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
+            error.reason = "UNEXPECTED_EOF_WHILE_READING"
+            met.append(error)
+            raise error from None
+
+    met = []
+    monkeypatch.setattr(ssl.SSLSocket, "send", as_eof)
+    return met
+
+
+def test_an_early_response_is_returned_whatever_tls_says(hasty, dial, server, ending_in_eof):
+    """An end of file while sending is as good as a broken pipe."""
+    early = hasty(True, FIN)
+    for _ in range(5):
+        assert dial(server).post(early.url, data=BODY * 100).status_code == 413
+    assert ending_in_eof
+
+
+def test_stock_loses_it(hasty, dial, server, ending_in_eof):
+    """The control."""
+    with pytest.raises(requests.exceptions.SSLError):
+        dial(server, HTTPAdapter()).post(hasty(True, FIN).url, data=BODY * 100)
+
+
+@pytest.mark.parametrize(
+    "make", [HTTPAdapter, lambda: ResilientAdapter(max_retries=0)], ids=["stock", "ours"]
+)
+def test_without_an_answer_it_is_the_error_of_sending(server, dial, ending_in_eof, make):
+    """The type of stock's, whose cause is what happened first."""
+    server.play(Script((Rule(Fault(Moment.UPLOAD, after_bytes=1000)),)))
+
+    with pytest.raises(requests.exceptions.SSLError) as caught:
+        dial(server, make()).post(f"{server.url}/echo", data=BODY * 200)
+
+    assert "EOF occurred in violation" in str(caught.value)
+    assert server.executions() == ()
