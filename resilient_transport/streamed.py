@@ -37,6 +37,21 @@ class Streamed(HTTPResponse):
             self._tell(error)
             raise
 
+    #: Somebody has had enough of it, maybe in another thread: then it is not gone on with.
+    is_abandoned = False
+
+    def close(self) -> None:
+        """Close it, as urllib3 does."""
+        self.is_abandoned = True
+        super().close()
+
+    if hasattr(HTTPResponse, "shutdown"):
+
+        def shutdown(self) -> None:
+            """Wake up who reads it in another thread, as urllib3 does: that is its end."""
+            self.is_abandoned = True
+            super().shutdown()
+
     def _tell(self, error: BaseException) -> None:
         # The error's traceback holds this object: nothing that this holds may hold the error.
         tell, self.broke_off = self.broke_off, None

@@ -193,7 +193,8 @@ class Source(socket.SocketIO):
         self._part()
         if before is not None:
             before.response.close()
-        sequel = None if framing.broken else self.sequel
+        is_lost = framing.broken or getattr(self.owner(), "is_abandoned", False)
+        sequel = None if is_lost else self.sequel
         rest = sequel.go_on(framing.received, error) if sequel is not None else None
         if rest is not None and rest.size is not None and rest.size < framing.received + framing.owed:
             rest.response.close()

@@ -8,6 +8,8 @@ import io
 import re
 import shutil
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 
 import pytest
 import requests
@@ -23,7 +25,7 @@ from resilient_transport import (
 )
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.spine.teller import FIN, KEEP, RST, STALL, Answer, Teller, told
-from tests.timeouts import SHORT_TIMEOUT
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 BODY = bytes(range(256)) * 8
 ETAG = '"v1"'
@@ -662,6 +664,47 @@ def test_who_wraps_the_response_sees_the_resumed_one(session, stream):
         assert session.get(server.url, stream=stream).content == BODY
 
     assert adapter.seen == BODY
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("frame", [whole, in_chunks])
+def test_a_cache_keeps_the_resumed_body(stream, frame):
+    """CacheControl sees one response, whole; the second call is answered from it."""
+    cachecontrol = pytest.importorskip("cachecontrol")
+
+    class Cached(cachecontrol.CacheControlAdapter, ResilientAdapter):
+        pass
+
+    fields = {"Cache_Control": "max-age=600", "Date": formatdate(usegmt=True)}
+    with (
+        Teller(lambda head: rest_after(head) or frame(cut=900, **fields)) as server,
+        requests.Session() as session,
+    ):
+        session.trust_env = False
+        session.mount("http://", Cached())
+
+        assert session.get(server.url, stream=stream).content == BODY
+        assert session.get(server.url).content == BODY
+        assert len(server.heads) == 2
+
+
+@pytest.mark.skipif(
+    not hasattr(requests.packages.urllib3.HTTPResponse, "shutdown"), reason="urllib3 before 2.3"
+)
+def test_who_shuts_a_stream_down_ends_it(session):
+    """`raw.shutdown()` in another thread ends the read that waits: it is no cut to go on from."""
+    with Teller([whole(cut=700, then=STALL)]) as server, ThreadPoolExecutor(1) as other:
+        response = session.get(server.url, stream=True)
+        assert len(response.raw.read(700)) == 700
+        ended = other.submit(response.raw.read, 10)
+        while not ended.running():
+            pass
+        response.raw.shutdown()
+        with pytest.raises(requests.packages.urllib3.exceptions.ProtocolError):
+            ended.result(LONG_TIMEOUT)
+        response.close()
+
+        assert len(server.heads) == 1
 
 
 def test_a_forwarding_proxy(session, fault_server_factory):
