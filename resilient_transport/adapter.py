@@ -251,7 +251,9 @@ class ResilientAdapter(LeasingAdapter):
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin = origin or call.origin
         if not warming and is_resumable(request):
-            call.ask = partial(ask_again, self, (request, granted, verify, cert, proxies))
+            # Who reads a stream later may have changed the request meanwhile.
+            asked, via = (request.copy(), dict(proxies or {})) if stream else (request, proxies)
+            call.ask = partial(ask_again, self, (asked, granted, verify, cert, via))
             call.resumes = True
         call.certificate = lambda: (
             cert or self._settings().get("cert_file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import weakref
@@ -11,7 +12,7 @@ from time import sleep
 from typing import Any, Final, NoReturn
 
 from requests import Response
-from requests.exceptions import RequestException
+from requests.exceptions import RequestException, Timeout
 
 from .body import buffer
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
@@ -64,12 +65,15 @@ class Call(Record):
                 error = raised
             finally:
                 CURRENT.reset(token)
+                if not self.body.rewindable:
+                    self.body.is_spent(self.carrier.stage)
             # Another one than it began with, if the body was resumed.
             trail = self.carrier
             if trail.status is None and response is not None:
                 trail.status = response.status_code
-            if not self.body.rewindable:
-                self.body.is_spent(trail.stage)
+            if isinstance(error, Timeout) and trail.error is None and self._is_late():
+                # urllib3 has found that out before the wire did.
+                trail.fail(error)
             decision = self._judge(trail, response, error)
             self._write_down(trail, response, error, decision)
             if not decision.again:
@@ -82,13 +86,16 @@ class Call(Record):
             sleep(decision.delay)
 
     def _begin(self) -> Trail:
-        if self.deadline.expires != math.inf and self.deadline.left() <= 0:
+        if self._is_late():
             self._raise(None, _NOT_THE_WIRE)
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
         if self.resumes:
             trail.on_answer = self._watch
         return trail
+
+    def _is_late(self) -> bool:
+        return self.deadline.expires != math.inf and self.deadline.left() <= 0
 
     def _watch(self, response: Any) -> None:
         """Look after the body of urllib3's response; nothing of one byte can be there already."""
@@ -111,7 +118,8 @@ class Call(Record):
 
     def body_read(self, received: int, error: BaseException | None = None) -> None:
         """Note how many bytes of a body came, and the error that ended it, if one did."""
-        self.carrier.bytes_in = received - (self.resumer.since if self.resumer else 0)
+        if self.resumer is None or not self.resumer.told:
+            self.carrier.bytes_in = received - (self.resumer.since if self.resumer else 0)
         if error is not None:
             self.carrier.fail(error)
 
@@ -141,6 +149,11 @@ class Call(Record):
     ) -> None:
         if decision is _ANSWERED:
             trail.stage = Stage.DONE
+        elif self.resumer is not None and self.resumer.refusal:
+            error, decision = (
+                None,
+                dataclasses.replace(decision, why=f"not resumed: {self.resumer.refusal}; {decision.why}"),
+            )
         delay = decision.delay if decision.again else None
         why = "connected, and nothing was sent" if self.warming and response else decision.why
         self.record(trail, error, why, delay)
@@ -159,8 +172,12 @@ class Call(Record):
         if decision is _ANSWERED:
             self.quota.give_back(self.cost or PAY_BACK)
             self.cost = 0
+        if response.status_code not in (401, 407):
+            # Digest authentication sends the body of the request again.
+            self.body.close()
         self.publish(response)
         if self.reads_later:
+            self.is_handed_out = True
             self.handed_out = weakref.ref(response)
         return response
 
@@ -169,13 +186,14 @@ class Call(Record):
         rank, furthest = self.furthest if self.furthest is not None else (0, error)
         if decision is _NOT_THE_WIRE and error is not None:
             failed = error
-        elif furthest is None or (self.deadline.expires != math.inf and self.deadline.left() <= 0):
+        elif furthest is None or self._is_late():
             allowed = self.deadline.expires - self.deadline.started
             failed = deadline_exceeded(self.request, allowed, furthest)
         else:
             failed = furthest
         self.furthest = None
         self.charges.over = True
+        self.body.close()
         if rank > Stage.TUNNEL.rank and (self.request.url or "").startswith("https:"):
             # From there on it is the server that speaks, and no proxy.
             failed = rejection(failed, *self.certificate())

@@ -67,12 +67,21 @@ class Warmed:
 
 
 class Attempts(tuple[Attempt, ...]):
-    """The attempts of a call in their order; its `str` tells the story, a line each."""
+    """The attempts of a call in their order; its `str` tells the story, a line each.
+
+    Of more than a hundred, as a body of gigabytes may take, the first and the last fifty are kept.
+    """
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self))
+        told, before = [], 0
+        for attempt in self:
+            if attempt.number > before + 1:
+                told.append(f"... {attempt.number - before - 1} attempts more ...")
+            told.append(str(attempt))
+            before = attempt.number
+        return "\n".join(told)
 
 
 def attempts_of(outcome: Any) -> Attempts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
@@ -21,6 +21,9 @@ from .wire.trail import Trail
 from .wire.waiting import Charges
 
 log = logging.getLogger("resilient_transport")
+
+#: Attempts that are told; a body of gigabytes may take thousands.
+MOST_ATTEMPTS: Final = 100
 
 
 class Record:
@@ -63,18 +66,22 @@ class Record:
         self.body = RequestBody(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
+        #: How many there were; of very many, those in the middle are forgotten.
+        self.count = 0
         self.history: tuple[RequestHistory, ...] = ()
         #: Tokens drawn so far; a success gives them back.
         self.cost = 0
         #: The attempt that carries the response's body.
         self.carrier: Trail
-        #: The response that was handed out, if its body is read afterwards; weak, since it owns this.
+        #: Whether the response was handed out, and its body is the caller's to read.
+        self.is_handed_out = False
+        #: That response; weak, since it owns this.
         self.handed_out: Callable[[], Response | None] = lambda: None
 
     def trail(self, fresh: bool = False) -> Trail:
         """The record of a new attempt."""
         return Trail(
-            replayable=self.column is not Column.UNSAFE,
+            replayable=self.column is not Column.UNSAFE and self.body.rewindable,
             deadline=self.deadline,
             fresh=fresh,
             require_close_notify=self.policy.require_close_notify,
@@ -135,7 +142,7 @@ class Record:
         """
         began = trail.began - self.started
         attempt = Attempt(
-            number=trail.number or len(self.attempts) + 1,
+            number=trail.number or self.count + 1,
             stage=trail.stage,
             error=None if error is None else describe(trail.error or error),
             status=trail.status,
@@ -150,12 +157,20 @@ class Record:
             decision=why,
         )
         if trail.number:
-            self.attempts[trail.number - 1] = attempt
+            self._replace(attempt)
             return
         self.attempts.append(attempt)
-        trail.number = len(self.attempts)
+        self.count = trail.number = self.count + 1
+        if len(self.attempts) > MOST_ATTEMPTS:
+            del self.attempts[MOST_ATTEMPTS // 2]
         if error is not None or delay is not None:
             log.debug("%s %s: %s", self.request.method, self.origin, attempt)
+
+    def _replace(self, attempt: Attempt) -> None:
+        for at in range(len(self.attempts) - 1, -1, -1):
+            if self.attempts[at].number == attempt.number:
+                self.attempts[at] = attempt
+                return
 
     def spent(self) -> float:
         """Seconds since the call began."""

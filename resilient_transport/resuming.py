@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import weakref
 from collections.abc import Callable, Mapping
 from http.client import HTTPException, IncompleteRead
 from time import sleep
@@ -17,12 +18,14 @@ from requests import PreparedRequest
 from urllib3.exceptions import HTTPError
 
 from .digests import Digests, may_have_digests
+from .passing import be_done_with, pass_over
 from .record import Record
 from .retry.budget import PAY_BACK
 from .retry.deadline import Deadline
 from .retry.judge import Decision, judge
 from .retry.ranges import OK, Part, Representation, representation_of
-from .retry.stages import Stage
+from .retry.stages import Cause, Stage
+from .settings import overrides
 from .wire.framing import Listener
 from .wire.source import Rest, watch
 from .wire.trail import CURRENT, Trail
@@ -33,12 +36,6 @@ Ask = Callable[[Trail, Mapping[str, str]], Any]
 #: What a response has to bring of its body to be free of count and quota: bytes, or a share of the whole.
 FREE_BYTES: Final = 65536
 FREE_SHARE: Final = 0.01
-
-#: The body is not the same any more: whether to begin again is for the call to say.
-_ELSEWHERE: Final = Decision(again=False, why="not resumed")
-
-#: How much of what is there already is passed over at once, in bytes.
-_PIECE: Final = 65536
 
 
 def is_resumable(request: PreparedRequest) -> bool:
@@ -62,6 +59,10 @@ class Resumer:
     told = False
     #: The decision to stop, for the call; None: its own failure is still to be judged.
     gave_up: Decision | None = None
+    #: Why the body is another one by now.
+    refusal = ""
+    #: urllib3's response; weak, since it owns this.
+    _owner: Callable[[], Any] = staticmethod(lambda: None)
     #: Is shown the body's bytes as they come; None: nobody has to.
     listener: Listener | None = None
 
@@ -74,6 +75,8 @@ class Resumer:
     def __init__(self, call: Record, ask: Ask) -> None:
         self._call = call
         self._ask = ask
+        #: How many failures the call had when the response came.
+        self._failures = len(call.failures)
 
     def watch(self, response: Any) -> None:
         """Look after a response of urllib3's, of whose body nothing was read yet."""
@@ -86,6 +89,7 @@ class Resumer:
         if self._call.reads_later and may_have_digests(self._headers):
             self._digests = self._promised()
             self.listener = self._digests.update if self._digests else None
+        self._owner = weakref.ref(response)
         watch(response, self)
 
     def check(self, body: Any) -> None:
@@ -112,20 +116,22 @@ class Resumer:
     def _may_go_on(self) -> bool:
         return not isinstance(representation_of(self._status, self._headers, self._length), str)
 
-    def go_on(self, received: int, error: Exception | None) -> Rest | None:
+    def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
         """Ask for what is missing until there is a response to go on with, or a reason to stop."""
+        if self._is_abandoned():
+            return None
         if self._known is None:
             known = representation_of(self._status, self._headers, self._length)
             if isinstance(known, str):
                 return None
             self._known = known
-        return self._seek(self._known, received, error)
+        return self._seek(self._known, received, owed, error)
 
-    def _seek(self, known: Representation, received: int, error: Exception | None) -> Rest | None:
+    def _seek(self, known: Representation, received: int, owed: int, error: Exception | None) -> Rest | None:
         call, broken = self._call, self._call.carrier
-        if call.handed_out() is not None:
+        if call.is_handed_out:
             # The call is over long since; this is a pause in its body, with a deadline of its own.
-            call.deadline = Deadline(call.policy.deadline)
+            call.deadline = Deadline(call.policy.deadline).until(overrides().expires)
         before = len(call.failures)
         broken.bytes_in = received - self.since
         broken.mark(Stage.BODY)
@@ -134,19 +140,26 @@ class Resumer:
         self._tell(broken, decision, f"resumed from byte {received}")
         while decision.again:
             sleep(decision.delay)
-            trail = call.trail()
-            found = self._try(known, trail, received)
+            if self._is_abandoned():
+                return None
+            misdirected = bool(call.failures) and call.failures[-1].cause is Cause.MISDIRECTED
+            found = self._try(known, call.trail(misdirected), received, owed)
             if isinstance(found, Rest):
-                self.since, call.carrier = received, trail
                 return found
             if isinstance(found, str):
+                # The call's own failure stands for it: it may begin again.
                 del call.failures[before:]
-                decision = _ELSEWHERE
-            else:
-                decision = found
+                self.refusal = found
+                self.told = True
+                return None
+            decision = found
+        self.gave_up = decision
         self.told = True
-        self.gave_up = None if decision is _ELSEWHERE else decision
         return None
+
+    def _is_abandoned(self) -> bool:
+        """Whether whoever has the response has closed it meanwhile."""
+        return bool(getattr(self._owner(), "is_abandoned", False))
 
     def _compare(self, digests: Digests) -> None:
         field = digests.mismatch()
@@ -169,48 +182,64 @@ class Resumer:
         alone = judge(call.policy, call.column, [failure], call.deadline.left())
         if not alone.again:
             return alone
-        call.failures.clear()
+        # What had failed before this response counts on: a body that begins again and again is not free.
+        del call.failures[self._failures :]
         return Decision(
             True, f"sent again at once: {failure.cause} at stage body, after {gained} bytes of it"
         )
 
-    def _try(self, known: Representation, trail: Trail, at: int) -> Rest | Decision | str:
+    def _try(
+        self, known: Representation, trail: Trail, at: int, owed: int, back: int = 0
+    ) -> Rest | Decision | str:
         """One attempt: the rest of the body; or what to do now; or why this is not the same body any more."""
+        response: Any = None
         token = CURRENT.set(trail)
         try:
-            response, back = self._ask(trail, known.headers(at)), 0
-            if at and known.is_over(response.status, response.headers, at):
-                # There is nothing after it, which may mean another version: the last byte will tell.
-                _be_done_with(response)
-                response, back = self._ask(trail, known.headers(at - 1)), 1
+            response = self._ask(trail, known.headers(at - back))
+            if at and not back and known.is_over(response.status, response.headers, at):
+                be_done_with(response)
+                self._call.record(
+                    trail, None, f"asked again: nothing follows byte {at}; the last one will tell"
+                )
+                return self._try(known, self._call.trail(), at, owed, back=1)
             part = known.part_in(response.status, response.headers, at - back)
+            size = part if isinstance(part, str) else known.size_with(part)
+            if isinstance(size, int) and size < at + owed:
+                part = "another length came for it"
             if isinstance(part, str):
                 return self._refused(trail, response, part)
-            return self._rest(known, trail, response, part, at, back)
+            pass_over(trail, response, part.skip + back)
         except (HTTPError, HTTPException, OSError) as error:
             return self._failed(trail, error)
+        except BaseException:
+            if response is not None:
+                be_done_with(response)
+            raise
         finally:
             CURRENT.reset(token)
+        return self._taken(known, trail, response, part, at, back)
 
-    def _rest(
+    def _taken(
         self, known: Representation, trail: Trail, response: Any, part: Part, at: int, back: int
     ) -> Rest:
-        _pass_over(trail, response, part.skip + back)
         total = known.total if known.total is not None else part.total
-        size = known.length
-        if size is None and total is not None:
-            size = total - known.first
+        size = known.size_with(part)
+        call = self._call
         self._known = dataclasses.replace(known, total=total, length=size)
-        self._call.record(trail, None, f"goes on with the body from byte {at}")
+        self.since, call.carrier = at, trail
+        call.record(trail, None, f"goes on with the body from byte {at}")
+        call.publish(call.handed_out())
         return Rest(response, None if part.length is None else part.length - back, size)
 
     def _refused(self, trail: Trail, response: Any, why: str) -> Decision | str:
         """What to do about a response that has no part of the body."""
         call = self._call
-        _be_done_with(response)
+        be_done_with(response)
         failure = call.failure_told(trail, response.status, response.headers.get("Retry-After"))
         if failure is None:
             call.record(trail, None, f"not resumed: {why}")
+            trail.mark(Stage.BODY)
+            call.carrier = trail
             return why
         decision = call.decide(failure)
         self._tell(trail, decision)
@@ -242,28 +271,9 @@ class Resumer:
         call.carrier.bytes_in = received - self.since
         if self._digests is not None:
             self._compare(self._digests)
-        if call.handed_out() is not None:
+        if call.is_handed_out:
             call.carrier.mark(Stage.DONE)
             call.record(call.carrier, None, "the rest of the body was handed out")
             call.quota.give_back(call.cost or PAY_BACK)
             call.cost = 0
             call.publish(call.handed_out())
-
-
-def _pass_over(trail: Trail, response: Any, count: int) -> None:
-    """Read what is there already."""
-    try:
-        while count:
-            data = response._fp.read1(min(count, _PIECE))
-            if not data:
-                raise IncompleteRead(b"", count)
-            count -= len(data)
-    except BaseException as error:
-        trail.fail(error)
-        _be_done_with(response)
-        raise
-
-
-def _be_done_with(response: Any) -> None:
-    response.close()
-    response.release_conn()

@@ -98,10 +98,7 @@ def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trail: Trail, fields:
     request, timeout, verify, cert, proxies = call
     trail.connect_timeout, trail.send_timeout = connect_part(timeout), read_part(timeout)
     pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-    headers = dict(request.headers)
-    if fields:
-        kept = {name: value for name, value in headers.items() if name.lower() not in _ABOUT_RANGES}
-        headers = {**kept, **fields}
+    kept = {name: value for name, value in request.headers.items() if name.lower() not in _ABOUT_RANGES}
     within = bounded(timeout, trail.deadline) if trail.deadline else timeout
     if isinstance(within, tuple):
         within = Timeout(connect=within[0], read=within[1])
@@ -110,7 +107,7 @@ def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trail: Trail, fields:
     return pool.urlopen(
         "GET",
         adapter.request_url(request, proxies),
-        headers=headers,
+        headers={**kept, **fields},
         redirect=False,
         assert_same_host=False,
         preload_content=False,

@@ -734,3 +734,16 @@ def test_what_a_connection_was_is_told():
     (attempt,) = attempts_of(a_call().run(Script(step)))
 
     assert (attempt.reused, attempt.resumed, attempt.connecting) == (False, True, 0.25)
+
+
+def test_of_very_many_attempts_the_first_and_the_last_are_told():
+    """As a body of gigabytes may take; the latest can still be written anew."""
+    call = a_call()
+    for _ in range(300):
+        trail = call.trail()
+        call.record(trail, None, "goes on")
+    call.record(trail, None, "is over")
+
+    assert [one.number for one in call.attempts] == [*range(1, 51), *range(251, 301)]
+    assert call.attempts[-1].decision == "is over"
+    assert "\n... 200 attempts more ...\n" in str(Attempts(call.attempts))

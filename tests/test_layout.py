@@ -23,7 +23,7 @@ LAYERS = (
     {"install"},
     {"adapter", "leasing", "terms", "warming"},
     {"attempts", "outcome", "record", "rejection", "resuming"},
-    {"body", "digests", "streamed", "upload"},
+    {"body", "digests", "passing", "streamed", "upload"},
     {"wire"},
     {"retry"},
     {"events", "exceptions", "settings"},

@@ -22,6 +22,7 @@ from typing import Final
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 #: RFC 9110 section 14.4. A total of "*" is not known yet.
 _CONTENT_RANGE: Final = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
+_LENGTH: Final = re.compile("[0-9]{1,18}")
 _UNSATISFIED: Final = re.compile(r"bytes +\*/([0-9]{1,18})", re.IGNORECASE)
 #: Seconds by which a Date must be later than a Last-Modified, so that two clocks may differ: what RFC 7232
 #: section 2.2.2 asked for. RFC 9110 leaves it to the client.
@@ -73,6 +74,8 @@ class Representation:
 
         There are three cases: the rest, all of it once more, and something else.
         """
+        if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            return "it came encoded for the transfer"
         if status == PARTIAL:
             return self._rest(headers, at)
         if status == OK:
@@ -84,13 +87,20 @@ class Representation:
         found = _UNSATISFIED.fullmatch(headers.get("content-range") or "")
         return status == UNSATISFIABLE and found is not None and int(found[1]) == self.first + at
 
+    def size_with(self, part: Part) -> int | None:
+        """How many bytes the response's body has, now that a part is there; None: that is still unknown."""
+        if self.length is not None or part.total is None:
+            return self.length
+        return part.total - self.first
+
     def _rest(self, headers: Mapping[str, str], at: int) -> Part | str:
         found = span_of(headers)
-        if found is None:
+        if found is None or "multipart" in headers.get("content-type", "").lower():
             return "a part without a usable Content-Range came for it"
         first, last, total = found
         if headers.get(self.validator[0]) != self.validator[1]:
             return "another version came for it"
+        # It need not be told again (RFC 9110 section 15.3.7).
         if headers.get("content-encoding", self.encoding) != self.encoding:
             return "it came in another encoding"
         if first != self.first + at:
@@ -172,4 +182,4 @@ def span_of(headers: Mapping[str, str]) -> tuple[int, int, int | None] | None:
 
 def _length_in(headers: Mapping[str, str]) -> int | None:
     value = headers.get("content-length", "")
-    return int(value) if value.isdecimal() and "transfer-encoding" not in headers else None
+    return int(value) if _LENGTH.fullmatch(value) and "transfer-encoding" not in headers else None

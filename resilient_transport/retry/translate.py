@@ -46,7 +46,7 @@ def policy_from(value: object, base: RetryPolicy | None = None) -> RetryPolicy:
     """
     base = base or RetryPolicy()
     if isinstance(value, Retry):
-        return _from_retry(value)
+        return _from_retry(value, base)
     if value is False:
         value = 0
     if isinstance(value, bool) or not isinstance(value, int):
@@ -54,7 +54,7 @@ def policy_from(value: object, base: RetryPolicy | None = None) -> RetryPolicy:
     return replace(base, retries=max(0, value), limits=None)
 
 
-def _from_retry(retry: Retry) -> RetryPolicy:
+def _from_retry(retry: Retry, base: RetryPolicy) -> RetryPolicy:
     _refuse_overrides(type(retry))
     allowed = retry.allowed_methods
     respect = bool(retry.respect_retry_after_header)
@@ -73,8 +73,13 @@ def _from_retry(retry: Retry) -> RetryPolicy:
         respect_retry_after=respect,
         retry_after_max=getattr(retry, "retry_after_max", _SIX_HOURS),
         clamp_retry_after=True,
+        # What a `Retry` has no word for stays as it was.
+        **{name: getattr(base, name) for name in _BESIDE},
     )
 
+
+#: What has nothing to do with when and how often.
+_BESIDE: Final = ("deadline", "idempotency_key", "require_close_notify", "spool_bytes")
 
 #: What urllib3 2.6 and later default to, and earlier ones did not bound.
 _SIX_HOURS: Final = 21600.0

@@ -1,40 +1,34 @@
 """A connection that marks its stages, and settles its permit.
 
 Leans on these names of urllib3 and http.client, pinned in `tests/test_upstream.py`: `_new_conn`, `_tunnel`,
-`_tunnel_host`, `send`, `getresponse`, `request`, `sock`, `_HTTPConnection__response`.
+`_tunnel_host`, `getresponse`, `sock`, `_HTTPConnection__response`.
 """
 
 from __future__ import annotations
 
-import math
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 from http.client import SWITCHING_PROTOCOLS
 from time import monotonic
 from typing import Any, NoReturn
 
-from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NameResolutionError
 from urllib3.response import HTTPResponse
 
 from ..retry.stages import Cause, Stage, classify
 from .dial import Route, finish
 from .ending import WatchedHTTPResponse, refuse_ragged_end
-from .owner import is_asked_for, told_by
+from .owner import is_asked_for
 from .permit import Permit
 from .refusal import WIRE_ERRORS, Refusal
 from .resumption import Sessions
-from .sending import pieces_of
-from .trail import Trail
+from .sending import Sending
 
 
-class Staged(HTTPConnection):
+class Staged(Sending):
     """What the plain and the TLS connection have in common."""
 
-    #: The record of the attempt that uses this connection; set by the pool at each checkout.
-    trail: Trail
     #: Leave to connect, then membership of the gate; set by the pool, ended by `close`.
     permit: Permit | None = None
     #: Another caller's failure, which this connection meets instead of the server; set by the pool.
@@ -51,8 +45,6 @@ class Staged(HTTPConnection):
     wants_proof: bool = False
     #: Whether the last handshake of this pool was reset; set by the pool.
     in_doubt: bool = False
-    #: It was asked for, or carried, NTLM or Negotiate: it belongs to one lease for ever.
-    has_owner: bool = False
     #: The registry's generation in which it was made: after a fork it is not the child's.
     generation: int = 0
     #: When it was last known to work, on the monotonic clock; set here and at each check-in.
@@ -63,16 +55,8 @@ class Staged(HTTPConnection):
     _dialled_in: float = 0.0
     #: Seconds that it waited for proof.
     _waited: float = 0.0
-    #: Whether its last user has asked anything; who warms it does not.
-    was_asked: bool = True
     #: The response that was received last.
     _answer: Any = None
-    #: Whether the last request has asked to close it, which a server may do without a word (RFC 9112, 9.6).
-    _closing: bool = False
-    #: Why the last request was not sent to its end, if the server may have answered all the same.
-    _unsent: ssl.SSLError | None = None
-    #: Whether the last request was sent to its end; an early answer may cut it short.
-    _sent_whole: bool = True
 
     def is_drained(self) -> bool:
         """Whether the last response was read to its end, so that another request may follow."""
@@ -177,56 +161,6 @@ class Staged(HTTPConnection):
         super()._tunnel()
         self.trail.mark(Stage.HANDSHAKE)
 
-    def send(self, data: Any) -> None:
-        """Send bytes of the request, or of the CONNECT before it."""
-        trail = self.trail
-        if trail.stage is not Stage.TUNNEL and trail.stage is not Stage.REQUEST:
-            trail.mark(Stage.REQUEST)
-            owned, self._closing = told_by(data)
-            self.has_owner = self.has_owner or owned
-            self._bound_sending()
-        try:
-            for piece in pieces_of(data):
-                super().send(piece)
-                if trail.stage is Stage.REQUEST:
-                    self._sent(piece)
-        except OSError as error:
-            trail.fail(error)
-            raise
-
-    def _sent(self, piece: bytes | memoryview) -> None:
-        trail = self.trail
-        trail.bytes_out += len(piece)
-        if trail.deadline is not None and trail.deadline.expires != math.inf:
-            self._bound_sending()
-
-    def _bound_sending(self) -> None:
-        """Grant what may pass between two bytes; urllib3 grants what connecting may take."""
-        if self.sock is not None and (self.trail.send_timeout is None or self.trail.send_timeout >= 0):
-            self.sock.settimeout(self.trail.patience_to_send())
-
-    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
-        """Send a request; one that authenticates the connection gives it an owner."""
-        self.was_asked = not self.trail.warming
-        if not self.was_asked:
-            return
-        self._bound_timeout()
-        self._sent_whole = False
-        self._unsent = None
-        try:
-            super().request(method, url, body=body, headers=headers, **options)
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
-            # urllib3 looks for an answer after a reset or a broken pipe, but not after these.
-            self._unsent = error
-            return
-        self._sent_whole = True
-
-    def _bound_timeout(self) -> None:
-        """Let no socket operation wait longer than what the deadline leaves; 0 would mean "do not block"."""
-        deadline = self.trail.deadline
-        if deadline is not None and deadline.expires != math.inf:
-            self.timeout = max(deadline.bound(self.timeout) or 0.0, 0.001)
-
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Receive the head of the response."""
         trail = self.trail
@@ -256,8 +190,10 @@ class Staged(HTTPConnection):
         trail.status = status = response.status
         if status in (401, 407) and is_asked_for(response.headers):
             self.has_owner = True
-        if trail.on_answer is not None and answer.fp is not None:
-            trail.on_answer(response)
+        # An idle connection keeps its trail, and no more than that.
+        on_answer, trail.on_answer = trail.on_answer, None
+        if on_answer is not None and answer.fp is not None:
+            on_answer(response)
         return response
 
     def _hear(self, permit: Permit | None, error: Exception | None) -> None:

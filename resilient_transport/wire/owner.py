@@ -10,8 +10,8 @@ _SCHEMES: Final = (b"ntlm", b"negotiate")
 _AUTH: Final = ("www-authenticate", "proxy-authenticate")
 
 
-def told_by(head: bytes) -> tuple[bool, bool]:
-    """Whether a request gives its connection an owner (NTLM, Negotiate), and whether it asks to close it.
+def told_by(head: bytes) -> tuple[bool, bool, int | None]:
+    """Whether a request gives its connection an owner (NTLM, Negotiate), asks to close it; its body's length.
 
     Args:
         head: the request's head as it is sent; looking there costs less than asking for headers by name.
@@ -23,7 +23,14 @@ def told_by(head: bytes) -> tuple[bool, bool]:
         owned = any(scheme in line for line in _lines(lower, b"authorization:") for scheme in _SCHEMES)
     if b"close" in lower:
         closing = any(b"close" in line for line in _lines(lower, b"\r\nconnection:"))
-    return owned, closing
+    return owned, closing, _length_in(lower)
+
+
+def _length_in(lower: bytes) -> int | None:
+    """The body's Content-Length; None where there is none: then chunks say it."""
+    lengths = _lines(lower, b"\r\ncontent-length:")
+    value = lengths[0].partition(b":")[2].strip() if lengths else b""
+    return int(value) if value.isdigit() else None
 
 
 def _lines(head: bytes, name: bytes) -> list[bytes]:

@@ -10,6 +10,7 @@ Pinned in `tests/spine/test_upstream.py`.
 
 from __future__ import annotations
 
+import errno
 import socket
 import weakref
 from collections.abc import Callable
@@ -46,11 +47,12 @@ class Sequel(Protocol):
     #: Is shown the body's bytes as they come.
     listener: Listener | None
 
-    def go_on(self, received: int, error: Exception | None) -> Rest | None:
+    def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
         """Get the rest of a body; None: there is none.
 
         Args:
             received: how many bytes of it came.
+            owed: how many have to follow, whatever its length is.
             error: what went wrong; None: the connection ended, or there is more than the last response was
                 to bring.
         """
@@ -87,6 +89,9 @@ class Source(socket.SocketIO):
             return None
         if self._rest is not None or self._ready or self._held or self._over:
             return self._hand_on(framing, memoryview(buffer))
+        if self._sock is None:
+            # Another thread has closed it.
+            raise OSError(errno.EBADF, "the response was closed")
         try:
             count: int = self._sock.recv_into(buffer)
         except BlockingIOError:
@@ -170,9 +175,9 @@ class Source(socket.SocketIO):
             # A server may send less of a range than it was asked for (RFC 9110 section 15.3.7).
             self._go_on(framing, None)
             return
-        owner = self.owner()
-        if owner is not None and owner._connection is not None and not rest.response._fp.isclosed():
-            # There is more in it, at least a last chunk: nobody may find that in a response of his own.
+        owner, answer = self.owner(), rest.response._fp
+        if owner is not None and owner._connection is not None and not _is_drained(answer, owner._connection):
+            # There is more in it: nobody may find that in a response of his own.
             owner._connection.close()
         sequel, self.sequel, self._over = self.sequel, None, True
         if sequel is not None:
@@ -186,19 +191,16 @@ class Source(socket.SocketIO):
             OSError, http.client.HTTPException: nobody has it.
         """
         if framing.is_over():
-            # All that can be missing are trailers, which nobody reads.
+            # All that can be missing are trailers, which nobody reads: not the next response's reader either.
+            self._part()
             self._over = True
             return
         before, self._rest = self._rest, None
         self._part()
         if before is not None:
             before.response.close()
-        is_lost = framing.broken or getattr(self.owner(), "is_abandoned", False)
-        sequel = None if is_lost else self.sequel
-        rest = sequel.go_on(framing.received, error) if sequel is not None else None
-        if rest is not None and rest.size is not None and rest.size < framing.received + framing.owed:
-            rest.response.close()
-            rest = None
+        sequel = None if framing.broken else self.sequel
+        rest = sequel.go_on(framing.received, framing.owed, error) if sequel is not None else None
         if rest is not None:
             self._take(rest, framing)
             return
@@ -237,6 +239,20 @@ class Source(socket.SocketIO):
             with suppress(OSError, AttributeError):
                 self._sock.shutdown(socket.SHUT_RDWR)
         owner.release_conn()
+
+
+def _is_drained(answer: Any, connection: Any) -> bool:
+    """Whether a response is at its end, but for a last chunk that is there already."""
+    if answer.isclosed() or not answer.chunked or connection.sock is None:
+        return bool(answer.isclosed())
+    patience = connection.sock.gettimeout()
+    connection.sock.settimeout(0)
+    try:
+        return not answer.read1(1) and bool(answer.isclosed())
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.sock.settimeout(patience)
 
 
 def watch(response: Any, sequel: Sequel) -> bool:

@@ -1,7 +1,8 @@
 """The record that the wire makes of one attempt, while it happens.
 
 An attempt's trail is in `CURRENT` while the attempt runs; the pool gives it to the connection it hands
-out, and the connection marks each stage on it.  Only the thread that makes the attempt touches it.
+out, and the connection marks each stage on it.  Only the thread that makes the attempt, or reads its body,
+touches it.
 """
 
 from __future__ import annotations

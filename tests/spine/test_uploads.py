@@ -1,12 +1,19 @@
 """Request bodies: sent whole, sent again whole or not at all, and in their own time."""
 
+import array
+import errno
+import gc
 import hashlib
 import io
+import itertools
+import mmap
 import os
 import socket
 import ssl
 import threading
 import time
+import weakref
+from collections import deque
 from contextlib import ExitStack
 
 import pytest
@@ -14,7 +21,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
-from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of
+from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy, attempts_of, override
+from resilient_transport.attempts import Call
+from resilient_transport.retry.budget import Quota
+from resilient_transport.retry.deadline import Deadline
+from resilient_transport.retry.stages import Column
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from resilient_transport.upload import RequestBody, Spool, spooled
 from tests.spine.teller import FIN, Answer, Teller, told
@@ -67,6 +78,14 @@ class Unseekable:
     def read(self, size=-1):
         """Read."""
         return self._file.read(size)
+
+
+class Lines:
+    """A body that begins anew with each `iter`, which cannot be told from one that does not."""
+
+    def __iter__(self):
+        yield b"a"
+        yield b"bc"
 
 
 ONCE = {"generator": generator, "pipe": pipe, "unseekable": Unseekable, "iter": lambda: iter([BODY])}
@@ -225,7 +244,9 @@ def test_a_form_of_the_toolbelt(server, dial, wrap, spool):
 
 def test_a_spool_keeps_what_it_gave(tmp_path):
     """A part of it may be sent, all of it again, and the source is asked once."""
-    spool = Spool(iter([b"ab", "c\xe4", b"", b"d"]), 2)
+    request = requests.Request("POST", "https://localhost/").prepare()
+    request.body = iter([b"ab", "c\xe4", b"", None, memoryview(b"d")])
+    spool = Spool(request, 2)
     pieces = iter(spool)
     begun = next(pieces) + next(pieces)
 
@@ -298,10 +319,11 @@ class Sipper:
     Args:
         pause: seconds before each sip.
         most: bytes after which it takes no more, and waits.
+        answer: what it says then.
     """
 
-    def __init__(self, pause, most):
-        self._pause, self._most = pause, most
+    def __init__(self, pause, most, answer=b""):
+        self._pause, self._most, self._answer = pause, most, answer
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._listener.bind(("127.0.0.1", 0))
@@ -324,7 +346,8 @@ class Sipper:
         taken = 0
         with client:
             while taken < self._most and not self.over.wait(self._pause):
-                taken += len(client.recv(200_000, socket.MSG_WAITALL))
+                taken += len(client.recv(min(self._most, 200_000), socket.MSG_WAITALL))
+            client.sendall(self._answer)
             if taken >= self._most and self._most < LARGE:
                 self.over.wait(LONG_TIMEOUT)
             else:
@@ -407,3 +430,216 @@ def test_without_an_answer_it_is_the_error_of_sending(server, dial, ending_in_eo
 
     assert "EOF occurred in violation" in str(caught.value)
     assert server.executions() == ()
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(), SPOOLING], ids=["plain", "spooling"])
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(errno.EPIPE, "mine"), ConnectionResetError(errno.ECONNRESET, "mine")]
+)
+def test_a_source_that_fails_is_not_taken_for_its_end(server, dial, policy, error):
+    """What a generator raises is not what the server did: nothing cut is sent as whole, and nothing again."""
+
+    def failing():
+        yield b"first half"
+        raise error
+
+    with pytest.raises(requests.ConnectionError, match="source of the body has failed"):
+        dial(server, policy=policy).put(server.url + "/echo", data=failing())
+
+    assert executed(server) == []
+
+
+def test_a_source_that_has_failed_is_not_begun_again():
+    """What it gave is not all of it."""
+
+    def failing():
+        yield b"first half"
+        raise LookupError
+
+    request = requests.Request("PUT", "https://localhost/", data=failing()).prepare()
+    spool = spooled(request, 10).body
+    with pytest.raises(LookupError):
+        list(spool)
+
+    assert spool.rewind() == "the source of its body has failed"
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(), SPOOLING], ids=["plain", "spooling"])
+@pytest.mark.parametrize("make", [lambda: array.array("b", b"abc"), lambda: deque([b"a", b"b", b"c"]), Lines])
+def test_a_body_that_begins_anew_is_sent_twice(server, dial, policy, make):
+    """In two calls, as with stock; and as the bytes that it has."""
+    session, body = dial(server, policy=policy), make()
+    for _ in range(2):
+        session.put(server.url + "/echo", data=body)
+
+    assert executed(server) == [digest(b"abc")] * 2
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(), SPOOLING], ids=["plain", "spooling"])
+def test_what_is_no_bytes_is_refused(server, dial, policy):
+    """As with stock."""
+    with pytest.raises(TypeError):
+        dial(server, policy=policy).put(server.url + "/echo", data=(piece for piece in [b"a", 5]))
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(), SPOOLING], ids=["plain", "spooling"])
+def test_a_file_that_was_moved_is_sent_from_there(server, dial, policy):
+    """Whoever moves it after the request was prepared means it."""
+    session = dial(server, policy=policy)
+    file = io.BytesIO(b"0123456789")
+    prepared = session.prepare_request(requests.Request("PUT", server.url + "/echo", data=file))
+    file.seek(5)
+    prepared.headers["Content-Length"] = "5"
+
+    assert session.send(prepared, verify=session.verify, cert=session.cert).content == b"56789"
+
+
+@pytest.mark.parametrize("gives", [3, 30])
+def test_a_body_of_another_length_is_an_error(server, dial, gives):
+    """Less would be filled up with the next request, more would be taken for one."""
+    session = dial(server)
+    headers = {"Content-Length": "10"}
+
+    with pytest.raises(requests.ConnectionError, match="Content-Length"):
+        session.put(server.url + "/echo", data=iter([b"x" * gives]), headers=headers)
+    assert session.get(server.url + "/words/1").ok
+    assert executed(server) == [(0, digest(b"")[1])]
+    assert server.counts().accepts == 2
+
+
+def test_an_endless_source_ends_with_the_deadline(server, dial):
+    """However willing the server is."""
+    with override(deadline=SHORT_TIMEOUT), pytest.raises(DeadlineExceeded):
+        dial(server).put(server.url + "/echo", data=itertools.repeat(b"x" * 1000))
+
+
+def test_a_body_that_was_not_touched_can_be_sent_elsewhere(server, dial, fault_server_factory):
+    """A spool takes nothing before it is asked for something."""
+    gone = fault_server_factory()
+    gone.close()
+    session, body = dial(server, policy=SPOOLING), generator()
+    with override(retries=0), pytest.raises(requests.ConnectionError):
+        session.put(gone.url, data=body)
+
+    assert session.put(server.url + "/echo", data=body).content == BODY
+
+
+def test_an_interrupted_body_is_touched(server, dial):
+    """What is left of it is not sent as all of it."""
+    session = dial(server)
+
+    class Interrupted:
+        def __init__(self):
+            self.pieces = iter([b"p1", KeyboardInterrupt(), b"p3"])
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            piece = next(self.pieces)
+            if isinstance(piece, BaseException):
+                raise piece
+            return piece
+
+    body = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        session.put(server.url + "/echo", data=body)
+    with pytest.raises(requests.exceptions.UnrewindableBodyError):
+        session.put(server.url + "/echo", data=body)
+
+
+def test_an_iterator_that_takes_no_weak_reference(server, dial):
+    """It is remembered as long as its request is, however many others follow; and no longer."""
+    session = dial(server)
+
+    class Held:
+        """What the iterator holds."""
+
+        def __call__(self, piece):
+            return piece
+
+    held = Held()
+    prepared = session.prepare_request(requests.Request("PUT", server.url + "/echo", data=map(held, [b"a"])))
+    session.send(prepared, verify=session.verify, cert=session.cert)
+    for _ in range(70):
+        session.put(server.url + "/echo", data=iter([b"b"]))
+    with pytest.raises(requests.exceptions.UnrewindableBodyError):
+        session.send(prepared, verify=session.verify, cert=session.cert)
+    reference = weakref.ref(held)
+    del held, prepared
+    gc.collect()
+
+    assert reference() is None
+
+
+def test_a_map_of_memory_is_sent_twice(server, dial, tmp_path):
+    """It has no position of requests' own: where it was when it was sent first counts."""
+    (tmp_path / "body").write_bytes(b"abcdef")
+    session = dial(server)
+    with (tmp_path / "body").open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        prepared = session.prepare_request(requests.Request("PUT", server.url + "/echo", data=memory))
+        for _ in range(2):
+            session.send(prepared, verify=session.verify, cert=session.cert)
+
+    assert executed(server) == [digest(b"abcdef")] * 2
+
+
+def test_what_was_spooled_is_thrown_away(server, dial):
+    """With the call, and not with the response."""
+    response = dial(server, policy=SPOOLING).put(server.url + "/echo", data=generator())
+
+    assert response.content == BODY
+    assert response.request.body._kept.closed
+
+
+def test_an_early_answer_of_a_server_that_takes_no_more(dial, server):
+    """It keeps the connection open and does not read: the answer is there when sending has taken too long."""
+    with Sipper(0.0, 1000, answer=b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n") as sipper:
+        response = dial(server).put(sipper.url, data=bytes(LARGE), timeout=(LONG_TIMEOUT, SHORT_TIMEOUT))
+
+    assert response.status_code == 413
+    assert len(attempts_of(response)) == 1
+
+
+def test_what_cannot_be_sent_again_gets_a_connection_that_was_used_just_now(server, dial):
+    """As a POST does, since it can be repeated no more than that."""
+    request = requests.Request("PUT", "https://localhost/", data=generator()).prepare()
+    call = Call(request, RetryPolicy(), Column.IDEMPOTENT, Deadline(), Quota())
+
+    assert not call.trail().replayable
+
+
+@pytest.mark.parametrize("error", [NotImplementedError, AttributeError])
+def test_a_file_that_says_it_can_seek_and_cannot(server, dial, error):
+    """It is sent, as with stock."""
+
+    class Liar(Unseekable):
+        def tell(self):
+            return 0
+
+        def seek(self, *args):
+            raise error("no seek")
+
+    assert dial(server).put(server.url + "/echo", data=Liar()).content == BODY
+
+
+def test_a_file_whose_seek_says_nothing(server, dial):
+    """Its size is asked for all the same."""
+    server.play(Script((Rule(Fault(Moment.EXECUTED), first=1),)))
+
+    class Quiet(io.BytesIO):
+        def seek(self, *args):
+            super().seek(*args)
+
+        def read(self, size=-1):
+            data = super().read(size)
+            if not data and self.tell() == len(BODY):
+                at = self.tell()
+                self.write(b"more")
+                super().seek(at)
+            return data
+
+    with pytest.raises(requests.ConnectionError) as caught:
+        dial(server).put(server.url + "/echo", data=Quiet(BODY), headers={"Content-Length": str(len(BODY))})
+
+    assert "size has changed" in attempts_of(caught.value)[-1].decision
