@@ -14,6 +14,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util import Retry
 
 from .attempts import Call
+from .body import buffer
 from .events import Warmed, attempts_of
 from .leasing import LeasingAdapter
 from .outcome import ONE_ATTEMPT
@@ -232,18 +233,18 @@ class ResilientAdapter(LeasingAdapter):
         granted = DEFAULT_TIMEOUT if timeout is None else timeout
 
         send = super().send
+        connect, between = connect_part(granted), read_part(granted)
         last: Trail
 
         def send_once(trail: Trail) -> Response:
             nonlocal last
             last = trail
-            trail.connect_timeout = connect_part(granted)
-            trail.send_timeout = read_part(granted)
+            trail.connect_timeout, trail.send_timeout = connect, between
             response = send(request, stream, bounded(granted, deadline), verify, cert, proxies)
             if stream:
                 call.read_later(response)
             elif trail.stage is Stage.BODY:
-                call.read_in(response)
+                buffer(response, call)
             return response
 
         origin = origin_of(request.url or "")

@@ -7,14 +7,12 @@ import logging
 import math
 import weakref
 from collections.abc import Callable
-from io import BytesIO
 from time import sleep
 from typing import Any, Final, NoReturn
 
 from requests import Response
 from requests.exceptions import RequestException, Timeout
 
-from .body import buffer
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
 from .record import Record
 from .rejection import rejection
@@ -27,6 +25,9 @@ from .wire.trail import CURRENT, Trail
 
 log = logging.getLogger("resilient_transport")
 log.addHandler(logging.NullHandler())
+
+#: A request that reached a server which is not the one for it (RFC 9110 section 15.5.20).
+MISDIRECTED: Final = 421
 
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
 _NOT_THE_WIRE: Final = Decision(again=False, why="not sent again: it did not fail on the wire")
@@ -86,7 +87,7 @@ class Call(Record):
             sleep(decision.delay)
 
     def _begin(self) -> Trail:
-        if self._is_late():
+        if self.deadline.expires != math.inf and self.deadline.left() <= 0:
             self._raise(None, _NOT_THE_WIRE)
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
@@ -103,18 +104,9 @@ class Call(Record):
             self.resumer = Resumer(self, self.ask)
             self.resumer.watch(response)
 
-    def read_in(self, response: Response) -> None:
-        """Read the body of a response that is handed out whole."""
-        buffer(response, self)
-
     def read_later(self, response: Response) -> None:
         """Leave the body of a response to the caller, who will be told what went wrong with it."""
         tell_errors(response.raw, self._broke_off)
-
-    def body_is_whole(self, body: BytesIO) -> None:
-        """Look at a body that came over more than one connection; raise if it is not what was promised."""
-        if self.resumer is not None and self.resumer.since:
-            self.resumer.check(body.getvalue())
 
     def body_read(self, received: int, error: BaseException | None = None) -> None:
         """Note how many bytes of a body came, and the error that ended it, if one did."""
@@ -140,8 +132,12 @@ class Call(Record):
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
-            told = response.headers.get("Retry-After")
-            return None if self.warming else self.failure_told(trail, response.status_code, told)
+            status, policy = response.status_code, self.policy
+            if self.warming or not (
+                status in policy.statuses or status in policy.retry_after_statuses or status == MISDIRECTED
+            ):
+                return None
+            return self.failure_told(trail, status, response.headers.get("Retry-After"))
         return None if trail.error is None else self.failure_on_wire(trail, trail.error)
 
     def _write_down(
@@ -172,7 +168,7 @@ class Call(Record):
         if decision is _ANSWERED:
             self.quota.give_back(self.cost or PAY_BACK)
             self.cost = 0
-        if response.status_code not in (401, 407):
+        if self.policy.spool_bytes and response.status_code not in (401, 407):
             # Digest authentication sends the body of the request again.
             self.body.close()
         self.publish(response)

@@ -39,9 +39,8 @@ class Reading(Protocol):
 
     #: The attempt that carries the body; another one once it was resumed.
     carrier: Trail
-
-    def body_is_whole(self, body: io.BytesIO) -> None:
-        """Look at all of it; raise OSError if it is not what was promised."""
+    #: Who resumes it, if somebody does.
+    resumer: Any
 
     def body_read(self, received: int, error: BaseException | None = None) -> None:
         """Note how many bytes of it came, and the error that ended it, if one did."""
@@ -77,7 +76,8 @@ def buffer(response: Response, call: Reading) -> None:
             encoded.seek(received)
             (_read_in_time if hurried else _read)(raw, encoded, call)
             received = encoded.tell()
-        call.body_is_whole(encoded)
+        if call.resumer is not None and call.resumer.since:
+            call.resumer.check(encoded.getvalue())
     except OSError as error:
         call.body_read(received, error)
         response.close()

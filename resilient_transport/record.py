@@ -151,7 +151,7 @@ class Record:
             reused=trail.reused,
             resumed=trail.resumed,
             started=began,
-            seconds=self.spent() - began,
+            seconds=self.deadline.spent() + self.deadline.started - trail.began,
             connecting=trail.connecting(),
             delay=delay,
             decision=why,
@@ -171,10 +171,6 @@ class Record:
             if self.attempts[at].number == attempt.number:
                 self.attempts[at] = attempt
                 return
-
-    def spent(self) -> float:
-        """Seconds since the call began."""
-        return self.deadline.spent() + self.deadline.started - self.started
 
     def remember(self, response: Response | None, error: Exception | None) -> None:
         """Add an entry to what `response.raw.retries.history` will tell."""

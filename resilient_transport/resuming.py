@@ -145,6 +145,9 @@ class Resumer:
             misdirected = bool(call.failures) and call.failures[-1].cause is Cause.MISDIRECTED
             found = self._try(known, call.trail(misdirected), received, owed)
             if isinstance(found, Rest):
+                if self._is_abandoned():
+                    be_done_with(found.response)
+                    return None
                 return found
             if isinstance(found, str):
                 # The call's own failure stands for it: it may begin again.

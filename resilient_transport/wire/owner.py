@@ -23,7 +23,7 @@ def told_by(head: bytes) -> tuple[bool, bool, int | None]:
         owned = any(scheme in line for line in _lines(lower, b"authorization:") for scheme in _SCHEMES)
     if b"close" in lower:
         closing = any(b"close" in line for line in _lines(lower, b"\r\nconnection:"))
-    return owned, closing, _length_in(lower)
+    return owned, closing, _length_in(lower) if b"content-length:" in lower else None
 
 
 def _length_in(lower: bytes) -> int | None:

@@ -58,7 +58,7 @@ class Sending(HTTPConnection):
         else:
             due = self._left_of(data)
         try:
-            for piece in pieces_of(data):
+            for piece in (data,) if type(data) is bytes and len(data) <= PIECE else pieces_of(data):
                 self._bound_sending()
                 super().send(piece)
                 if trail.stage is Stage.REQUEST:
@@ -126,13 +126,11 @@ class Sending(HTTPConnection):
             self.timeout = max(deadline.bound(self.timeout) or 0.0, 0.001)
 
 
-def pieces_of(data: Any) -> Iterator[Any] | tuple[bytes]:
-    """What is sent, in pieces; what is short is one.
+def pieces_of(data: Any) -> Iterator[memoryview]:
+    """What is sent, in pieces.
 
     Args:
         data: bytes, or what has their buffer.
     """
-    if isinstance(data, bytes) and len(data) <= PIECE:
-        return (data,)
     view = memoryview(data).cast("B")
     return (view[at : at + PIECE] for at in range(0, len(view), PIECE))
