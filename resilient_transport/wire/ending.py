@@ -106,11 +106,14 @@ class Chunks:
     def __init__(self, file: Any) -> None:
         self.file = file
         self.read = file.read
+        #: The line that was read last; an empty one ends the body (RFC 9112 section 7.1.2).
+        self.last = b""
 
     def readline(self, limit: int = -1) -> bytes:
         """Read a line; nothing when the end of the file comes before the end of the line."""
         line: bytes = self.file.readline(limit)
-        return line if line.endswith(b"\n") or len(line) == limit else b""
+        self.last = line = line if line.endswith(b"\n") or len(line) == limit else b""
+        return line
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)

@@ -243,13 +243,16 @@ class Source(socket.SocketIO):
 
 def _is_drained(answer: Any, connection: Any) -> bool:
     """Whether a response is at its end, but for a last chunk that is there already."""
-    if answer.isclosed() or not answer.chunked or connection.sock is None:
+    lines = answer.fp
+    if answer.isclosed() or not isinstance(lines, Chunks) or connection.sock is None:
         return bool(answer.isclosed())
     patience = connection.sock.gettimeout()
     connection.sock.settimeout(0)
     try:
-        return not answer.read1(1) and bool(answer.isclosed())
-    except (OSError, HTTPException):
+        # Where nothing has come, http.client takes that for the end of the file, and this for the body's.
+        return not answer.read1(1) and lines.last in (b"\r\n", b"\n")
+    except (OSError, HTTPException, TypeError):
+        # http.client does not expect that there is nothing to read yet, and takes the length of None.
         return False
     finally:
         connection.sock.settimeout(patience)

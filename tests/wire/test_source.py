@@ -257,3 +257,30 @@ def test_somebody_elses_stream_is_left_alone():
     assert not watch(response, Sequel())
     assert not isinstance(response._fp.fp.raw, Source)
     assert response.read() == BODY
+
+
+@pytest.mark.parametrize("there", [b"", b"\r", b"\r\n", b"\r\n0", b"\r\n0\r\n", b"\r\n0\r\n\r\n"])
+def test_a_last_chunk_is_taken_in_if_it_is_there(there):
+    """As far as it has come; nobody waits for it, and a connection with more to come is closed."""
+
+    class Connection:
+        sock = socket.socket()
+        is_closed = False
+
+        def close(self):
+            self.is_closed = True
+
+        def part(self):
+            pass
+
+    pieces = [b"HTTP/1.1 206 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"44\r\n" + BODY[10:]]
+    rest = response_of(
+        Dribble([*pieces, *([there] if there else [])], BlockingIOError(errno.EAGAIN, "not now"))
+    )
+    response = response_of(Dribble([head(BODY, None)[:-68]], RESET))
+    rest._connection = connection = Connection()
+    watch(response, Sequel(Rest(rest, 68, 78)))
+    with connection.sock:
+        assert response._fp.read() == BODY
+
+    assert connection.is_closed is (there != b"\r\n0\r\n\r\n")
