@@ -13,19 +13,19 @@ from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
 from urllib3.response import HTTPResponse
 from urllib3.util import Retry
 
+from .asking import bounded, connect_part, read_part
 from .attempts import Call
 from .body import buffer
 from .events import Warmed, attempts_of
 from .leasing import LeasingAdapter
 from .outcome import ONE_ATTEMPT
-from .resuming import is_resumable
 from .retry.budget import quota_for
 from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
 from .retry.stages import Stage
 from .retry.translate import policy_from
 from .settings import overrides
-from .terms import ask_again, bounded, column_of, connect_part, read_part, with_key
+from .terms import column_of, with_key
 from .upload import spooled
 from .warming import check, each, in_background, make, settings_for
 from .wire.lookup import origin_of
@@ -233,7 +233,7 @@ class ResilientAdapter(LeasingAdapter):
         granted = DEFAULT_TIMEOUT if timeout is None else timeout
 
         send = super().send
-        connect, between = connect_part(granted), read_part(granted)
+        connect, between = DEFAULT_TIMEOUT if timeout is None else (connect_part(timeout), read_part(timeout))
         last: Trail
 
         def send_once(trail: Trail) -> Response:
@@ -251,11 +251,11 @@ class ResilientAdapter(LeasingAdapter):
         quota = quota_for(origin or request.url)
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin = origin or call.origin
-        if not warming and is_resumable(request):
-            # Who reads a stream later may have changed the request meanwhile.
+        if request.method == "GET" and not request.body and not warming:
+            # Of another request's response nobody knows what a part of it is. Who reads a stream later may
+            # have changed this one meanwhile.
             asked, via = (request.copy(), dict(proxies or {})) if stream else (request, proxies)
-            call.ask = partial(ask_again, self, (asked, granted, verify, cert, via))
-            call.resumes = True
+            call.again = (self, (asked, granted, verify, cert, via))
         call.certificate = lambda: (
             cert or self._settings().get("cert_file"),
             "ssl_context" in self._settings() or self._ssl_context is not None,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import weakref
 from collections.abc import Callable
+from functools import partial
 from time import sleep
 from typing import Any, Final, NoReturn
 
 from requests import Response
 from requests.exceptions import RequestException, Timeout
 
+from .asking import ask_again
+from .events import Attempts
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
 from .record import Record
 from .rejection import rejection
-from .resuming import Ask, Resumer
+from .resuming import Resumer
 from .retry.budget import PAY_BACK
 from .retry.judge import Decision
 from .retry.stages import Cause, Failure, Stage
@@ -38,9 +40,8 @@ class Call(Record):
 
     #: The failure that got furthest, the latest among equals, and how far it got.
     furthest: tuple[int, Exception] | None = None
-    #: Asks for the rest of a body; there if a body may be resumed.
-    ask: Ask
-    resumes = False
+    #: What `ask_again` takes to ask for the rest of a body; None: bodies are not resumed.
+    again: tuple[Any, tuple[Any, ...]] | None = None
     #: Goes on with the body of the last response, if it breaks.
     resumer: Resumer | None = None
 
@@ -76,6 +77,8 @@ class Call(Record):
                 # urllib3 has found that out before the wire did.
                 trail.fail(error)
             decision = self._judge(trail, response, error)
+            if decision is _ANSWERED and response is not None:
+                return self._answer(trail, response)
             self._write_down(trail, response, error, decision)
             if not decision.again:
                 if response is None:
@@ -91,7 +94,7 @@ class Call(Record):
             self._raise(None, _NOT_THE_WIRE)
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
-        if self.resumes:
+        if self.again is not None:
             trail.on_answer = self._watch
         return trail
 
@@ -100,8 +103,8 @@ class Call(Record):
 
     def _watch(self, response: Any) -> None:
         """Look after the body of urllib3's response; nothing of one byte can be there already."""
-        if self.reads_later or response.length_remaining not in (0, 1):
-            self.resumer = Resumer(self, self.ask)
+        if self.again is not None and (self.reads_later or response.length_remaining not in (0, 1)):
+            self.resumer = Resumer(self, partial(ask_again, *self.again))
             self.resumer.watch(response)
 
     def read_later(self, response: Response) -> None:
@@ -140,23 +143,25 @@ class Call(Record):
             return self.failure_told(trail, status, response.headers.get("Retry-After"))
         return None if trail.error is None else self.failure_on_wire(trail, trail.error)
 
+    def _answer(self, trail: Trail, response: Response) -> Response:
+        """Hand out what is not a failure: most calls end here."""
+        trail.stage = Stage.DONE
+        self.record(trail, None, "connected, and nothing was sent" if self.warming else _ANSWERED.why)
+        self.quota.give_back(self.cost or PAY_BACK)
+        if self.history or self.reads_later or self.policy.spool_bytes:
+            return self._hand_out(response, _ANSWERED)
+        response.attempts = Attempts(self.attempts)  # type: ignore[attr-defined]
+        return response
+
     def _write_down(
         self, trail: Trail, response: Response | None, error: Exception | None, decision: Decision
     ) -> None:
-        if decision is _ANSWERED:
-            trail.stage = Stage.DONE
-        elif self.resumer is not None and self.resumer.refusal:
-            error, decision = (
-                None,
-                dataclasses.replace(decision, why=f"not resumed: {self.resumer.refusal}; {decision.why}"),
-            )
-        delay = decision.delay if decision.again else None
-        why = "connected, and nothing was sent" if self.warming and response else decision.why
-        self.record(trail, error, why, delay)
+        told, why = error, decision.why
+        if self.resumer is not None and self.resumer.refusal:
+            told, why = None, f"not resumed: {self.resumer.refusal}; {why}"
+        self.record(trail, told, why, decision.delay if decision.again else None)
         # Its traceback holds who reads, who may hold the call.
         trail.error = None
-        if decision is _ANSWERED:
-            return
         self.remember(response, error)
         if error is not None and (self.furthest is None or trail.stage.rank >= self.furthest[0]):
             self.furthest = (trail.stage.rank, error)
@@ -165,9 +170,7 @@ class Call(Record):
         if decision.exhausted and self.policy.raise_on_status:
             discard(response)
             raise with_attempts(too_many(self.request, response), self.attempts)
-        if decision is _ANSWERED:
-            self.quota.give_back(self.cost or PAY_BACK)
-            self.cost = 0
+        self.cost = 0
         if self.policy.spool_bytes and response.status_code not in (401, 407):
             # Digest authentication sends the body of the request again.
             self.body.close()

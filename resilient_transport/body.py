@@ -90,7 +90,10 @@ def buffer(response: Response, call: Reading) -> None:
         if wrapped is None:
             raise
         raise wrapped(error)  # noqa: B904 - without a cause, as in requests
-    call.body_read(received)
+    if call.resumer is None:
+        call.carrier.bytes_in = received
+    else:
+        call.body_read(received)
     encoded.seek(0)
     raw._fp = encoded
     raw._fp_bytes_read = 0

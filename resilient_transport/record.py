@@ -38,6 +38,25 @@ class Record:
         warming: connect, and send nothing.
     """
 
+    #: Whether the response's body is read after it was handed out.
+    reads_later = False
+    #: Whether the response was handed out, and its body is the caller's to read.
+    is_handed_out = False
+    #: That response; weak, since it owns this.
+    handed_out: Callable[[], Response | None] = staticmethod(lambda: None)
+    #: Scheme, host and port, for the log; without credentials, and unknown where it takes a parser.
+    origin = "an unnamed origin"
+    #: Returns the certificate that is shown, and whether the caller's own TLS context has it.
+    certificate: Callable[[], tuple[Any, bool]] = staticmethod(lambda: (None, False))
+    #: How many attempts there were; of very many, those in the middle are forgotten.
+    count = 0
+    #: Tokens drawn so far; a success gives them back.
+    cost = 0
+    history: tuple[RequestHistory, ...] = ()
+    #: The attempt that carries the response's body.
+    carrier: Trail
+
+    # Every call makes one: what holds for most of them is the class's.
     def __init__(
         self,
         request: PreparedRequest,
@@ -53,30 +72,13 @@ class Record:
         self.deadline = deadline
         self.quota = quota
         self.warming = warming
-        #: Whether the response's body is read after it was handed out.
-        self.reads_later = False
         #: When it began, on the monotonic clock; a deadline may be set anew.
         self.started = deadline.started
-        #: Scheme, host and port, for the log; without credentials, and unknown where it takes a parser.
-        self.origin = "an unnamed origin"
-        #: Returns the certificate that is shown, and whether the caller's own TLS context has it.
-        self.certificate: Callable[[], tuple[Any, bool]] = lambda: (None, False)
         #: What the call was charged with at a gate.
         self.charges = Charges(policy.repeats_connects, policy.paces_by_default)
         self.body = RequestBody(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
-        #: How many there were; of very many, those in the middle are forgotten.
-        self.count = 0
-        self.history: tuple[RequestHistory, ...] = ()
-        #: Tokens drawn so far; a success gives them back.
-        self.cost = 0
-        #: The attempt that carries the response's body.
-        self.carrier: Trail
-        #: Whether the response was handed out, and its body is the caller's to read.
-        self.is_handed_out = False
-        #: That response; weak, since it owns this.
-        self.handed_out: Callable[[], Response | None] = lambda: None
 
     def trail(self, fresh: bool = False) -> Trail:
         """The record of a new attempt."""

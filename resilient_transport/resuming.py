@@ -14,7 +14,6 @@ from http.client import HTTPException, IncompleteRead
 from time import sleep
 from typing import Any, Final
 
-from requests import PreparedRequest
 from urllib3.exceptions import HTTPError
 
 from .digests import Digests, may_have_digests
@@ -36,11 +35,6 @@ Ask = Callable[[Trail, Mapping[str, str]], Any]
 #: What a response has to bring of its body to be free of count and quota: bytes, or a share of the whole.
 FREE_BYTES: Final = 65536
 FREE_SHARE: Final = 0.01
-
-
-def is_resumable(request: PreparedRequest) -> bool:
-    """Whether a request is one whose response's body may be resumed: a GET that has none itself."""
-    return request.method == "GET" and not request.body
 
 
 class Resumer:

@@ -22,7 +22,7 @@ LAYERS = (
     {"__init__"},
     {"install"},
     {"adapter", "leasing", "terms", "warming"},
-    {"attempts", "outcome", "record", "rejection", "resuming"},
+    {"asking", "attempts", "outcome", "record", "rejection", "resuming"},
     {"body", "digests", "passing", "streamed", "upload"},
     {"wire"},
     {"retry"},

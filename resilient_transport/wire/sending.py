@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import math
 import ssl
-from collections.abc import Iterator
 from typing import Any, Final
 
 from urllib3.connection import HTTPConnection
@@ -49,30 +48,38 @@ class Sending(HTTPConnection):
     def send(self, data: Any) -> None:
         """Send bytes of the request, or of the CONNECT before it."""
         trail = self.trail
-        if trail.stage is Stage.TUNNEL:
-            due = None
-        elif trail.stage is not Stage.REQUEST:
+        size = len(data) if type(data) is bytes else memoryview(data).nbytes
+        if trail.stage is Stage.REQUEST:
+            self._due = self._left_after(size)
+        elif trail.stage is not Stage.TUNNEL:
             trail.mark(Stage.REQUEST)
-            owned, self._closing, due = told_by(data)
+            owned, self._closing, self._due = told_by(data)
             self.has_owner = self.has_owner or owned
-        else:
-            due = self._left_of(data)
         try:
-            for piece in (data,) if type(data) is bytes and len(data) <= PIECE else pieces_of(data):
+            if size <= PIECE:
                 self._bound_sending()
-                super().send(piece)
-                if trail.stage is Stage.REQUEST:
-                    trail.bytes_out += len(piece)
+                super().send(data)
+            else:
+                self._send_in_pieces(memoryview(data).cast("B"))
         except OSError as error:
             trail.fail(error)
             raise
-        self._due = due
+        if trail.stage is Stage.REQUEST and size <= PIECE:
+            trail.bytes_out += size
 
-    def _left_of(self, data: Any) -> int | None:
+    def _send_in_pieces(self, data: memoryview) -> None:
+        for at in range(0, len(data), PIECE):
+            self._bound_sending()
+            piece = data[at : at + PIECE]
+            super().send(piece)
+            if self.trail.stage is Stage.REQUEST:
+                self.trail.bytes_out += len(piece)
+
+    def _left_after(self, size: int) -> int | None:
         """What is due after some bytes of the body; more than that would be taken for another request."""
         if self._due is None:
             return None
-        left = self._due - (len(data) if isinstance(data, bytes) else memoryview(data).nbytes)
+        left = self._due - size
         if left < 0:
             raise ProtocolError(f"The body has {-left} bytes more than its Content-Length says")
         return left
@@ -80,11 +87,14 @@ class Sending(HTTPConnection):
     def _bound_sending(self) -> None:
         """Grant what may pass between two bytes; urllib3 grants what connecting may take."""
         trail = self.trail
-        deadline = trail.deadline
-        if deadline is not None and deadline.expires != math.inf and deadline.left() <= 0:
-            raise TimeoutError("the deadline was over while the request was being sent")
-        if self.sock is not None and (trail.send_timeout is None or trail.send_timeout >= 0):
-            self.sock.settimeout(trail.patience_to_send())
+        granted, deadline = trail.send_timeout, trail.deadline
+        if deadline is not None and deadline.expires != math.inf:
+            if deadline.left() <= 0:
+                raise TimeoutError("the deadline was over while the request was being sent")
+            if granted is None or granted >= 0:
+                granted = max(deadline.bound(granted) or 0.0, 0.001)
+        if self.sock is not None and (granted is None or granted >= 0):
+            self.sock.settimeout(granted)
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request; one that authenticates the connection gives it an owner."""
@@ -124,13 +134,3 @@ class Sending(HTTPConnection):
         deadline = self.trail.deadline
         if deadline is not None and deadline.expires != math.inf:
             self.timeout = max(deadline.bound(self.timeout) or 0.0, 0.001)
-
-
-def pieces_of(data: Any) -> Iterator[memoryview]:
-    """What is sent, in pieces.
-
-    Args:
-        data: bytes, or what has their buffer.
-    """
-    view = memoryview(data).cast("B")
-    return (view[at : at + PIECE] for at in range(0, len(view), PIECE))

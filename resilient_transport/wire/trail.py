@@ -112,11 +112,6 @@ class Trail:
         """Seconds that the call may wait for a connection; None: for ever."""
         return self.deadline.bound(self.connect_timeout) if self.deadline else self.connect_timeout
 
-    def patience_to_send(self) -> float | None:
-        """Seconds that sending some bytes may take; None: for ever."""
-        within = self.deadline.bound(self.send_timeout) if self.deadline else self.send_timeout
-        return None if within is None else max(within, 0.001)
-
     def connecting(self) -> float:
         """Seconds until the connection was ready; 0 when it was there already."""
         return 0.0 if self.reused or self.connected is None else self.connected - self.began
