@@ -108,7 +108,8 @@ class Sending(HTTPConnection):
         except OSError as error:
             if not self._may_be_answered(error):
                 raise
-            self._unsent = error
+            # After a reset what is met next is told, as newer versions of urllib3 do, which look for an answer.
+            self._unsent = None if isinstance(error, ConnectionResetError) else error
             return
         if self._due and body is not None:
             raise ProtocolError(f"The body ended {self._due} bytes before its Content-Length")
@@ -126,8 +127,8 @@ class Sending(HTTPConnection):
             return False
         if isinstance(error, TimeoutError):
             return self.sock is not None and bool(wait_for_read(self.sock, timeout=0))
-        # After a reset or a broken pipe urllib3 looks by itself.
-        return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        # After a broken pipe urllib3 looks by itself.
+        return isinstance(error, (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
 
     def _bound_timeout(self) -> None:
         """Let no socket operation wait longer than what the deadline leaves; 0 would mean "do not block"."""
