@@ -108,7 +108,7 @@ class Sending(HTTPConnection):
         except OSError as error:
             if not self._may_be_answered(error):
                 raise
-            # After a reset what is met next is told, as newer versions of urllib3 do, which look for an answer.
+            # After a reset what is met next is told, as newer versions of urllib3 do.
             self._unsent = None if isinstance(error, ConnectionResetError) else error
             return
         if self._due and body is not None:
