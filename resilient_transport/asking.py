@@ -5,7 +5,6 @@ Below `HTTPAdapter.send`, since that has made its response already.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -42,22 +41,23 @@ def read_part(timeout: Any) -> float | None:
 
 def bounded(timeout: Any, deadline: Deadline) -> Any:
     """The caller's time-out as it is, or within what the deadline leaves."""
-    left = deadline.left()
-    if left == math.inf:
+    most = deadline.for_socket(None)
+    if most is None:
         return timeout
-    if isinstance(timeout, Timeout):
-        within = timeout.clone()
-    elif isinstance(timeout, tuple):
-        if len(timeout) != 2:
-            # requests says what is wrong with it.
-            return timeout
-        within = Timeout(connect=timeout[0], read=timeout[1])
-    else:
-        within = Timeout(connect=timeout, read=timeout)
-    # urllib3 refuses a time-out of 0.
-    most = max(left, 0.001)
+    if isinstance(timeout, tuple) and len(timeout) != 2:
+        # requests says what is wrong with it.
+        return timeout
+    within = _as_urllib3s(timeout)
     within.total = min(within.total, most) if isinstance(within.total, (int, float)) else most
     return within
+
+
+def _as_urllib3s(timeout: Any) -> Timeout:
+    """A time-out of requests', or a copy of one of urllib3's."""
+    if isinstance(timeout, Timeout):
+        return timeout.clone()
+    connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    return Timeout(connect=connect, read=read)
 
 
 def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trail: Trail, fields: Mapping[str, str]) -> Any:
@@ -76,11 +76,6 @@ def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trail: Trail, fields:
     trail.connect_timeout, trail.send_timeout = connect_part(timeout), read_part(timeout)
     pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
     kept = {name: value for name, value in request.headers.items() if name.lower() not in _ABOUT_RANGES}
-    within = bounded(timeout, trail.deadline) if trail.deadline else timeout
-    if isinstance(within, tuple):
-        within = Timeout(connect=within[0], read=within[1])
-    elif not isinstance(within, Timeout):
-        within = Timeout(connect=within, read=within)
     return pool.urlopen(
         "GET",
         adapter.request_url(request, proxies),
@@ -90,5 +85,5 @@ def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trail: Trail, fields:
         preload_content=False,
         decode_content=False,
         retries=ONE_ATTEMPT,
-        timeout=within,
+        timeout=_as_urllib3s(bounded(timeout, trail.deadline) if trail.deadline else timeout),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -27,9 +26,6 @@ from .wire.trail import CURRENT, Trail
 
 log = logging.getLogger("resilient_transport")
 log.addHandler(logging.NullHandler())
-
-#: A request that reached a server which is not the one for it (RFC 9110 section 15.5.20).
-MISDIRECTED: Final = 421
 
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
 _NOT_THE_WIRE: Final = Decision(again=False, why="not sent again: it did not fail on the wire")
@@ -73,7 +69,7 @@ class Call(Record):
             trail = self.carrier
             if trail.status is None and response is not None:
                 trail.status = response.status_code
-            if isinstance(error, Timeout) and trail.error is None and self._is_late():
+            if isinstance(error, Timeout) and trail.error is None and self.deadline.is_over():
                 # urllib3 has found that out before the wire did.
                 trail.fail(error)
             decision = self._judge(trail, response, error)
@@ -90,16 +86,13 @@ class Call(Record):
             sleep(decision.delay)
 
     def _begin(self) -> Trail:
-        if self.deadline.expires != math.inf and self.deadline.left() <= 0:
+        if self.deadline.is_over():
             self._raise(None, _NOT_THE_WIRE)
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
         if self.again is not None:
             trail.on_answer = self._watch
         return trail
-
-    def _is_late(self) -> bool:
-        return self.deadline.expires != math.inf and self.deadline.left() <= 0
 
     def _watch(self, response: Any) -> None:
         """Look after the body of urllib3's response; nothing of one byte can be there already."""
@@ -135,12 +128,7 @@ class Call(Record):
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
-            status, policy = response.status_code, self.policy
-            if self.warming or not (
-                status in policy.statuses or status in policy.retry_after_statuses or status == MISDIRECTED
-            ):
-                return None
-            return self.failure_told(trail, status, response.headers.get("Retry-After"))
+            return None if self.warming else self.failure_told(trail, response.status_code, response.headers)
         return None if trail.error is None else self.failure_on_wire(trail, trail.error)
 
     def _answer(self, trail: Trail, response: Response) -> Response:
@@ -185,7 +173,7 @@ class Call(Record):
         rank, furthest = self.furthest if self.furthest is not None else (0, error)
         if decision is _NOT_THE_WIRE and error is not None:
             failed = error
-        elif furthest is None or self._is_late():
+        elif furthest is None or self.deadline.is_over():
             allowed = self.deadline.expires - self.deadline.started
             failed = deadline_exceeded(self.request, allowed, furthest)
         else:

@@ -7,7 +7,6 @@ Leans on `_fp`, `_connection`, `_fp_bytes_read` and `_uncached_read_occurred` of
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from http.client import HTTPResponse
 from typing import Any, Final, Protocol
@@ -64,7 +63,7 @@ def buffer(response: Response, call: Reading) -> None:
         # A subclass's `build_response` has put something of its own there.
         return
     deadline = call.carrier.deadline
-    hurried = deadline is not None and deadline.expires != math.inf
+    hurried = deadline is not None and deadline.is_limited()
     length = raw.length_remaining
     received, encoded = 0, io.BytesIO()
     try:
@@ -74,7 +73,10 @@ def buffer(response: Response, call: Reading) -> None:
             encoded, received = io.BytesIO(data), len(data)
         if received != length:
             encoded.seek(received)
-            (_read_in_time if hurried else _read)(raw, encoded, call)
+            if hurried:
+                _read_in_time(raw, encoded, call)
+            else:
+                encoded.writelines(raw.stream(_CHUNK, decode_content=False))
             received = encoded.tell()
         if call.resumer is not None and call.resumer.since:
             call.resumer.check(encoded.getvalue())
@@ -106,11 +108,6 @@ def buffer(response: Response, call: Reading) -> None:
         response._content_consumed = True  # type: ignore[attr-defined]
 
 
-def _read(raw: Any, encoded: io.BytesIO, _: Reading) -> None:
-    for chunk in raw.stream(_CHUNK, decode_content=False):
-        encoded.write(chunk)
-
-
 def _read_in_time(raw: Any, encoded: io.BytesIO, call: Reading) -> None:
     """The encoded body in whatever pieces it comes, with no wait beyond the deadline."""
     deadline: Any = call.carrier.deadline
@@ -118,10 +115,10 @@ def _read_in_time(raw: Any, encoded: io.BytesIO, call: Reading) -> None:
     # Only as long as the response has its connection: then the socket is another call's, or closed.
     patience = call.carrier.sock.gettimeout() if raw._connection is not None else None
     while True:
-        if deadline.left() <= 0:
+        if deadline.is_over():
             raise urllib3_errors.ReadTimeoutError(raw._pool, "", "The deadline is over.")
         if raw._connection is not None:
-            call.carrier.sock.settimeout(max(deadline.bound(patience) or 0.0, 0.001))
+            call.carrier.sock.settimeout(deadline.for_socket(patience))
         chunk = read(most, decode_content=False)
         if not chunk:
             break

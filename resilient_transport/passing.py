@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from http.client import IncompleteRead
 from typing import Any, Final
 
@@ -36,11 +35,11 @@ def pass_over(trail: Trail, response: Any, count: int) -> None:
 
 def _hurry(trail: Trail, patience: float | None) -> None:
     deadline = trail.deadline
-    if deadline is None or deadline.expires == math.inf or trail.sock is None:
+    if deadline is None or not deadline.is_limited() or trail.sock is None:
         return
-    if deadline.left() <= 0:
+    if deadline.is_over():
         raise TimeoutError("the deadline was over while what is there already came again")
-    trail.sock.settimeout(max(deadline.bound(patience) or 0.0, 0.001))
+    trail.sock.settimeout(deadline.for_socket(patience))
 
 
 def be_done_with(response: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from requests import PreparedRequest, Response
@@ -114,18 +114,17 @@ class Record:
             paced=trail.paced,
         )
 
-    def failure_told(self, trail: Trail, status: int, told: str | None) -> Failure | None:
+    def failure_told(self, trail: Trail, status: int, headers: Mapping[str, str]) -> Failure | None:
         """How an attempt failed by the status of its response; None: it did not.
 
         Args:
             trail: the attempt's.
-            status: the response's.
-            told: its Retry-After.
+            status, headers: the response's.
         """
         listed = status in self.policy.statuses
         if not listed and status not in self.policy.retry_after_statuses and status != 421:
             return None
-        wait = retry_after(told)
+        wait = retry_after(headers.get("Retry-After"))
         listed = listed or (wait is not None and status in self.policy.retry_after_statuses)
         if not listed and status != 421:
             return None

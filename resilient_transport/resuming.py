@@ -77,7 +77,8 @@ class Resumer:
         self._status, self._headers = response.status, response.headers
         answer = response._original_response
         self._length = length = answer.length
-        if length != response.length_remaining or (answer.chunked and not self._may_go_on()):
+        pointless = answer.chunked and isinstance(self._representation(), str)
+        if length != response.length_remaining or pointless:
             # Two readers would not agree on where it ends; or looking at each chunk would be for nothing.
             return
         if self._call.reads_later and may_have_digests(self._headers):
@@ -101,21 +102,22 @@ class Resumer:
         """Why it is not resumed, if the attempts do not tell that already."""
         if self.told:
             return ""
-        known = representation_of(self._status, self._headers, self._length)
+        known = self._representation()
         return known if isinstance(known, str) else "it was left before its end"
 
     def _promised(self) -> Digests | None:
         return Digests.of(self._headers, whole=self._status == OK)
 
-    def _may_go_on(self) -> bool:
-        return not isinstance(representation_of(self._status, self._headers, self._length), str)
+    def _representation(self) -> Representation | str:
+        """What the first response has said of the body, or why that cannot be resumed."""
+        return representation_of(self._status, self._headers, self._length)
 
     def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
         """Ask for what is missing until there is a response to go on with, or a reason to stop."""
         if self._is_abandoned():
             return None
         if self._known is None:
-            known = representation_of(self._status, self._headers, self._length)
+            known = self._representation()
             if isinstance(known, str):
                 return None
             self._known = known
@@ -232,7 +234,7 @@ class Resumer:
         """What to do about a response that has no part of the body."""
         call = self._call
         be_done_with(response)
-        failure = call.failure_told(trail, response.status, response.headers.get("Retry-After"))
+        failure = call.failure_told(trail, response.status, response.headers)
         if failure is None:
             call.record(trail, None, f"not resumed: {why}")
             trail.mark(Stage.BODY)

@@ -74,8 +74,7 @@ class RequestBody:
         body = self._body
         try:
             now = body.tell()
-            body.seek(0, os.SEEK_END)
-            self._size = body.tell()
+            self._size = _end_of(body)
             if now == self._size:
                 now = min(now, _begin_of(body, prepared_at if isinstance(prepared_at, int) else now))
             body.seek(now)
@@ -94,8 +93,7 @@ class RequestBody:
         if self._position is None:
             return None if self.rewindable else "its body was touched and cannot be rewound"
         try:
-            self._body.seek(0, os.SEEK_END)
-            size = self._body.tell()
+            size = _end_of(self._body)
             self._body.seek(self._position)
         except Exception:
             self.rewindable = False
@@ -124,6 +122,12 @@ def _is_buffer(body: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _end_of(file: Any) -> int:
+    """Go to a file's end; what `seek` returns is not always a number."""
+    file.seek(0, os.SEEK_END)
+    return int(file.tell())
 
 
 def _begin_of(file: Any, default: int) -> int:
@@ -160,7 +164,7 @@ class Spool:
     def __init__(self, request: PreparedRequest, most: int) -> None:
         self._request = request
         self._pieces: Iterator[Any] | None = None
-        #: Why the source gives no more: not because it is at its end.
+        #: Whether the source has failed, so that it gives no more though it is not at its end.
         self._failed = False
         self._kept = tempfile.SpooledTemporaryFile(max_size=most)  # noqa: SIM115 - closed by `close`
         weakref.finalize(self, self._kept.close)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Final
+
+#: Seconds that a socket waits at the least.
+_LEAST: Final = 0.001
 
 
 class Deadline:
@@ -39,6 +43,19 @@ class Deadline:
         if self.expires == math.inf:
             return math.inf
         return max(0.0, self.expires - self._clock())
+
+    def is_limited(self) -> bool:
+        """Whether anybody asked for a limit."""
+        return self.expires != math.inf
+
+    def is_over(self) -> bool:
+        """Whether there is no time left."""
+        return self.expires != math.inf and self._clock() >= self.expires
+
+    def for_socket(self, timeout: float | None) -> float | None:
+        """The same as `bound` for a socket, to which 0 means not to wait at all; urllib3 refuses that."""
+        within = self.bound(timeout)
+        return within if within is None or not self.is_limited() else max(within, _LEAST)
 
     def bound(self, timeout: float | None) -> float | None:
         """The smaller of a time-out (None: no limit) and what is left, in seconds."""

@@ -25,15 +25,16 @@ class Sized:
         listener: is shown the body's bytes as they come.
     """
 
+    #: Bytes that have to come whatever the body's length turns out to be: a frame without chunks owes none.
+    owed = 0
+    #: Nor can it make no sense.
+    broken = False
+
     def __init__(self, length: int | None, listener: Listener | None = None) -> None:
         self.length = length
         self._listener = listener
         #: Bytes of the body that came.
         self.received = 0
-        #: Bytes that have to come whatever the body's length turns out to be.
-        self.owed = 0
-        #: Whether it made no sense, so that nobody can go on with it.
-        self.broken = False
 
     def admit(self, data: Any, count: int) -> int:
         """Take in the first `count` bytes of what came; return how many may be handed on."""

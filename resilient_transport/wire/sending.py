@@ -7,7 +7,6 @@ Leans on these names of urllib3 and http.client, pinned in `tests/spine/test_ups
 from __future__ import annotations
 
 import errno
-import math
 import ssl
 from typing import Any, Final
 
@@ -88,13 +87,10 @@ class Sending(HTTPConnection):
         """Grant what may pass between two bytes; urllib3 grants what connecting may take."""
         trail = self.trail
         granted, deadline = trail.send_timeout, trail.deadline
-        if deadline is not None and deadline.expires != math.inf:
-            if deadline.left() <= 0:
-                raise TimeoutError("the deadline was over while the request was being sent")
-            if granted is None or granted >= 0:
-                granted = max(deadline.bound(granted) or 0.0, 0.001)
+        if deadline is not None and deadline.is_over():
+            raise TimeoutError("the deadline was over while the request was being sent")
         if self.sock is not None and (granted is None or granted >= 0):
-            self.sock.settimeout(granted)
+            self.sock.settimeout(deadline.for_socket(granted) if deadline is not None else granted)
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request; one that authenticates the connection gives it an owner."""
@@ -133,5 +129,5 @@ class Sending(HTTPConnection):
     def _bound_timeout(self) -> None:
         """Let no socket operation wait longer than what the deadline leaves; 0 would mean "do not block"."""
         deadline = self.trail.deadline
-        if deadline is not None and deadline.expires != math.inf:
-            self.timeout = max(deadline.bound(self.timeout) or 0.0, 0.001)
+        if deadline is not None and deadline.is_limited():
+            self.timeout = deadline.for_socket(self.timeout)
