@@ -15,10 +15,10 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from resilient_transport import ResilientAdapter, registry
-from resilient_transport.retry import budget
+from resilient_transport import ResilientAdapter
 from resilient_transport.testing import Authority
 from tests.real.servers import LOOPBACK, HAProxy, Nginx, Server, find_binary
+from tests.slate import clean_slate  # noqa: F401 - a fixture
 from tests.timeouts import LONG_TIMEOUT
 
 ServerType = TypeVar("ServerType", bound=Server)
@@ -142,15 +142,6 @@ def backend() -> Iterator[Callable[[Callable[[int], object]], Backend]]:
             return server
 
         yield start
-
-
-@pytest.fixture(autouse=True)
-def clean_slate() -> Iterator[None]:
-    """Begin and end each test with no idle connection and full quotas."""
-    registry.clear()
-    budget.clear()
-    yield
-    registry.clear()
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import struct
 import threading
 from contextlib import suppress
 
-from tests.timeouts import LONG_TIMEOUT
+from tests.listening import Listening
 
 #: Bytes that are under way at the most: what the kernel still holds when a connection is cut was for nothing.
 BUFFER = 8_192
 
 
-class Cutter:
+class Cutter(Listening):
     """Passes connections on to a port of loopback, and resets each after a number of bytes drawn anew.
 
     Args:
@@ -27,51 +27,33 @@ class Cutter:
         self._mean = mean
         self._luck = random.Random(seed)
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = []
         #: Connections that came, those that were cut, and bytes that were passed on to the client.
         self.accepts = self.cuts = self.passed = 0
 
-    def __enter__(self) -> "Cutter":
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        self._listener.bind(("127.0.0.1", 0))
-        self._listener.listen(64)
-        self._start(self._accept)
-        return self
+    def _listen(self) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        return listener
 
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._threads[0].join(LONG_TIMEOUT)
+    def _hang_up(self) -> None:
         for sock in self._open:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(LONG_TIMEOUT)
-        self._listener.close()
 
     @property
     def url(self) -> str:
         """The https URL, without a path."""
-        return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"https://127.0.0.1:{self.port}"
 
-    def _start(self, work: object, *args: object) -> None:
-        thread = threading.Thread(target=work, args=args, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.accepts += 1
-            left = None if self._mean is None else int(self._luck.expovariate(1 / self._mean)) + 1
-            server = socket.create_connection(("127.0.0.1", self._to))
-            self._open += [client, server]
-            self._start(self._up, client, server)
-            self._start(self._down, client, server, left)
+    def _serve(self, client: socket.socket) -> None:
+        left = None if self._mean is None else int(self._luck.expovariate(1 / self._mean)) + 1
+        server = socket.create_connection(("127.0.0.1", self._to))
+        self._open += [client, server]
+        self._run(self._up, client, server)
+        self._run(self._down, client, server, left)
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

@@ -8,18 +8,9 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from resilient_transport import ResilientAdapter, registry
-from resilient_transport.retry import budget
+from resilient_transport import ResilientAdapter
 from resilient_transport.testing import FaultServer
-
-
-@pytest.fixture(autouse=True)
-def clean_slate() -> Iterator[None]:
-    """Begin and end each test with no idle connection and full quotas."""
-    registry.clear()
-    budget.clear()
-    yield
-    registry.clear()
+from tests.slate import clean_slate  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tests.listening import Listening
 from tests.timeouts import LONG_TIMEOUT
 
 #: How it may go on after an answer: wait for the next request; reset; close; close without close_notify; say
@@ -24,7 +25,7 @@ class Answer:
 
 
 @dataclass
-class Teller:
+class Teller(Listening):
     """Answers one request after the other, whatever connection it comes on.
 
     Args:
@@ -41,28 +42,22 @@ class Teller:
         self._lock = threading.Lock()
         self._idle: set[socket.socket] = set()
         self._over = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads = [threading.Thread(target=self._serve)]
-        self._threads[0].start()
+        super().__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+    def _hang_up(self) -> None:
         with self._lock:
             self._over = True
             for client in self._idle:
                 # Kept by the client; what it has not drained it has to close itself.
                 with suppress(OSError):
                     client.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(LONG_TIMEOUT)
-        self._listener.close()
 
     @property
     def url(self) -> str:
         """Where it is."""
         scheme = "https" if self.context else "http"
-        return f"{scheme}://localhost:{self._listener.getsockname()[1]}/"
+        return f"{scheme}://localhost:{self.port}/"
 
     def wait_until_left(self) -> None:
         """Wait until the client has closed the first connection."""
@@ -76,16 +71,8 @@ class Teller:
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
         }
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.accepts += 1
-            thread = threading.Thread(target=self._talk, args=(client,))
-            self._threads.append(thread)
-            thread.start()
+    def _serve(self, client: socket.socket) -> None:
+        self._run(self._talk, client)
 
     def _talk(self, client: socket.socket) -> None:
         client.settimeout(LONG_TIMEOUT)
