@@ -6,17 +6,21 @@
 
 from .adapter import ResilientAdapter
 from .events import Attempt, attempts_of
-from .exceptions import ClientCertificateRejected, DeadlineExceeded
+from .exceptions import CircuitOpen, ClientCertificateRejected, DeadlineExceeded, EndpointDisabled
 from .install import install, mount, uninstall
+from .overriding import override
+from .retry.breaker import Breaker
 from .retry.policy import RetryPolicy
 from .retry.stages import Stage
-from .settings import override
 from .wire.registry import registry
 
 __all__ = [
     "Attempt",
+    "Breaker",
+    "CircuitOpen",
     "ClientCertificateRejected",
     "DeadlineExceeded",
+    "EndpointDisabled",
     "ResilientAdapter",
     "RetryPolicy",
     "Stage",

@@ -5,42 +5,43 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-import requests.adapters
 from requests import PreparedRequest, Request, Response, Session
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
 from urllib3.response import HTTPResponse
 from urllib3.util import Retry
 
+from . import settings
 from .asking import bounded, connect_part, read_part
 from .attempts import Call
 from .body import buffer
+from .disabling import refuse_disabled
 from .events import Warmed, attempts_of
-from .leasing import LeasingAdapter
-from .outcome import ONE_ATTEMPT
+from .logs import write_to_stderr
+from .options import UNSET, options_from
+from .overriding import overrides
+from .prefixes import Prefix
+from .repeating import RepeatingAdapter
+from .retry.breaker import circuit_for
 from .retry.budget import quota_for
 from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
 from .retry.stages import Stage
 from .retry.translate import policy_from
-from .settings import overrides
 from .terms import column_of, with_key
 from .upload import spooled
 from .warming import check, each, in_background, make, settings_for
 from .wire.lookup import origin_of
-from .wire.trail import CURRENT, Trail
-
-#: Seconds to connect, and between two bytes, when the caller names no time-out.
-DEFAULT_TIMEOUT: Final = (10.0, 300.0)
-_UNSET: Final[Any] = object()
+from .wire.trail import Trail
 
 
-class ResilientAdapter(LeasingAdapter):
+class ResilientAdapter(RepeatingAdapter):
     """A transport adapter that survives connection resets: `session.mount("https://", ResilientAdapter())`.
 
     The four arguments of `requests.adapters.HTTPAdapter` keep their order and meaning. Without any, the
-    settings are the recommended ones.
+    settings are the recommended ones. What is not given and has a variable of the environment
+    (`RESILIENT_TRANSPORT_IDLE_TIMEOUT` and so on, see `resilient_transport.settings`) is taken from there.
 
     Args:
         pool_connections: how many origins the adapter remembers.
@@ -54,71 +55,59 @@ class ResilientAdapter(LeasingAdapter):
             it (which alone can be pickled).
         warm: URLs of servers to connect to at once, in the background; or dicts of the arguments of `warm`,
             for servers that want a certificate.
+        connect_timeout, read_timeout: seconds to connect and between two bytes, sending included, for calls
+            without a time-out; None: no limit. 10 and 300 s.
+        idle_timeout: seconds for which an idle connection is kept; less where the server asks for less.
+        max_age: seconds after which a connection is not used again; None: no limit.
+        tcp_keepalive: seconds of silence until TCP asks whether the server is there; 0: never.
+        dns_order: "ipv4first", "ipv6first", or "system".
+        handshakes: how many may run at once for an origin; of several adapters', the smallest number counts.
+        disable: URL prefixes, compared by scheme, host, port and path segment, that are refused with
+            `EndpointDisabled` before anything is opened.
 
     Raises:
         TypeError: an argument is of the wrong type, or both `max_retries` and `policy` were given.
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or the environment says something that is not allowed.
     """
 
     def __init__(
         self,
         pool_connections: int = DEFAULT_POOLSIZE,
         pool_maxsize: int = DEFAULT_POOLSIZE,
-        max_retries: int | Retry | None = _UNSET,
+        max_retries: int | Retry | None = UNSET,
         pool_block: bool = DEFAULT_POOLBLOCK,
         *,
         policy: RetryPolicy | None = None,
         ssl_context: ssl.SSLContext | None = None,
         key_password: str | bytes | Callable[[], str | bytes] | None = None,
         warm: Iterable[str | Mapping[str, Any]] = (),
+        connect_timeout: float | None = UNSET,
+        read_timeout: float | None = UNSET,
+        idle_timeout: float = UNSET,
+        max_age: float | None = UNSET,
+        tcp_keepalive: int = UNSET,
+        dns_order: str = UNSET,
+        handshakes: int = UNSET,
+        disable: Iterable[str | Prefix] = UNSET,
     ) -> None:
-        if policy is not None and max_retries is not _UNSET:
+        if policy is not None and max_retries is not UNSET:
             raise TypeError("give either max_retries= or policy=RetryPolicy(retries=...), not both")
-        super().__init__(
-            pool_connections, pool_maxsize, pool_block, ssl_context=ssl_context, key_password=key_password
+        options = options_from(
+            {"connect_timeout": connect_timeout, "read_timeout": read_timeout}
+            | {"idle_timeout": idle_timeout, "max_age": max_age, "tcp_keepalive": tcp_keepalive}
+            | {"dns_order": dns_order, "handshakes": handshakes, "disable": disable}
         )
-        self.policy = RetryPolicy() if policy is None else policy
-        #: What was assigned to `max_retries`, if anything.
-        self._given: tuple[int | Retry | None, ...] = ()
-        #: The `Retry` that others may hold, and change in place; and what it held when it was translated.
-        self._retry: Retry | None = None
-        self._translated: dict[str, Any] = {}
-        if max_retries is _UNSET and policy is None and requests.adapters.DEFAULT_RETRIES != 0:
-            # A program that has set requests' default for everybody means this adapter, too.
-            max_retries = requests.adapters.DEFAULT_RETRIES
-        if max_retries is not _UNSET:
-            self.max_retries = max_retries
+        super().__init__(
+            pool_connections,
+            pool_maxsize,
+            pool_block,
+            options,
+            ssl_context=ssl_context,
+            key_password=key_password,
+        )
+        write_to_stderr(settings.value("log"))
+        self._begin_with(max_retries, policy)
         each(self.warm, warm)
-
-    @property
-    def policy(self) -> RetryPolicy:
-        """When calls are repeated, and how often; may be replaced."""
-        return self._policy
-
-    @policy.setter
-    def policy(self, value: RetryPolicy) -> None:
-        if not isinstance(value, RetryPolicy):
-            raise TypeError(f"policy takes a RetryPolicy, not {value!r}; max_retries takes an int or a Retry")
-        #: What is in force, and what an int that is assigned to `max_retries` is applied to.
-        self._policy = self._base = value
-
-    @property
-    def max_retries(self) -> Retry:
-        """What was assigned, as a `Retry`; during an attempt one that repeats nothing, for `HTTPAdapter`."""
-        if CURRENT.get() is not None:
-            return ONE_ATTEMPT
-        if self._retry is None:
-            self._retry = Retry.from_int(self._given[0]) if self._given else Retry(0, read=False)
-            self._translated = dict(vars(self._retry))
-        return self._retry
-
-    @max_retries.setter
-    def max_retries(self, value: int | Retry | None) -> None:
-        base = getattr(self, "_base", None)
-        self._policy = policy_from(Retry.DEFAULT if value is None else value, base)
-        self._given = (value,)
-        self._retry = value if isinstance(value, Retry) else None
-        self._translated = dict(vars(value)) if isinstance(value, Retry) else {}
 
     def send(
         self,
@@ -136,7 +125,7 @@ class ResilientAdapter(LeasingAdapter):
             stream: hand the response out before its body was read; one that breaks is resumed as it is read,
                 and never asked for anew.
             timeout: seconds to connect and between bytes, a (connect, read) tuple, or a urllib3 `Timeout`;
-                None: 10 s and 300 s.
+                None: `connect_timeout` and `read_timeout`.
             verify: whether, or against which file or directory, to check the server's certificate.
             cert: path of the client certificate, or a (certificate, key) pair of paths.
             proxies: proxy URLs by scheme, or by scheme and host.
@@ -147,7 +136,11 @@ class ResilientAdapter(LeasingAdapter):
         Raises:
             requests.exceptions.RequestException: what stock requests would raise; see `attempts_of`.
             DeadlineExceeded: the call's deadline was over.
+            CircuitOpen: the policy has a breaker, and the origin has failed again and again.
+            EndpointDisabled: the URL is disabled; nothing was opened.
         """
+        if self._bypassed:
+            return super().send(request, stream, timeout, verify, cert, proxies)
         return self._call(request, stream, timeout, verify, cert, proxies)[0]
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
@@ -155,6 +148,8 @@ class ResilientAdapter(LeasingAdapter):
 
         Leans on `_original_response`, without which requests does not look; pinned in `test_upstream.py`.
         """
+        if self._bypassed:
+            return super().build_response(req, resp)
         head = getattr(resp, "_original_response", None)
         plain = type(resp) is HTTPResponse and "set-cookie" not in resp.headers
         if head is None or not plain or "set-cookie2" in resp.headers:
@@ -189,12 +184,15 @@ class ResilientAdapter(LeasingAdapter):
             timeout, verify, cert, proxies: as in `send`. A connection serves only calls that have the same.
 
         Returns:
-            What was found or made, for each connection; nothing when it runs in the background.
+            What was found or made, for each connection; nothing when it runs in the background, or when
+            the adapter is bypassed.
 
         Raises:
             requests.exceptions.RequestException: what a call would raise.
         """
         check(connections, self._pool_maxsize if self._pool_block else None)
+        if self._bypassed:
+            return ()
 
         def connect() -> tuple[Response, Warmed]:
             request = Request("HEAD", url).prepare()
@@ -221,26 +219,29 @@ class ResilientAdapter(LeasingAdapter):
     ) -> tuple[Response, Trail, float]:
         """One call; returns the response, the record of its last attempt, and the seconds it took."""
         here = overrides()
-        if self._retry is not None and vars(self._retry) != self._translated:
-            # It was changed in place, as stock allows.
-            self.max_retries = self._retry
-        policy = self._policy if here.retries is None else policy_from(here.retries, self._policy)
+        if self._options.disable:
+            refuse_disabled(request, self._options)
+        policy = self._policy_in_force()
+        if here.retries is not None:
+            policy = policy_from(here.retries, policy)
         if policy.idempotency_key:
             request = with_key(request)
         if policy.spool_bytes:
             request = spooled(request, policy.spool_bytes)
         deadline = Deadline(policy.deadline).until(here.expires)
-        granted = DEFAULT_TIMEOUT if timeout is None else timeout
+        granted = self._options.timeout if timeout is None else timeout
 
         send = super().send
-        connect, between = DEFAULT_TIMEOUT if timeout is None else (connect_part(timeout), read_part(timeout))
+        connect, between = connect_part(granted), read_part(granted)
         last: Trail
 
         def send_once(trail: Trail) -> Response:
             nonlocal last
             last = trail
             trail.connect_timeout, trail.send_timeout = connect, between
-            response = send(request, stream, bounded(granted, deadline), verify, cert, proxies)
+            response = send(
+                request, stream, bounded(granted, trail.deadline or deadline), verify, cert, proxies
+            )
             if stream:
                 call.read_later(response)
             elif trail.stage is Stage.BODY:
@@ -251,6 +252,9 @@ class ResilientAdapter(LeasingAdapter):
         quota = quota_for(origin or request.url)
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin = origin or call.origin
+        call.usage = self._options.usage
+        if policy.breaker is not None:
+            call.circuit = circuit_for(origin or request.url, policy.breaker)
         if request.method == "GET" and not request.body and not warming:
             # Of another request's response nobody knows what a part of it is. Who reads a stream later may
             # have changed this one meanwhile.
@@ -262,13 +266,3 @@ class ResilientAdapter(LeasingAdapter):
         )
         response = call.run(send_once, stream)
         return response, last, deadline.spent()
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = {"_base": self._base, "_policy": self._policy, "_given": self._given}
-        return {**super().__getstate__(), "_own": own}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        own = state.pop("_own")
-        super().__setstate__(state)
-        # After stock has assigned its `max_retries`, which makes a policy of it.
-        vars(self).update(own, _retry=None, _translated={})

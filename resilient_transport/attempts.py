@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from time import sleep
 from typing import Any, Final, NoReturn
 
@@ -14,18 +14,18 @@ from requests.exceptions import RequestException, Timeout
 
 from .asking import ask_again
 from .events import Attempts
+from .exceptions import CircuitOpen
+from .logs import log
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
-from .record import Record
+from .record import OPEN, Record
 from .rejection import rejection
 from .resuming import Resumer
+from .retry.breaker import Circuit
 from .retry.budget import PAY_BACK
-from .retry.judge import Decision
+from .retry.judge import Decision, given_up
 from .retry.stages import Cause, Failure, Stage
 from .streamed import tell_errors
 from .wire.trail import CURRENT, Trail
-
-log = logging.getLogger("resilient_transport")
-log.addHandler(logging.NullHandler())
 
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
 _NOT_THE_WIRE: Final = Decision(again=False, why="not sent again: it did not fail on the wire")
@@ -69,7 +69,7 @@ class Call(Record):
             trail = self.carrier
             if trail.status is None and response is not None:
                 trail.status = response.status_code
-            if isinstance(error, Timeout) and trail.error is None and self.deadline.is_over():
+            if isinstance(error, Timeout) and trail.error is None and trail.is_late():
                 # urllib3 has found that out before the wire did.
                 trail.fail(error)
             decision = self._judge(trail, response, error)
@@ -88,6 +88,10 @@ class Call(Record):
     def _begin(self) -> Trail:
         if self.deadline.is_over():
             self._raise(None, _NOT_THE_WIRE)
+        if self.circuit is not None:
+            self.admission = self.circuit.enter()
+            if self.admission is None:
+                self._raise(self._refused(self.circuit), _NOT_THE_WIRE)
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
         if self.again is not None:
@@ -102,6 +106,7 @@ class Call(Record):
 
     def read_later(self, response: Response) -> None:
         """Leave the body of a response to the caller, who will be told what went wrong with it."""
+        self.release(self.carrier)
         tell_errors(response.raw, self._broke_off)
 
     def body_read(self, received: int, error: BaseException | None = None) -> None:
@@ -111,20 +116,46 @@ class Call(Record):
         if error is not None:
             self.carrier.fail(error)
 
-    def _broke_off(self, error: BaseException, received: int) -> None:
+    def _broke_off(self, error: BaseException, received: int) -> BaseException:
         why = "only the body of a GET without a body is"
         if self.resumer is not None:
             why = self.resumer.why_not()
-        self.broke_off(error, received, why)
+        return self.broke_off(error, received, why)
 
     def _judge(self, trail: Trail, response: Response | None, error: Exception | None) -> Decision:
         """There are three cases: a good answer, an error that is not the wire's, and a failure that is."""
         if self.resumer is not None and self.resumer.gave_up is not None:
             return self.resumer.gave_up
         failure = self._failure(trail, response)
-        if failure is None:
-            return _ANSWERED if error is None else _NOT_THE_WIRE
-        return self.decide(failure)
+        if failure is not None:
+            return self.decide(failure)
+        if self.circuit is not None:
+            self._note_end(self.circuit, response)
+        return _ANSWERED if error is None else _NOT_THE_WIRE
+
+    def _note_end(self, circuit: Circuit, response: Response | None) -> None:
+        """Tell the circuit of an attempt that nothing is repeated after."""
+        if response is None:
+            circuit.left(self.admission)
+        elif response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            circuit.failed(self.admission)
+        else:
+            circuit.succeeded(self.admission)
+
+    def _refused(self, circuit: Circuit) -> Exception:
+        """What is raised when the circuit admits no attempt: what got furthest before, if anything did."""
+        if self.furthest is not None:
+            last = self.attempts[-1]
+            self.attempts[-1] = last._replace(delay=None, decision=given_up(OPEN).why)
+            return self.furthest[1]
+        seconds = circuit.opens_in()
+        error = CircuitOpen(
+            f"The circuit of {self.origin} is open: its latest calls have failed. "
+            f"Nothing is sent for another {seconds:.1f} s.",
+            request=self.request,
+        )
+        error.retry_after = seconds
+        return error
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
@@ -174,8 +205,7 @@ class Call(Record):
         if decision is _NOT_THE_WIRE and error is not None:
             failed = error
         elif furthest is None or self.deadline.is_over():
-            allowed = self.deadline.expires - self.deadline.started
-            failed = deadline_exceeded(self.request, allowed, furthest)
+            failed = deadline_exceeded(self.request, self.deadline.allowed(), furthest)
         else:
             failed = furthest
         self.furthest = None

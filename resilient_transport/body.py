@@ -7,8 +7,6 @@ Leans on `_fp`, `_connection`, `_fp_bytes_read` and `_uncached_read_occurred` of
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from http.client import HTTPResponse
 from typing import Any, Final, Protocol
 
 import urllib3
@@ -20,9 +18,6 @@ from .wire.trail import Trail
 
 #: How much of a response's body is read at a time, in bytes.
 _CHUNK: Final = 65536
-
-#: The same where each read waits until all of it has come.
-_SIP: Final = 1024
 
 #: What `requests.Response.iter_content` makes of urllib3's exceptions, in its order.
 _RAISED: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
@@ -62,21 +57,16 @@ def buffer(response: Response, call: Reading) -> None:
     if not isinstance(response.raw, urllib3.HTTPResponse):
         # A subclass's `build_response` has put something of its own there.
         return
-    deadline = call.carrier.deadline
-    hurried = deadline is not None and deadline.is_limited()
     length = raw.length_remaining
     received, encoded = 0, io.BytesIO()
     try:
-        if length is not None and length <= _CHUNK and not hurried:
+        if length is not None and length <= _CHUNK:
             # A short one comes in one piece; if it is cut, the next read says how.
             data = raw.read(length or None, decode_content=False)
             encoded, received = io.BytesIO(data), len(data)
         if received != length:
             encoded.seek(received)
-            if hurried:
-                _read_in_time(raw, encoded, call)
-            else:
-                encoded.writelines(raw.stream(_CHUNK, decode_content=False))
+            encoded.writelines(raw.stream(_CHUNK, decode_content=False))
             received = encoded.tell()
         if call.resumer is not None and call.resumer.since:
             call.resumer.check(encoded.getvalue())
@@ -106,29 +96,3 @@ def buffer(response: Response, call: Reading) -> None:
         # Nothing to decode: spare requests a second pass. `raw` can be read all the same.
         response._content = encoded.getvalue()
         response._content_consumed = True  # type: ignore[attr-defined]
-
-
-def _read_in_time(raw: Any, encoded: io.BytesIO, call: Reading) -> None:
-    """The encoded body in whatever pieces it comes, with no wait beyond the deadline."""
-    deadline: Any = call.carrier.deadline
-    read, most = _reader(raw)
-    # Only as long as the response has its connection: then the socket is another call's, or closed.
-    patience = call.carrier.sock.gettimeout() if raw._connection is not None else None
-    while True:
-        if deadline.is_over():
-            raise urllib3_errors.ReadTimeoutError(raw._pool, "", "The deadline is over.")
-        if raw._connection is not None:
-            call.carrier.sock.settimeout(deadline.for_socket(patience))
-        chunk = read(most, decode_content=False)
-        if not chunk:
-            break
-        encoded.write(chunk)
-
-
-def _reader(raw: Any) -> tuple[Callable[..., bytes], int]:
-    """How to read what has come without waiting for more, and how much of it at once."""
-    if not isinstance(raw._fp, HTTPResponse):
-        # Somebody listens in between, as CacheControl does, and would miss a read1.
-        return raw.read, _SIP
-    # Before urllib3 2.1 there is no read1; only a read of one byte does not wait for more.
-    return (raw.read1, _CHUNK) if hasattr(raw, "read1") else (raw.read, 1)

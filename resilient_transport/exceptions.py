@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import RequestException, SSLError, Timeout
 
 
@@ -21,6 +22,23 @@ class DeadlineExceeded(_Portable, Timeout):
     It is a `requests.exceptions.Timeout`. The failure of the attempt that got furthest, if there was one,
     is its `__cause__`.
     """
+
+
+class EndpointDisabled(_Portable, RequestsConnectionError):
+    """Calls to this URL are switched off (`RESILIENT_TRANSPORT_DISABLE` or `disable=`); nothing was opened.
+
+    It is a `requests.exceptions.ConnectionError`.
+    """
+
+
+class CircuitOpen(_Portable, RequestsConnectionError):
+    """The origin has failed again and again and is left alone for now (`RetryPolicy(breaker=...)`).
+
+    It is a `requests.exceptions.ConnectionError`. Nothing was opened.
+    """
+
+    #: Seconds until a call may try again; 0: another one is trying now.
+    retry_after: float = 0.0
 
 
 class ClientCertificateRejected(_Portable, SSLError):

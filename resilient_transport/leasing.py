@@ -6,23 +6,25 @@ answering them fast is where the speed comes from.
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Final
 from urllib.parse import urlparse
 
 from requests import PreparedRequest
 from requests.adapters import DEFAULT_POOLBLOCK, HTTPAdapter
-from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL, RequestException, SSLError
+from requests.exceptions import InvalidProxyURL, InvalidURL, RequestException, SSLError
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, prepend_scheme_if_needed, select_proxy
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
 from urllib3.util import parse_url
 
+from . import settings
 from .exceptions import add_note
+from .hooks import hooks_of, is_plain, socks_manager, warn_of_pools
+from .logs import log
+from .options import Options
 from .wire.identity import fingerprint
 from .wire.lookup import (
     Entry,
@@ -40,19 +42,13 @@ from .wire.pool import PlainPool, TLSPool
 from .wire.registry import registry
 from .wire.trail import CURRENT
 
-log = logging.getLogger("resilient_transport")
-
-#: Hooks of requests that make a pool depend on more than the values that name it, once overridden.
-_HOOKS: Final = frozenset(
-    {"build_connection_pool_key_attributes", "cert_verify", "proxy_headers", "proxy_manager_for"}
-)
-
 
 class LeasingAdapter(HTTPAdapter):
     """An `HTTPAdapter` whose pools are leases. It repeats nothing.
 
     Args:
         pool_connections, pool_maxsize, pool_block: as in `HTTPAdapter`.
+        options: what it is set to besides.
         ssl_context: used as it is for every TLS connection to a server.
         key_password: of an encrypted client key; a callable is called when the key is read.
     """
@@ -62,6 +58,7 @@ class LeasingAdapter(HTTPAdapter):
         pool_connections: int,
         pool_maxsize: int,
         pool_block: bool,
+        options: Options,
         *,
         ssl_context: ssl.SSLContext | None = None,
         key_password: str | bytes | Callable[[], str | bytes] | None = None,
@@ -70,6 +67,9 @@ class LeasingAdapter(HTTPAdapter):
             raise TypeError(f"ssl_context takes an ssl.SSLContext, not {type(ssl_context).__name__}")
         if not (key_password is None or callable(key_password) or isinstance(key_password, (str, bytes))):
             raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")
+        self._options = options
+        #: Whether all of this is off. Then it is an `HTTPAdapter`, for which stock's own methods speak.
+        self._bypassed: bool = settings.value("bypass")
         self._ssl_context = ssl_context
         self._key_password = key_password
         self._lookup = Lookup(pool_connections)
@@ -82,15 +82,23 @@ class LeasingAdapter(HTTPAdapter):
         self._pool_connections = connections
         self._pool_maxsize = maxsize
         self._pool_block = block
+        if self._bypassed:
+            password = self._key_password() if callable(self._key_password) else self._key_password
+            own = {"ssl_context": self._ssl_context, "key_password": password}
+            pool_kwargs = {**{name: value for name, value in own.items() if value}, **pool_kwargs}
+            super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
+            return
         self.poolmanager = Leasing(num_pools=connections, maxsize=maxsize, block=block, **pool_kwargs)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         """The manager for a proxy; one for each proxy URL, as in stock."""
+        if self._bypassed:
+            return super().proxy_manager_for(proxy, **proxy_kwargs)
         manager = self.proxy_manager.get(proxy)
         if manager is None:
             kind: Any = LeasingProxyManager
             if proxy.lower().startswith("socks"):
-                kind = _socks_manager()
+                kind = socks_manager()
                 username, password = get_auth_from_url(proxy)
                 proxy_kwargs = {"username": username, "password": password, **proxy_kwargs}
             else:
@@ -114,6 +122,8 @@ class LeasingAdapter(HTTPAdapter):
             requests.exceptions.SSLError: a file is not what it should be.
             requests.exceptions.InvalidURL, InvalidProxyURL: as in stock.
         """
+        if self._bypassed:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
         if self._lookup.generation != registry.generation:
             self._begin_anew()
         proxy = select_proxy(request.url or "", proxies) if proxies else None
@@ -136,7 +146,7 @@ class LeasingAdapter(HTTPAdapter):
         if key is not None and manager is not None and is_real(manager):
             self._lookup.put(key, Entry(pool, manager, paths, files))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
-            _warn_once(type(self).__qualname__)
+            warn_of_pools(type(self).__qualname__)
             if (trail := CURRENT.get()) is not None and trail.warming:
                 raise TypeError(f"{type(self).__qualname__} makes pools of its own: they cannot be warmed")
         return pool
@@ -168,7 +178,7 @@ class LeasingAdapter(HTTPAdapter):
         if not parse_url(proxy).host:
             raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
         theirs = self.proxy_manager_for(proxy)
-        manager = leased(theirs)
+        manager = leased(theirs, self._options.tcp_keepalive)
         if self.proxy_manager.get(proxy) is theirs:
             # That of a subclass may have made urllib3's own.
             self.proxy_manager[proxy] = manager
@@ -182,6 +192,8 @@ class LeasingAdapter(HTTPAdapter):
         Never stock's own `ssl_context`: some versions of requests share one, and urllib3 loads client
         certificates into it (psf/requests#6726).
         """
+        if self._bypassed:
+            return super().build_connection_pool_key_attributes(request, verify, cert)
         parsed = urlparse(request.url or "")
         host_params = {"scheme": parsed.scheme.lower(), "host": parsed.hostname, "port": parsed.port}
         secure = host_params["scheme"] == "https"
@@ -189,7 +201,11 @@ class LeasingAdapter(HTTPAdapter):
         if own is not None:
             if secure:
                 refuse_beside_context(verify, cert)
-            hooked = {} if _is_plain(self) else told_by(self.cert_verify, host_params, request, verify, cert)
+            hooked = (
+                {}
+                if is_plain(self, _OWN_HOOKS)
+                else told_by(self.cert_verify, host_params, request, verify, cert)
+            )
             stock = told_by(super().cert_verify, host_params, request, verify, cert) if hooked else {}
             return host_params, {**beside_context(hooked, stock), "ssl_context": own}
         pool_kwargs = told_by(self.cert_verify, host_params, request, verify, cert)
@@ -215,7 +231,9 @@ class LeasingAdapter(HTTPAdapter):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # A subclass's `init_poolmanager` may assign urllib3's own manager, as requests documents it.
-        super().__setattr__(name, leased(value) if name == "poolmanager" else value)
+        if name == "poolmanager" and not self._bypassed:
+            value = leased(value, self._options.tcp_keepalive)
+        super().__setattr__(name, value)
 
     def close(self) -> None:
         """Give the leases back; what others use stays open."""
@@ -244,7 +262,7 @@ class LeasingAdapter(HTTPAdapter):
 
     def _key(self, url: str | None, verify: Any, cert: Any, proxy: str | None) -> Any:
         origin = origin_of(url or "")
-        if origin is None or not _is_plain(self):
+        if origin is None or not is_plain(self, _OWN_HOOKS):
             return None
         cert = tuple(cert) if isinstance(cert, list) else cert
         # 1 == True: a path that equals a switch must not be taken for it.
@@ -261,40 +279,13 @@ class LeasingAdapter(HTTPAdapter):
         if isinstance(self._key_password, (str, bytes)):
             raise TypeError("no pickle may hold a password: let key_password= be an importable function")
         stock: Any = super().__getstate__()
-        return {**stock, "_key_password": self._key_password}
+        return {**stock, "_key_password": self._key_password, "_options": self._options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._ssl_context = None
+        self._bypassed = settings.value("bypass")
         self._lookup = Lookup(state["_pool_connections"])
         super().__setstate__(state)  # type: ignore[misc,unused-ignore]
 
 
-def _socks_manager() -> Any:
-    try:
-        from .wire.socks import LeasingSOCKSManager
-    except ImportError:
-        # Stock's exception, and its words.
-        raise InvalidSchema("Missing dependencies for SOCKS support.") from None
-    return LeasingSOCKSManager
-
-
-def _hooks(kind: type[LeasingAdapter]) -> tuple[Any, ...]:
-    own = kind.build_connection_pool_key_attributes, kind.cert_verify, kind.proxy_headers
-    return *own, kind.proxy_manager_for, HTTPAdapter.cert_verify
-
-
-_OWN_HOOKS: Final = _hooks(LeasingAdapter)
-
-
-def _is_plain(adapter: LeasingAdapter) -> bool:
-    """Whether no hook is overridden or patched; otherwise they are asked for every request."""
-    return _hooks(type(adapter)) == _OWN_HOOKS and vars(adapter).keys().isdisjoint(_HOOKS)
-
-
-@cache
-def _warn_once(adapter: str) -> None:
-    log.warning(
-        "%s makes connections in pools of its own, and repeats nothing that fails on them: let its "
-        "init_poolmanager assign a plain urllib3.PoolManager, or call that of ResilientAdapter",
-        adapter,
-    )
+_OWN_HOOKS: Final = hooks_of(LeasingAdapter)

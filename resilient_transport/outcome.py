@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import Sequence
+import time
+from calendar import timegm
+from collections.abc import Callable, Sequence
+from email.utils import parsedate_tz
 from typing import Any, Final, TypeVar
 
 from requests import PreparedRequest, Response
 from requests.exceptions import RequestException, RetryError
-from urllib3.exceptions import InvalidHeader, MaxRetryError, RequestError, ResponseError
+from urllib3.exceptions import MaxRetryError, RequestError, ResponseError
 from urllib3.util import Retry
 from urllib3.util.retry import RequestHistory
 
@@ -81,13 +85,37 @@ def deadline_exceeded(
     return error
 
 
-def retry_after(value: str | None) -> float | None:
-    """What Retry-After asks for, in seconds (RFC 9110 section 10.2.3); None when it says nothing."""
+def retry_after(
+    value: str | None, date: str | None = None, clock: Callable[[], float] = time.time
+) -> float | None:
+    """What Retry-After asks for, in seconds (RFC 9110 section 10.2.3); None when it says nothing.
+
+    Args:
+        value: the field: a number of seconds, or a moment.
+        date: the response's Date: a moment is told by the server's clock, which may not agree with ours.
+        clock: our own, for a server that has none.
+    """
     if value is None:
         return None
+    if _SECONDS.fullmatch(value.strip()):
+        return float(value)
+    moment = _moment(value)
+    if moment is None:
+        return None
+    now = _moment(date)
+    return max(0.0, moment - (clock() if now is None else now))
+
+
+_SECONDS: Final = re.compile(r"\d{1,15}", re.ASCII)
+
+
+def _moment(value: str | None) -> float | None:
+    """A date of HTTP in any of its forms (RFC 9110 section 5.6.7), as seconds since 1970."""
+    parts = None if value is None else parsedate_tz(value)
     try:
-        return ONE_ATTEMPT.parse_retry_after(value)
-    except (InvalidHeader, ValueError, OverflowError):
+        # Without a zone, as asctime has it, GMT is meant.
+        return None if parts is None else float(timegm((*parts[:6], 0, 0, 0)) - (parts[9] or 0))
+    except (ValueError, OverflowError):
         return None
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
 from .events import Attempt, Attempts
-from .outcome import ONE_ATTEMPT, describe, forget_frames, history, retry_after, with_attempts
+from .logs import log
+from .outcome import (
+    ONE_ATTEMPT,
+    deadline_exceeded,
+    describe,
+    forget_frames,
+    history,
+    retry_after,
+    with_attempts,
+)
+from .retry.breaker import Circuit
 from .retry.budget import Quota
 from .retry.deadline import Deadline
 from .retry.judge import Decision, given_up, judge
@@ -18,12 +28,15 @@ from .retry.policy import RetryPolicy
 from .retry.stages import Cause, Column, Failure, Stage, classify
 from .upload import RequestBody
 from .wire.trail import Trail
+from .wire.usage import USUAL, Usage
 from .wire.waiting import Charges
-
-log = logging.getLogger("resilient_transport")
 
 #: Attempts that are told; a body of gigabytes may take thousands.
 MOST_ATTEMPTS: Final = 100
+
+
+#: Why nothing is sent again to an origin that has failed again and again.
+OPEN: Final = "the circuit of its origin is open"
 
 
 class Record:
@@ -53,6 +66,11 @@ class Record:
     #: Tokens drawn so far; a success gives them back.
     cost = 0
     history: tuple[RequestHistory, ...] = ()
+    #: The circuit breaker of its origin; None: there is none. And the leave that its attempt has.
+    circuit: Circuit | None = None
+    admission: int | None = None
+    #: How its connections are used.
+    usage: Usage = USUAL
     #: The attempt that carries the response's body.
     carrier: Trail
 
@@ -69,7 +87,8 @@ class Record:
         self.request = request
         self.policy = policy
         self.column = column
-        self.deadline = deadline
+        #: What holds now; a block of `override` around the reading of a stream may end sooner.
+        self.deadline = self.whole = deadline
         self.quota = quota
         self.warming = warming
         #: When it began, on the monotonic clock; a deadline may be set anew.
@@ -84,24 +103,40 @@ class Record:
         """The record of a new attempt."""
         return Trail(
             replayable=self.column is not Column.UNSAFE and self.body.rewindable,
-            deadline=self.deadline,
+            deadline=self.deadline.within(self.policy.attempt_timeout),
             fresh=fresh,
             require_close_notify=self.policy.require_close_notify,
             charges=self.charges,
             warming=self.warming,
+            usage=self.usage,
         )
 
     def decide(self, failure: Failure) -> Decision:
         """What follows a failure, as far as the policy, the deadline and the quota have a say."""
         self.failures.append(failure)
+        opened = self._note(failure)
         decision = judge(self.policy, self.column, self.failures, self.deadline.left())
         touched = failure.stage.rank >= Stage.REQUEST.rank
         if decision.again and touched and (refusal := self.body.rewind()):
             return given_up(refusal)
+        if decision.again and (opened or (self.circuit is not None and self.circuit.is_open())):
+            return given_up(OPEN)
         if decision.again and not self.quota.take(decision.cost):
-            return given_up("the retry quota of its origin is empty")
+            # However many calls start at once, the first repetition of each is free at a cold start.
+            if not (failure.cold and len(self.failures) == 1):
+                return given_up("the retry quota of its origin is empty")
+            return replace(decision, cost=0)
         self.cost += decision.cost
         return decision
+
+    def _note(self, failure: Failure) -> bool:
+        """Tell the circuit of a failure, unless it was another caller's or of our own making."""
+        if self.circuit is None:
+            return False
+        ours = failure.borrowed or failure.cause is Cause.INVALID
+        if ours:
+            self.circuit.left(self.admission)
+        return not ours and self.circuit.failed(self.admission)
 
     def failure_on_wire(self, trail: Trail, error: BaseException) -> Failure:
         """How an attempt failed, by what its trail has recorded."""
@@ -112,6 +147,7 @@ class Record:
             self.body.is_spent(trail.stage),
             borrowed=trail.borrowed,
             paced=trail.paced,
+            cold=trail.cold,
         )
 
     def failure_told(self, trail: Trail, status: int, headers: Mapping[str, str]) -> Failure | None:
@@ -124,7 +160,7 @@ class Record:
         listed = status in self.policy.statuses
         if not listed and status not in self.policy.retry_after_statuses and status != 421:
             return None
-        wait = retry_after(headers.get("Retry-After"))
+        wait = retry_after(headers.get("Retry-After"), headers.get("Date"))
         listed = listed or (wait is not None and status in self.policy.retry_after_statuses)
         if not listed and status != 421:
             return None
@@ -186,17 +222,29 @@ class Record:
             response.raw.retries = ONE_ATTEMPT.new(history=self.history)
         response.attempts = Attempts(self.attempts)  # type: ignore[attr-defined]
 
-    def broke_off(self, error: BaseException, received: int, why: str) -> None:
+    def release(self, trail: Trail) -> None:
+        """A body is the caller's to read now: the limit of its attempt ends, that of the call does not."""
+        if trail.deadline is not None and trail.deadline is not self.deadline:
+            trail.deadline.put_off_to(self.deadline)
+
+    def broke_off(self, error: BaseException, received: int, why: str) -> BaseException:
         """A body that was handed out before it was read has broken off for good.
 
         Args:
-            error: what the caller gets.
+            error: what has ended it.
             received: how many bytes of it came.
             why: why it was not resumed; empty: the attempts tell that already.
+
+        Returns:
+            What the caller gets.
         """
+        if self.deadline.is_over():
+            error = deadline_exceeded(self.request, self.deadline.allowed(), error)
+            why = why and "the deadline is over"
         if why:
             self.carrier.mark(Stage.BODY)
             self.carrier.bytes_in = received
             self.record(self.carrier, error, f"not resumed: {why}")
         with_attempts(error, self.attempts)
         self.publish(self.handed_out())
+        return error

@@ -17,14 +17,13 @@ from typing import Any, Final
 from urllib3.exceptions import HTTPError
 
 from .digests import Digests, may_have_digests
+from .overriding import overrides
 from .passing import be_done_with, pass_over
 from .record import Record
 from .retry.budget import PAY_BACK
-from .retry.deadline import Deadline
 from .retry.judge import Decision, judge
 from .retry.ranges import OK, Part, Representation, representation_of
 from .retry.stages import Cause, Stage
-from .settings import overrides
 from .wire.framing import Listener
 from .wire.source import Rest, watch
 from .wire.trail import CURRENT, Trail
@@ -126,8 +125,8 @@ class Resumer:
     def _seek(self, known: Representation, received: int, owed: int, error: Exception | None) -> Rest | None:
         call, broken = self._call, self._call.carrier
         if call.is_handed_out:
-            # The call is over long since; this is a pause in its body, with a deadline of its own.
-            call.deadline = Deadline(call.policy.deadline).until(overrides().expires)
+            # Who reads may be in a block of its own.
+            call.deadline = call.whole.sooner(overrides().expires)
         before = len(call.failures)
         broken.bytes_in = received - self.since
         broken.mark(Stage.BODY)
@@ -226,6 +225,8 @@ class Resumer:
         call = self._call
         self._known = dataclasses.replace(known, total=total, length=size)
         self.since, call.carrier = at, trail
+        if call.is_handed_out:
+            call.release(trail)
         call.record(trail, None, f"goes on with the body from byte {at}")
         call.publish(call.handed_out())
         return Rest(response, None if part.length is None else part.length - back, size)

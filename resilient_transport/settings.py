@@ -1,22 +1,25 @@
-"""Values from outside the code that makes a call: `override` around it, and the environment.
+"""Settings from the environment, for programs that nobody can edit.
 
-The only module that reads the environment.
+The only module that reads the environment. `SETTINGS` is the table: what each is called, what it may be, and
+what holds when nobody says anything. It is read where an adapter or a policy is made, never at import; what
+is not allowed is refused there.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
+import difflib
 import os
-import time
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, ParamSpec, TypeVar
+from functools import lru_cache
+from typing import Any, Final
 
-P = ParamSpec("P")
-R = TypeVar("R")
+from . import kinds
+from .kinds import Kind
+
+#: What the names of all variables begin with.
+PREFIX: Final = "RESILIENT_TRANSPORT_"
 
 #: What points `requests` or OpenSSL to other certificates or to a proxy. `REQUESTS_CA_BUNDLE` beats
 #: `Session.verify`, so that tests, demo and benchmarks take these out of what they run.
@@ -26,162 +29,107 @@ _FOREIGN: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Block:
-    """One `override` in force: what it says, and who can end it."""
-
-    owner: override
-    retries: int | None
-    expires: float | None
-    retry_non_idempotent: bool | None
-
-
 @dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the blocks of `override` say together for a call."""
+class Setting:
+    """One setting: an argument of `ResilientAdapter` or `RetryPolicy`, and a variable of the environment."""
 
-    #: The most repetitions of a call.
-    retries: int | None = None
-    #: The moment of the monotonic clock at which everything in the blocks has to be over.
-    expires: float | None = None
-    #: Whether calls that are not idempotent may be repeated.
-    retry_non_idempotent: bool | None = None
-    #: The blocks that are open, the innermost last.
-    blocks: tuple[_Block, ...] = ()
+    #: The argument's name; the variable's is this in capitals, after `PREFIX`.
+    name: str
+    #: What it may be.
+    kind: Kind
+    #: What holds when nobody says anything.
+    default: Any
+    #: What it is, in half a line.
+    about: str
 
-
-_NOTHING: Final = Overrides()
-_current: ContextVar[Overrides] = ContextVar("resilient_transport_overrides", default=_NOTHING)
-
-
-def overrides() -> Overrides:
-    """What holds for a call made here and now."""
-    return _current.get()
+    @property
+    def variable(self) -> str:
+        """The variable of the environment."""
+        return PREFIX + self.name.upper()
 
 
-class override:
-    """Settings for the calls of one block, stronger than those of the adapter.
+#: The order of the README and of `python -m resilient_transport settings`.
+SETTINGS: Final = (
+    Setting(
+        "retries", kinds.COUNT_OR_NONE, None, "repetitions of a call; none: each cause has its own limit"
+    ),
+    Setting("backoff", kinds.SECONDS, 0.05, "seconds: ceiling of the first pause"),
+    Setting("backoff_max", kinds.SECONDS, 2.0, "seconds: ceiling of every pause"),
+    Setting("connect_timeout", kinds.TIMEOUT, 10.0, "seconds to connect, for calls without a time-out"),
+    Setting("read_timeout", kinds.TIMEOUT, 300.0, "seconds between two bytes, for calls without a time-out"),
+    Setting("deadline", kinds.LIMIT, None, "seconds for a whole call"),
+    Setting("idle_timeout", kinds.SECONDS, 55.0, "seconds for which an idle connection is kept"),
+    Setting("max_age", kinds.TIMEOUT, None, "seconds after which a connection is not used again"),
+    Setting("tcp_keepalive", kinds.KEEPALIVE, 60, "seconds of silence until TCP asks for a sign of life"),
+    Setting("dns_order", kinds.DNS_ORDER, "system", "order of the addresses of a name"),
+    Setting("handshakes", kinds.POSITIVE, 16, "handshakes that may run at once for one origin"),
+    Setting("retry_non_idempotent", kinds.SWITCH, False, "repeat POST, PATCH and their kin, too"),
+    Setting("disable", kinds.PREFIXES, (), "URL prefixes that are refused before anything is opened"),
+    Setting("bypass", kinds.SWITCH, False, "all off: behave as requests' own adapter"),
+    Setting("log", kinds.LEVEL, "off", "write what is told to standard error, from this level on"),
+)
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+_BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS}
+#: Unknown names that were warned of.
+_warned: set[str] = set()
 
-    Blocks nest: the inner one wins, except that an outer deadline is never put off. A block that ends takes
-    its own settings with it and leaves those of the others, in whatever order they end.
 
-    A generator that yields inside a block leaves the block open, and in force for whoever consumes it, until
-    it goes on: Python gives a generator no context of its own (PEP 568). There, have no `yield` inside the
-    block, or wrap what makes the calls: `get = override(retries=0).wrap(session.get)`.
+def default(name: str) -> Any:
+    """What a setting is when nobody says anything."""
+    return _BY_NAME[name].default
 
-    Args:
-        retries: the most repetitions of a call; 0 turns them off.
-        deadline: seconds from the start of the block until its calls, with all their redirects, have to
-            be over.
-        retry_non_idempotent: whether POST, PATCH and the like may be repeated.
+
+def value(name: str) -> Any:
+    """What a setting is by the environment, or else by default.
 
     Raises:
-        TypeError: a value of the wrong type.
-        ValueError: a negative value.
+        ValueError: the environment says something that is not allowed.
     """
-
-    def __init__(
-        self,
-        *,
-        retries: int | None = None,
-        deadline: float | None = None,
-        retry_non_idempotent: bool | None = None,
-    ) -> None:
-        _check("retries", retries, int, "a number of repetitions")
-        _check("deadline", deadline, (int, float), "a number of seconds")
-        if retry_non_idempotent is not None and not isinstance(retry_non_idempotent, bool):
-            raise TypeError(f"retry_non_idempotent is True, False or None, not {retry_non_idempotent!r}")
-        self._retries = retries
-        self._deadline = deadline
-        self._retry_non_idempotent = retry_non_idempotent
-
-    def __enter__(self) -> override:
-        _open(self._begun())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # A generator may end in another context than it began in: then there is no block of it here.
-        mine = [block for block in _current.get().blocks if block.owner is self]
-        _close(*mine[-1:])
-
-    def wrap(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Carry these settings, and all that holds here and now, into another thread.
-
-        Each call of the result is a block around the function, inside of what holds where it is called.
-        There are two cases. Within a `with` block of this object, the block is carried as it is: its
-        deadline counts from its start. Otherwise each call begins one of its own, inside of the blocks
-        that are open where `wrap` was called.
-
-        Raises:
-            TypeError: a generator function or a coroutine function, which does its work after its call.
-        """
-        if any(does_later(function) for does_later in _DO_LATER):
-            raise TypeError(
-                "wrap takes a function that makes its calls before it returns, not a generator or coroutine "
-                "function: wrap what makes the calls inside of it, as in override(...).wrap(session.get)"
-            )
-        here = _current.get().blocks
-        is_open = any(block.owner is self for block in here)
-
-        @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            carried = here if is_open else (*here, self._begun())
-            _open(*carried)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                _close(*carried)
-
-        return call
-
-    def _begun(self) -> _Block:
-        expires = None if self._deadline is None else time.monotonic() + self._deadline
-        return _Block(self, self._retries, expires, self._retry_non_idempotent)
+    return told(name)[0]
 
 
-_DO_LATER: Final[tuple[Callable[[object], bool], ...]] = (
-    inspect.isgeneratorfunction,
-    inspect.iscoroutinefunction,
-    inspect.isasyncgenfunction,
-)
+def told(name: str) -> tuple[Any, bool]:
+    """What a setting is, and whether the environment has said so.
+
+    Raises:
+        ValueError: as in `value`.
+    """
+    setting = _BY_NAME[name]
+    text = os.environ.get(setting.variable)
+    if text is None or not text.strip():
+        return setting.default, False
+    return _read(setting, text.strip()), True
 
 
-def _open(*blocks: _Block) -> None:
-    _current.set(_together((*_current.get().blocks, *blocks)))
+@lru_cache(maxsize=64)
+def _read(setting: Setting, text: str) -> Any:
+    try:
+        return setting.kind.read(text)
+    except ValueError as error:
+        shown = kinds.without_userinfo(text)
+        raise ValueError(f"{setting.variable}={shown!r}: allowed is {setting.kind.allowed}") from error
 
 
-def _close(*blocks: _Block) -> None:
-    """End these blocks, wherever they are among those that are open, and leave the others in force."""
-    left = list(reversed(_current.get().blocks))
-    for block in reversed(blocks):
-        if block in left:
-            # The innermost: who carries a block into its own thread has opened it twice.
-            left.remove(block)
-    _current.set(_together(tuple(reversed(left))))
+def checked(name: str, given: Any) -> Any:
+    """A value that an argument was given, as the setting it is.
+
+    Raises:
+        TypeError, ValueError: it is not allowed.
+    """
+    kind = _BY_NAME[name].kind
+    try:
+        return kind.admit(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} is {kind.meant or kind.allowed}, not {given!r}") from error
 
 
-def _together(blocks: tuple[_Block, ...]) -> Overrides:
-    """The innermost value of each setting; of the deadlines the earliest."""
-    counts = [block.retries for block in blocks if block.retries is not None]
-    ends = [block.expires for block in blocks if block.expires is not None]
-    allowed = [block.retry_non_idempotent for block in blocks if block.retry_non_idempotent is not None]
-    return Overrides(
-        retries=counts[-1] if counts else None,
-        expires=min(ends, default=None),
-        retry_non_idempotent=allowed[-1] if allowed else None,
-        blocks=blocks,
-    )
-
-
-def _check(name: str, value: object, kind: type | tuple[type, ...], what: str) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{name} is {what} or None, not {value!r}")
-    if not value >= 0:  # type: ignore[operator]
-        raise ValueError(f"{name} is {what}, 0 or more, not {value!r}")
+def warn_of_unknown() -> None:
+    """Warn, once for each, of variables that look like settings and are none."""
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name not in _BY_VARIABLE and name not in _warned:
+            _warned.add(name)
+            nearest = difflib.get_close_matches(name.upper(), _BY_VARIABLE, 1, cutoff=0.0)[0]
+            warnings.warn(f"{name} is no setting and does nothing; the nearest is {nearest}", stacklevel=5)
 
 
 def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

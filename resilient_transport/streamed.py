@@ -6,7 +6,7 @@ Leans on `_fp_bytes_read` of urllib3's response, pinned in `tests/spine/test_ups
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError, SSLError
 from urllib3.response import HTTPResponse
@@ -18,24 +18,23 @@ _BROKEN: Final = (ProtocolError, ReadTimeoutError, SSLError)
 class Streamed(HTTPResponse):
     """urllib3's response, whose errors tell what was tried."""
 
-    #: Is told of the error that ends the body, and how many bytes of it came; None: it was.
-    broke_off: Callable[[BaseException, int], None] | None = None
+    #: Is told of the error that ends the body, and how many bytes of it came; returns what the caller gets.
+    #: None: it was told.
+    broke_off: Callable[[BaseException, int], BaseException] | None = None
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
         """Read, as urllib3 does."""
         try:
             return super().read(*args, **kwargs)
         except _BROKEN as error:
-            self._tell(error)
-            raise
+            self._raise(error)
 
     def read_chunked(self, *args: Any, **kwargs: Any) -> Generator[bytes, None, None]:
         """Read chunk by chunk, as urllib3 does."""
         try:
             yield from super().read_chunked(*args, **kwargs)
         except _BROKEN as error:
-            self._tell(error)
-            raise
+            self._raise(error)
 
     #: Somebody has had enough of it, maybe in another thread: then it is not gone on with.
     is_abandoned = False
@@ -52,11 +51,17 @@ class Streamed(HTTPResponse):
             self.is_abandoned = True
             super().shutdown()
 
-    def _tell(self, error: BaseException) -> None:
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Tell of an error, and raise it, or what has to be raised in its place."""
         # The error's traceback holds this object: nothing that this holds may hold the error.
         tell, self.broke_off = self.broke_off, None
-        if tell is not None:
-            tell(error, self._fp_bytes_read)
+        told = error if tell is None else tell(error, self._fp_bytes_read)
+        try:
+            if told is error:
+                raise error
+            raise told from error
+        finally:
+            del told, error
 
     if hasattr(HTTPResponse, "read1"):
 
@@ -68,12 +73,11 @@ class Streamed(HTTPResponse):
                     cut = IncompleteRead(self._fp_bytes_read, self.length_remaining)
                     raise ProtocolError(f"Connection broken: {cut!r}", cut)
             except _BROKEN as error:
-                self._tell(error)
-                raise
+                self._raise(error)
             return data
 
 
-def tell_errors(raw: Any, broke_off: Callable[[BaseException, int], None]) -> None:
+def tell_errors(raw: Any, broke_off: Callable[[BaseException, int], BaseException]) -> None:
     """Let the errors of urllib3's own response be told; somebody else's is left as it is."""
     if type(raw) is HTTPResponse:
         raw.__class__ = Streamed

@@ -7,9 +7,9 @@ from typing import Final
 
 from requests import PreparedRequest
 
+from .overriding import Overrides
 from .retry.policy import RetryPolicy
 from .retry.stages import IDEMPOTENT, Column, column
-from .settings import Overrides
 
 _IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 

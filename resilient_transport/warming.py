@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -12,8 +11,7 @@ from typing import Any, Final
 from requests import PreparedRequest, Response, Session
 
 from .events import Warmed
-
-log = logging.getLogger("resilient_transport")
+from .logs import log
 
 #: How many connections are made at once, at the most; the gate lets no more through.
 _AT_ONCE: Final = 16

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from resilient_transport import registry
-from resilient_transport.retry import budget
+from resilient_transport.retry import breaker, budget
 
 
 @pytest.fixture(autouse=True)
@@ -13,5 +13,6 @@ def clean_slate() -> Iterator[None]:
     """Begin and end each test with no idle connection and full quotas."""
     registry.clear()
     budget.clear()
+    breaker.clear()
     yield
     registry.clear()

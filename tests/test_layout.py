@@ -21,12 +21,12 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"install"},
-    {"adapter", "leasing", "terms", "warming"},
+    {"adapter", "disabling", "hooks", "leasing", "options", "repeating", "terms", "warming"},
     {"asking", "attempts", "outcome", "record", "rejection", "resuming"},
     {"body", "digests", "passing", "streamed", "upload"},
     {"wire"},
     {"retry"},
-    {"events", "exceptions", "settings"},
+    {"events", "exceptions", "kinds", "logs", "overriding", "prefixes", "settings"},
 )
 #: Stands beside the layers: a program for tests, which must not share the mistakes of what it tests.
 ASIDE = "testing"

@@ -1,406 +1,210 @@
-"""Settings from around the code that makes a call, and what is taken out of the environment."""
+"""Settings from the environment: what is allowed, what is refused and in which words, what comes first."""
 
-import contextvars
-import functools
-import math
-import time
-from concurrent.futures import ThreadPoolExecutor
+import warnings
 
 import pytest
+import requests
 
-from resilient_transport import override
-from resilient_transport.settings import Overrides, clean_environment, is_bundle_of_environment, overrides
+import resilient_transport
+from resilient_transport import ResilientAdapter, RetryPolicy, settings
+from resilient_transport.prefixes import Prefix
+from resilient_transport.settings import SETTINGS, clean_environment, is_bundle_of_environment
 
-
-def held():
-    """Return what holds here, as values that can be compared."""
-    here = overrides()
-    return here.retries, here.expires, here.retry_non_idempotent
-
-
-NOTHING = (None, None, None)
+PREFIX = "RESILIENT_TRANSPORT_"
 
 
 @pytest.fixture
-def executor():
-    """Return real threads, which know nothing of the context of whoever gives them work."""
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
+def said(monkeypatch):
+    """Return a function that sets variables by their names without the prefix."""
+
+    def say(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(PREFIX + name, value)
+
+    return say
 
 
-def test_outside_of_every_block_nothing_holds():
-    """The control of all that follows."""
-    assert held() == NOTHING
-    assert overrides() == Overrides()
+def test_every_setting_of_the_issue_is_there():
+    """The names are promised to people who cannot edit the program."""
+    assert [setting.variable.removeprefix(PREFIX) for setting in SETTINGS] == [
+        "RETRIES", "BACKOFF", "BACKOFF_MAX", "CONNECT_TIMEOUT", "READ_TIMEOUT", "DEADLINE", "IDLE_TIMEOUT",
+        "MAX_AGE", "TCP_KEEPALIVE", "DNS_ORDER", "HANDSHAKES", "RETRY_NON_IDEMPOTENT", "DISABLE",
+        "BYPASS", "LOG",
+    ]  # fmt: skip
 
 
-def test_a_block_sets_what_it_names_and_ends():
-    """What it does not name stays as it was, and afterwards everything does."""
-    with override(retries=3):
-        inside = held()
-
-    assert inside == (3, None, None)
-    assert held() == NOTHING
-
-
-def test_a_block_ends_with_an_exception():
-    """However it is left, what it said holds no longer."""
-    with pytest.raises(KeyError), override(retries=3, retry_non_idempotent=True):
-        raise KeyError
-
-    assert held() == NOTHING
-
-
-def test_the_inner_block_wins():
-    """Each value on its own; an inner block that does not name one leaves it."""
-    story = []
-    with override(retries=3, retry_non_idempotent=True):
-        with override(retries=0):
-            story.append(held())
-            with override(retry_non_idempotent=False):
-                story.append(held())
-            story.append(held())
-        story.append(held())
-
-    assert story == [(0, None, True), (0, None, False), (0, None, True), (3, None, True)]
-
-
-def test_a_deadline_counts_from_the_start_of_its_block():
-    """It is a moment of the monotonic clock, the same for all calls in the block."""
-    before = time.monotonic()
-    with override(deadline=5.0):
-        first, second = overrides().expires, overrides().expires
-    after = time.monotonic()
-
-    assert before + 5.0 <= first <= after + 5.0
-    assert first == second
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_without_a_variable_the_default_holds(setting):
+    """The control of all that follows; a default is a value that may be given, too."""
+    assert settings.told(setting.name) == (setting.default, False)
+    assert setting.kind.admit(setting.default) == setting.default
 
 
 @pytest.mark.parametrize(
-    ("outer", "inner", "kept"), [(5.0, 500.0, "outer"), (500.0, 5.0, "inner"), (5.0, None, "outer")]
-)
-def test_an_outer_deadline_is_never_put_off(outer, inner, kept):
-    """Of two deadlines the earlier one holds, and the outer one comes back after the inner block."""
-    with override(deadline=outer):
-        expected = {"outer": overrides().expires, "inner": time.monotonic() + (inner or 0)}
-        with override(deadline=inner):
-            inside = overrides().expires
-        behind = overrides().expires
-
-    assert inside == pytest.approx(expected[kept], abs=1.0)
-    assert (inside == expected["outer"]) is (kept == "outer")
-    assert behind == expected["outer"]
-
-
-def test_a_block_can_be_entered_again():
-    """The same object serves twice, within itself and one time after the other; each time is a new start."""
-    block = override(deadline=5.0, retries=1)
-    story = []
-    with block:
-        story.append(held())
-        with block:
-            story.append(held())
-        story.append(held())
-    story.append(held())
-    with block:
-        again = held()
-
-    assert story == [story[0], story[0], story[0], NOTHING]
-    assert again[1] > story[0][1]
-
-
-def generator(**settings):
-    """Yield twice within a block, as a function that fetches pages would; each time, what holds there."""
-    with override(**settings):
-        yield held()
-        yield held()
-
-
-def test_blocks_may_end_in_any_order():
-    """One that ends takes its own settings with it, and no other's."""
-    blocks = [override(retries=1, deadline=50.0), override(retries=2), override(retry_non_idempotent=True)]
-    story = []
-    for block in blocks:
-        block.__enter__()
-    story.append(held())
-    outer = overrides().expires
-    for block in (blocks[1], blocks[0], blocks[2]):
-        block.__exit__(None, None, None)
-        story.append(held())
-
-    assert story == [(2, outer, True), (1, outer, True), (None, None, True), NOTHING]
-
-
-def test_a_generators_block_ends_alone():
-    """One that is closed within its consumer's block leaves that in force."""
-    pages = generator(retry_non_idempotent=True, deadline=50.0)
-    next(pages)
-    with override(retries=2, deadline=5.0):
-        expires = overrides().expires
-        pages.close()
-        inside = held()
-
-    assert inside == (2, expires, None)
-    assert held() == NOTHING
-
-
-def test_a_consumers_block_ends_alone():
-    """The other way round: the generator goes on with its own settings when its consumer's block is over."""
-    with override(retries=2, deadline=5.0):
-        pages = generator(retry_non_idempotent=True)
-        next(pages)
-    after = next(pages)
-    pages.close()
-
-    assert after == (None, None, True)
-    assert held() == NOTHING
-
-
-def test_a_suspended_generators_block_is_seen_by_its_consumer():
-    """What the docstring warns of, because nothing in Python prevents it."""
-    pages = generator(retries=7)
-    next(pages)
-    seen = held()
-    pages.close()
-
-    assert seen == (7, None, None)
-    assert held() == NOTHING
-
-
-def test_a_generator_that_wraps_its_calls_is_not_seen():
-    """The first cure: there is no block while the generator is suspended."""
-
-    def pages():
-        get = override(retries=7).wrap(held)
-        yield get()
-        yield get()
-
-    suspended = pages()
-    seen = [next(suspended), held(), next(suspended)]
-
-    assert seen == [(7, None, None), NOTHING, (7, None, None)]
-
-
-def test_a_generator_without_a_yield_in_its_block_is_not_seen():
-    """The second cure."""
-
-    def pages():
-        with override(retries=7):
-            page = held()
-        yield page
-
-    suspended = pages()
-
-    assert (next(suspended), held()) == ((7, None, None), NOTHING)
-
-
-def test_a_block_that_ends_in_another_context_ends_nothing_there():
-    """A generator may be closed by another thread: the blocks of that one are not touched."""
-    pages = generator(retries=7)
-    elsewhere = contextvars.Context()
-
-    def close_it():
-        with override(retries=1):
-            pages.close()
-            return held()
-
-    contextvars.copy_context().run(next, pages)
-    seen = elsewhere.run(close_it)
-
-    assert seen == (1, None, None)
-    assert held() == NOTHING
-
-
-def test_a_thread_knows_nothing_of_the_block(executor):
-    """The control: context does not reach an executor's threads by itself."""
-    with override(retries=3):
-        seen = executor.submit(held).result()
-
-    assert seen == NOTHING
-
-
-def test_wrap_carries_the_block_into_threads(executor):
-    """The retries, and the moment at which the block has to be over, which does not start anew."""
-    with override(retries=3, deadline=5.0, retry_non_idempotent=True) as block:
-        here = held()
-        seen = executor.submit(block.wrap(held)).result()
-
-    assert seen == here
-    assert seen[0] == 3
-
-
-def test_wrap_carries_outer_blocks_along(executor):
-    """What holds inside the block came from all around it."""
-    with override(retries=3, deadline=5.0), override(retry_non_idempotent=True) as block:
-        here = held()
-        seen = list(executor.map(block.wrap(lambda _: held()), range(4)))
-
-    assert seen == [here] * 4
-
-
-def test_wrap_of_an_outer_block_carries_the_inner_ones(executor):
-    """Its deadline counts from its start, wherever within it `wrap` is called; what else holds goes along."""
-    with override(retries=5, deadline=50.0) as outer, override(retries=0):
-        here = held()
-        wrapped = outer.wrap(held)
-    seen = [executor.submit(wrapped).result() for _ in range(2)]
-
-    assert seen == [here, here]
-    assert here[0] == 0
-
-
-def test_wrap_of_a_new_object_carries_the_blocks_around_it(executor):
-    """Each call is a block of its own within them: their deadline holds on, its own counts from the call."""
-    with override(deadline=50.0, retry_non_idempotent=True):
-        outer = overrides().expires
-        sooner, later = override(retries=1, deadline=5.0), override(retries=2, deadline=500.0)
-        wrapped = [sooner.wrap(held), sooner.wrap(held), later.wrap(held)]
-    seen = [executor.submit(each).result() for each in wrapped]
-
-    assert [(retries, allowed) for retries, _, allowed in seen] == [(1, True), (1, True), (2, True)]
-    assert seen[0][1] < seen[1][1] < outer == seen[2][1]
-
-
-def test_wrap_puts_no_deadline_off(executor):
-    """That of the block in which the result is called holds, too, if it is the earlier one."""
-    with override(retries=3, deadline=500.0) as block:
-        wrapped = block.wrap(held)
-
-    def call():
-        with override(retries=1, deadline=5.0):
-            return wrapped(), overrides().expires
-
-    seen, expires = executor.submit(call).result()
-
-    assert seen == (3, expires, None)
-
-
-def test_wrap_in_its_own_thread_ends_what_it_began():
-    """What was carried into the thread that it came from is there once afterwards, as before."""
-    with override(retries=3) as block:
-        wrapped = block.wrap(held)
-        with override(retries=0):
-            inside, between = wrapped(), held()
-        behind = held()
-
-    assert (inside, between, behind) == ((3, None, None), (0, None, None), (3, None, None))
-    assert held() == NOTHING
-
-
-def test_a_block_that_ends_within_a_wrapped_call_has_ended():
-    """Nothing that is over comes back when the call returns."""
-    pages = generator(retries=7)
-    next(pages)
-    wrapped = override(retry_non_idempotent=True).wrap(pages.close)
-    wrapped()
-
-    assert held() == NOTHING
-
-
-async def coroutine():
-    """Do nothing, later."""
-
-
-async def pages_of_a_coroutine():
-    """Yield nothing, later."""
-    yield
-
-
-@pytest.mark.parametrize(
-    "function", [generator, functools.partial(generator), coroutine, pages_of_a_coroutine]
-)
-def test_wrap_refuses_what_does_its_work_later(function):
-    """Its block would be over before the first call is made; the message has the cure."""
-    with pytest.raises(
-        TypeError, match=r"wrap what makes the calls .*override\(\.\.\.\)\.wrap\(session\.get\)"
-    ):
-        override(retries=1).wrap(function)
-
-
-def test_a_thread_forgets_what_was_carried(executor):
-    """The next work of the same thread is done as before, also after an exception."""
-    with override(retries=3) as block:
-        carried = block.wrap(held)
-        failing = block.wrap(functools.partial(int, "x"))
-    with ThreadPoolExecutor(1) as one:
-        seen = [one.submit(carried).result(), one.submit(held).result()]
-        error = one.submit(failing).exception()
-        seen.append(one.submit(held).result())
-
-    assert seen == [(3, None, None), NOTHING, NOTHING]
-    assert isinstance(error, ValueError)
-
-
-def test_wrap_outside_of_a_block_makes_each_call_one():
-    """Then the deadline counts from each call, and what holds around that call is kept."""
-    carried = override(retries=1, deadline=5.0).wrap(held)
-    first, second = carried(), carried()
-    with override(retry_non_idempotent=True):
-        within = carried()
-
-    assert first[0] == second[0] == 1
-    assert first[1] < second[1]
-    assert within[2] is True
-    assert held() == NOTHING
-
-
-def test_wrap_keeps_the_functions_face():
-    """Its name, its arguments and its answer are the function's own."""
-
-    def add(left, right=1):
-        """Add."""
-        return left + right
-
-    carried = override(retries=1).wrap(add)
-
-    assert carried(2, right=3) == 5
-    assert (carried.__name__, carried.__doc__) == ("add", "Add.")
-
-
-@pytest.mark.parametrize(
-    ("fields", "complaint"),
+    ("name", "text", "value"),
     [
-        ({"retries": True}, "retries is a number of repetitions or None, not True"),
-        ({"retries": 1.5}, "retries is a number of repetitions or None, not 1.5"),
-        ({"retries": "3"}, "retries is a number of repetitions or None, not '3'"),
-        ({"deadline": "3"}, "deadline is a number of seconds or None, not '3'"),
-        ({"deadline": False}, "deadline is a number of seconds or None, not False"),
-        ({"retry_non_idempotent": 1}, "retry_non_idempotent is True, False or None, not 1"),
-        ({"retry_non_idempotent": "no"}, "retry_non_idempotent is True, False or None, not 'no'"),
+        ("retries", "0", 0),
+        ("retries", " 7 ", 7),
+        ("retries", "none", None),
+        ("backoff", "0.25", 0.25),
+        ("backoff", ".5", 0.5),
+        ("backoff_max", "3", 3.0),
+        ("connect_timeout", "1.5", 1.5),
+        ("connect_timeout", "None", None),
+        ("read_timeout", "60", 60.0),
+        ("deadline", "0", 0.0),
+        ("deadline", "none", None),
+        ("idle_timeout", "0", 0.0),
+        ("max_age", "600", 600.0),
+        ("tcp_keepalive", "0", 0),
+        ("tcp_keepalive", "32767", 32767),
+        ("dns_order", "IPv4First", "ipv4first"),
+        ("handshakes", "1", 1),
+        ("retry_non_idempotent", "YES", True),
+        ("retry_non_idempotent", "off", False),
+        ("bypass", "1", True),
+        ("log", "debug", "debug"),
+        ("disable", "https://a.example/v1, http://b.example", ("https://a.example/v1", "http://b.example/")),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused(fields, complaint):
-    """The message names the argument and shows the value."""
-    with pytest.raises(TypeError) as refusal:
-        override(**fields)
+def test_what_is_allowed(said, name, text, value):
+    """A text becomes the value that the constructor takes."""
+    said(**{name.upper(): text})
+    found, is_told = settings.told(name)
 
-    assert str(refusal.value) == complaint
+    assert is_told
+    assert (tuple(map(str, found)) if name == "disable" else found) == value
+    assert settings.checked(name, found) == found
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_variable_says_nothing(said, text):
+    """As `NAME= program` means in a shell."""
+    said(RETRIES=text)
+
+    assert settings.told("retries") == (None, False)
+
+
+REFUSED = [
+    ("RETRIES", "-1", "a whole number, 0 or more, or none"),
+    ("RETRIES", "1_0", "a whole number"),
+    ("RETRIES", "\u0663", "a whole number"),
+    ("BACKOFF", "nan", "a number of seconds, 0 or more"),
+    ("BACKOFF_MAX", "inf", "a number of seconds"),
+    ("CONNECT_TIMEOUT", "0", "a number of seconds over 0, or none"),
+    ("READ_TIMEOUT", "1s", "a number of seconds over 0"),
+    ("DEADLINE", "-5", "a number of seconds, 0 or more, or none"),
+    ("IDLE_TIMEOUT", "none", "a number of seconds, 0 or more"),
+    ("MAX_AGE", "0", "over 0"),
+    ("TCP_KEEPALIVE", "40000", "up to 32767, or 0 to turn it off"),
+    ("DNS_ORDER", "ipv5first", "ipv4first, ipv6first, system"),
+    ("HANDSHAKES", "0", "1 or more"),
+    ("RETRY_NON_IDEMPOTENT", "maybe", "1, true, yes or on; 0, false, no or off"),
+    ("DISABLE", "api.example/v1", "URLs with http or https"),
+    ("DISABLE", "ftp://api.example", "URLs with http or https"),
+    ("DISABLE", "https://api.example/?q=1", "no credentials, query or fragment"),
+    ("BYPASS", "2", "0, false, no or off"),
+    ("LOG", "loud", "off, debug, info, warning, error"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "allowed"), REFUSED)
+def test_what_is_not_allowed_is_refused_at_construction(said, name, text, allowed):
+    """The message names the variable, the value and what is allowed; importing the package raises nothing."""
+    said(**{name: text})
+    with pytest.raises(ValueError, match=PREFIX + name) as caught:
+        ResilientAdapter()
+
+    assert repr(text) in str(caught.value)
+    assert allowed in str(caught.value)
+
+
+def test_a_password_in_a_refused_value_is_not_told(said):
+    """A URL with credentials is refused, and they are in no message."""
+    said(DISABLE="https://user:hunter2@api.example/")
+    with pytest.raises(ValueError, match="credentials") as caught:
+        ResilientAdapter()
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_installation_is_refused_as_well(said):
+    """What is installed for a whole program is refused where it is installed."""
+    said(RETRIES="many")
+
+    with pytest.raises(ValueError, match="RETRIES='many'"):
+        resilient_transport.install()
+    assert type(requests.Session().get_adapter("https://")) is requests.adapters.HTTPAdapter
 
 
 @pytest.mark.parametrize(
-    ("fields", "complaint"),
+    ("unknown", "nearest"),
+    [("RETRY", "RETRIES"), ("CONECT_TIMEOUT", "CONNECT_TIMEOUT"), ("HANDSHAKE_MAX", "HANDSHAKES")],
+)
+def test_an_unknown_name_warns_with_the_nearest(said, monkeypatch, unknown, nearest):
+    """A name that nothing reads is told, once."""
+    monkeypatch.setattr(settings, "_warned", set())
+    said(**{unknown: "1"})
+    with pytest.warns(UserWarning, match=f"{PREFIX}{unknown} is no setting.*{PREFIX}{nearest}$"):
+        ResilientAdapter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        ResilientAdapter()
+
+
+GIVEN = {
+    "connect_timeout": ("3", 4.0, lambda adapter: adapter._options.connect_timeout),
+    "read_timeout": ("3", 4.0, lambda adapter: adapter._options.read_timeout),
+    "idle_timeout": ("3", 4.0, lambda adapter: adapter._options.usage.idle_timeout),
+    "max_age": ("3", 4.0, lambda adapter: adapter._options.usage.max_age),
+    "tcp_keepalive": ("3", 4, lambda adapter: adapter._options.tcp_keepalive),
+    "handshakes": ("3", 4, lambda adapter: adapter._options.usage.handshakes),
+    "dns_order": ("ipv4first", "ipv6first", lambda adapter: adapter._options.usage.dns_order),
+    "disable": ("http://a/", (Prefix.parse("http://b/"),), lambda adapter: adapter._options.disable),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_the_constructor_is_stronger_than_the_environment(said, name):
+    """Default, then environment, then constructor."""
+    text, value, held = GIVEN[name]
+    told = [held(ResilientAdapter())]
+    said(**{name.upper(): text})
+    told += [held(ResilientAdapter()), held(ResilientAdapter(**{name: value}))]
+
+    assert told == [settings.default(name), settings.value(name), value]
+    assert len(set(map(str, told))) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "from_environment", "given"),
     [
-        ({"retries": -1}, "retries is a number of repetitions, 0 or more, not -1"),
-        ({"deadline": -0.5}, "deadline is a number of seconds, 0 or more, not -0.5"),
-        ({"deadline": math.nan}, "deadline is a number of seconds, 0 or more, not nan"),
+        ("retries", "3", 3, 4),
+        ("retries", "3", 3, None),
+        ("backoff", "0.5", 0.5, 0.05),
+        ("backoff_max", "1", 1.0, 2.0),
+        ("deadline", "9", 9.0, 8),
+        ("deadline", "9", 9.0, None),
+        ("retry_non_idempotent", "on", True, False),
     ],
 )
-def test_a_value_out_of_range_is_refused(fields, complaint):
-    """Before the block begins, and not in the call."""
-    with pytest.raises(ValueError, match="0 or more") as refusal:
-        override(**fields)
+def test_a_policy_takes_from_the_environment_what_it_is_not_given(said, name, text, from_environment, given):
+    """Field by field; what is given counts, its default included."""
+    said(**{name.upper(): text})
 
-    assert str(refusal.value) == complaint
+    assert getattr(RetryPolicy(), name) == from_environment
+    assert getattr(RetryPolicy(jitter=0.1), name) == from_environment
+    assert getattr(ResilientAdapter().policy, name) == from_environment
+    assert getattr(RetryPolicy(**{name: given}), name) == given
 
 
-@pytest.mark.parametrize("value", [0, 0.0])
-def test_nought_is_a_value(value):
-    """The control: 0 retries and a deadline that is over at once can be asked for."""
-    with override(retries=int(value), deadline=value, retry_non_idempotent=False):
-        inside = held()
-
-    assert (inside[0], inside[2]) == (0, False)
-    assert inside[1] <= time.monotonic()
+@pytest.mark.parametrize("name", ["connect_timeout", "max_age", "tcp_keepalive", "dns_order", "disable"])
+@pytest.mark.parametrize("value", [-1, True, "nonsense", object()])
+def test_a_wrong_argument_is_refused_by_name(name, value):
+    """What the constructor does not take, it names."""
+    with pytest.raises((TypeError, ValueError), match=f"{name} is "):
+        ResilientAdapter(**{name: value})
 
 
 FOREIGN = [

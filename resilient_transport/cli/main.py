@@ -8,9 +8,10 @@ from typing import Final
 
 from .command import INTERRUPTED, Command
 from .demo.command import DEMO
+from .settings import SHOW
 
 #: In the order of `--help`.
-COMMANDS: Final[tuple[Command, ...]] = (DEMO,)
+COMMANDS: Final[tuple[Command, ...]] = (DEMO, SHOW)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,22 @@ class Deadline:
             self.expires = moment
         return self
 
+    def within(self, seconds: float | None) -> Deadline:
+        """A deadline of so many seconds from now, or this one if that is no later (None: this one)."""
+        return self if seconds is None else Deadline(seconds, self._clock).until(self.expires)
+
+    def sooner(self, moment: float | None) -> Deadline:
+        """This one, or another that ends at an earlier moment of the same clock."""
+        if moment is None or moment >= self.expires:
+            return self
+        other = Deadline(None, self._clock)
+        other.started, other.expires = self.started, moment
+        return other
+
+    def put_off_to(self, other: Deadline) -> None:
+        """Last from now on as long as another one; who holds this one need not be told."""
+        self.expires = other.expires
+
     def spent(self) -> float:
         """Seconds since the call began."""
         return self._clock() - self.started
@@ -43,6 +59,10 @@ class Deadline:
         if self.expires == math.inf:
             return math.inf
         return max(0.0, self.expires - self._clock())
+
+    def allowed(self) -> float:
+        """Seconds from the start of the call to its end."""
+        return self.expires - self.started
 
     def is_limited(self) -> bool:
         """Whether anybody asked for a limit."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
 
+from .. import settings
+from .breaker import Breaker
 from .stages import IDEMPOTENT, Cause, Failure, Stage
 
 #: Statuses that say "not now": RFC 9110 section 15 (408, 502, 503, 504), RFC 6585 (429).
@@ -41,21 +44,27 @@ class Limit:
         return self.covers(failures[-1]) and sum(map(self.covers, failures)) > self.most
 
 
+def _setting(name: str) -> Any:
+    """A field that the environment sets where the constructor does not."""
+    return field(default_factory=partial(settings.value, name))
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When a request is sent again, and how often.
 
     The defaults are the recommendation. Every count is a number of repetitions, not of attempts.
-    Derive another policy with `dataclasses.replace`.
+    Derive another policy with `dataclasses.replace`. What is not given and has a variable
+    (`RESILIENT_TRANSPORT_RETRIES` and so on, see `resilient_transport.settings`) is taken from there.
 
     Raises:
         TypeError: a value is of the wrong type.
-        ValueError: a value is out of its range.
+        ValueError: a value is out of its range, or the environment says something that is not allowed.
     """
 
     #: The most repetitions of a call, whatever their causes, together. None: each cause has its own
     #: limit (the next four fields), and all else together 5.
-    retries: int | None = None
+    retries: int | None = _setting("retries")
     #: Resets and closes before the first byte of the request. None: 12, or `retries` where that is given.
     connect_retries: int | None = None
     #: A host name that is not found. None: 2, or `retries`.
@@ -65,7 +74,7 @@ class RetryPolicy:
     #: Time-outs, at whatever stage. None: 1, or `retries`.
     timeout_retries: int | None = None
     #: Repeat POST, PATCH and the other methods that are not idempotent, too.
-    retry_non_idempotent: bool = False
+    retry_non_idempotent: bool = _setting("retry_non_idempotent")
     #: Give each such request that has none an `Idempotency-Key` of its own, which lets it be repeated.
     idempotency_key: bool = False
     #: Methods that may be repeated once the request has left; None: every method.
@@ -77,9 +86,9 @@ class RetryPolicy:
     #: Raise `requests.exceptions.RetryError` when attempts end on a status; otherwise return the response.
     raise_on_status: bool = False
     #: Ceiling of the first pause, in seconds; each further one is twice as high.
-    backoff: float = 0.05
+    backoff: float = _setting("backoff")
     #: Ceiling of every pause, in seconds.
-    backoff_max: float = 2.0
+    backoff_max: float = _setting("backoff_max")
     #: None: full jitter, a pause between 0 and its ceiling. A number: urllib3's pacing, no pause before
     #: the first repetition, then the ceiling itself and up to `jitter` seconds more.
     jitter: float | None = None
@@ -90,15 +99,20 @@ class RetryPolicy:
     #: A longer Retry-After is waited for as long as `retry_after_max` (urllib3's rule) instead of handing
     #: the response back at once.
     clamp_retry_after: bool = False
-    #: Seconds for the whole call: connecting, waiting, all attempts, and a body that is not streamed. A
-    #: stream that breaks may take as long anew until it goes on.
-    deadline: float | None = None
+    #: Seconds for the whole call: resolving, connecting, waiting, all attempts, and the body to its last
+    #: byte, with `stream=True`, too. None: no limit.
+    deadline: float | None = _setting("deadline")
+    #: Seconds for one attempt: connecting, sending, the response's head, and a body that is not streamed.
+    #: What takes longer has timed out. None: no limit.
+    attempt_timeout: float | None = None
     #: A body without a length, over TLS, that ends without close_notify is an error and not a short answer;
     #: False for servers that never send it.
     require_close_notify: bool = True
     #: Keep what an iterator or an unseekable file gives of a request's body, so that it can be sent again: so
     #: many bytes in memory, what is more in a temporary file. 0: once touched, it is never sent again.
     spool_bytes: int = 0
+    #: Leave an origin alone for a while that fails again and again; None: never.
+    breaker: Breaker | None = None
     #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
     limits: tuple[Limit, ...] | None = None
 
@@ -109,13 +123,14 @@ class RetryPolicy:
 
     def paces_by_default(self) -> bool:
         """Whether the pauses are the default ones, so that a pool's own pause is as good."""
-        default = type(self).__dataclass_fields__
-        return all(getattr(self, name) == default[name].default for name in _PACING)
+        return self.jitter is None and all(getattr(self, name) == settings.default(name) for name in _PACING)
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is True or False, not {getattr(self, name)!r}")
+        if self.breaker is not None and not isinstance(self.breaker, Breaker):
+            raise TypeError(f"breaker is a Breaker or None, not {self.breaker!r}")
         if self.limits is not None and not all(isinstance(limit, Limit) for limit in tuple(self.limits)):
             raise TypeError(f"limits is a tuple of Limit or None, not {self.limits!r}")
         for name in _COUNTS:
@@ -126,7 +141,7 @@ class RetryPolicy:
             raise ValueError(f"spool_bytes is 0 or more, not {self.spool_bytes!r}")
         for name in ("backoff", "backoff_max", "retry_after_max"):
             _check_seconds(name, getattr(self, name))
-        for name in ("jitter", "deadline"):
+        for name in ("jitter", "deadline", "attempt_timeout"):
             if getattr(self, name) is not None:
                 _check_seconds(name, getattr(self, name))
         if self.allowed_methods is not None:
@@ -151,11 +166,13 @@ class RetryPolicy:
 #: The causes for which callers that wait for the same connection share a failure.
 _SHARED: Final = (Cause.RESET, Cause.REFUSED, Cause.NAME, Cause.TLS)
 #: What says how long the pauses are.
-_PACING: Final = ("backoff", "backoff_max", "jitter")
+_PACING: Final = ("backoff", "backoff_max")
+#: A policy that no environment has a say in, for what is nobody's in particular.
+DEFAULTS: Final = {
+    name: settings.default(name) for name in (*_PACING, "retries", "retry_non_idempotent", "deadline")
+}
 
-_SWITCHES: Final = tuple(
-    name for name, field in RetryPolicy.__dataclass_fields__.items() if isinstance(field.default, bool)
-)
+_SWITCHES: Final = tuple(name for name, kind in RetryPolicy.__annotations__.items() if kind == "bool")
 _COUNTS: Final = tuple(name for name in RetryPolicy.__dataclass_fields__ if name.endswith("retries"))
 
 #: Causes heal at different speeds. Resets before the first byte of the request risk nothing.

@@ -152,6 +152,8 @@ class Failure:
     borrowed: bool = False
     #: Whether the pool pauses before it connects again, so that the caller need not.
     paced: bool = False
+    #: Whether the server had accepted no connection yet.
+    cold: bool = False
 
     @property
     def situation(self) -> Situation:

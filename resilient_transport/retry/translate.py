@@ -62,6 +62,8 @@ def _from_retry(retry: Retry, base: RetryPolicy) -> RetryPolicy:
     told = frozenset(retry.RETRY_AFTER_STATUS_CODES) if respect and retry.total else frozenset()
     return RetryPolicy(
         limits=_limits(retry),
+        # The environment has no say in what a `Retry` decides.
+        retry_non_idempotent=False,
         # An empty collection means every method to urllib3 2, as None does.
         allowed_methods=frozenset(allowed) if allowed else None,
         statuses=frozenset(retry.status_forcelist),
@@ -79,7 +81,14 @@ def _from_retry(retry: Retry, base: RetryPolicy) -> RetryPolicy:
 
 
 #: What has nothing to do with when and how often.
-_BESIDE: Final = ("deadline", "idempotency_key", "require_close_notify", "spool_bytes")
+_BESIDE: Final = (
+    "breaker",
+    "deadline",
+    "attempt_timeout",
+    "idempotency_key",
+    "require_close_notify",
+    "spool_bytes",
+)
 
 #: What urllib3 2.6 and later default to, and earlier ones did not bound.
 _SIX_HOURS: Final = 21600.0

@@ -16,14 +16,18 @@ from typing import Any, NoReturn
 from urllib3.exceptions import NameResolutionError
 from urllib3.response import HTTPResponse
 
+from ..retry.deadline import Deadline
 from ..retry.stages import Cause, Stage, classify
 from .dial import Route, finish
 from .ending import WatchedHTTPResponse, refuse_ragged_end
+from .habits import SPARE, Habits, hints
 from .owner import is_asked_for
 from .permit import Permit
+from .reach import in_time, is_replaced, reach
 from .refusal import WIRE_ERRORS, Refusal
 from .resumption import Sessions
 from .sending import Sending
+from .timed import rearm
 
 
 class Staged(Sending):
@@ -49,6 +53,14 @@ class Staged(Sending):
     generation: int = 0
     #: When it was last known to work, on the monotonic clock; set here and at each check-in.
     proven_at: float = 0.0
+    #: When it was made, on the monotonic clock.
+    made_at: float = 0.0
+    #: For how many seconds the server keeps it when it is idle (one to spare), and how many requests more it
+    #: takes, as far as it has said so.
+    hint: float | None = None
+    requests_left: int | None = None
+    #: What is known of the server; set by the pool.
+    habits: Habits | None = None
     #: When the caller got it that has it, on the monotonic clock; set here and at each checkout.
     taken_at: float = 0.0
     #: Seconds that the TCP connect took.
@@ -65,10 +77,16 @@ class Staged(Sending):
         answer = self._answer
         return answer is None or (answer.isclosed() and answer.status != SWITCHING_PROTOCOLS)
 
+    def is_used_up(self, idle_for: float) -> bool:
+        """Whether the server, by its own word, takes no more requests on it after so many idle seconds."""
+        return (self.hint is not None and idle_for >= self.hint) or self.requests_left == 0
+
     #: A connection that lost its socket stays lost: http.client would reconnect in the middle of a request.
     auto_open = 0
     #: What http.client parses a response with.
     response_class = WatchedHTTPResponse
+    #: Whether a TCP connect to its host is all that it takes to get a socket.
+    dials_itself = True
     #: The class of urllib3 that messages name, as they do in stock.
     stock_name = "HTTPConnection"
 
@@ -95,7 +113,7 @@ class Staged(Sending):
                 super().close()
             self._fail(error, outside)
             raise
-        self.proven_at = self.taken_at = trail.connected = monotonic()
+        self.made_at = self.proven_at = self.taken_at = trail.connected = monotonic()
         # Before others are let in: they may resume it.
         self.keep_session()
         if self.permit is not None:
@@ -137,13 +155,25 @@ class Staged(Sending):
         trail = self.trail
         trail.mark(Stage.CONNECT)
         try:
-            sock = self._dialled() or super()._new_conn()
+            sock = self._dialled() or self._dial()
         except NameResolutionError:
             trail.mark(Stage.RESOLVE)
             raise
         self._dialled_in = monotonic() - trail.marked
         trail.mark(Stage.TUNNEL if self._tunnel_host is not None else Stage.HANDSHAKE)
+        rearm(sock)
         return sock
+
+    def _dial(self) -> socket.socket:
+        """Connect as urllib3 does; by our own hand where there is a deadline, or an order of addresses."""
+        deadline, order = self.trail.deadline, self.trail.usage.dns_order
+        limited = deadline is not None and deadline.is_limited()
+        if not limited and order == "system":
+            return super()._new_conn()
+        if not self.dials_itself or is_replaced():
+            # A SOCKS proxy's name is resolved, and it is talked to, by PySocks.
+            return in_time(super()._new_conn, self, deadline) if limited else super()._new_conn()
+        return reach(self, deadline or Deadline(), order)
 
     def _dialled(self) -> socket.socket | None:
         """The connect that was begun ahead, once it is done; None when there is none, or it has failed."""
@@ -159,6 +189,7 @@ class Staged(Sending):
 
     def _tunnel(self) -> None:
         super()._tunnel()
+        rearm(self.sock)
         self.trail.mark(Stage.HANDSHAKE)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
@@ -166,7 +197,7 @@ class Staged(Sending):
         trail = self.trail
         if trail.warming:
             return nothing_asked()
-        trail.sock = sock = self.sock
+        sock = self.sock
         self._bound_timeout()
         # http.client closes the connection as soon as it knows that it will not be used again.
         permit = self.permit
@@ -176,6 +207,7 @@ class Staged(Sending):
             unsent, self._unsent = self._unsent, None
             trail.fail(unsent or error)
             self._hear(permit, unsent or error)
+            self._learn(unsent or error)
             if unsent is None:
                 raise
             raise unsent from None
@@ -190,6 +222,8 @@ class Staged(Sending):
         trail.status = status = response.status
         if status in (401, 407) and is_asked_for(response.headers):
             self.has_owner = True
+        if "keep-alive" in response.headers or self.requests_left:
+            self._obey(response.headers.get("keep-alive", ""))
         # An idle connection keeps its trail, and no more than that.
         on_answer, trail.on_answer = trail.on_answer, None
         if on_answer is not None and answer.fp is not None:
@@ -209,6 +243,19 @@ class Staged(Sending):
         elif cause is Cause.RESET and not self.wants_proof:
             # With TLS 1.3 it may have been the handshake.
             permit.doubted()
+
+    def _learn(self, error: Exception) -> None:
+        """A request that met a closed connection shows how long the server keeps idle ones, at the most."""
+        if self.trail.reused and self.habits is not None and classify(error) is Cause.RESET:
+            self.habits.closed_after(self.taken_at - self.proven_at)
+
+    def _obey(self, field: str) -> None:
+        """Take the server's word for how long, and how often, it may be used again."""
+        seconds, count = hints(field)
+        if seconds is not None:
+            self.hint = max(0.0, seconds - SPARE)
+        left = count if count is not None else self.requests_left
+        self.requests_left = None if left is None else max(0, left if count is not None else left - 1)
 
     def let_go_of_answer(self) -> None:
         """Leave the response that is being read open when this is closed: its body goes on elsewhere."""

@@ -12,6 +12,8 @@ import ssl
 from http.client import OK, PROCESSING, BadStatusLine, HTTPResponse, RemoteDisconnected, parse_headers
 from typing import Any, Final
 
+from .timed import rearm, timed
+
 #: Interim responses before the final one that are read, at the most.
 _INTERIM_AT_MOST: Final = 100
 
@@ -36,6 +38,11 @@ class WatchedSSLSocket(ssl.SSLSocket):
             # In TLS 1.2 a server that misses a client certificate says no more than handshake_failure.
             error.answered = self.cipher() is not None  # type: ignore[attr-defined]
             raise
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Receive; this is how TLS within TLS shakes hands, in as many steps as the peer likes."""
+        rearm(self)
+        return super().recv(buflen, flags)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the name in `ssl`
         """Read and decrypt; an end without close_notify is an end of file, as with `suppress_ragged_eofs`."""
@@ -79,6 +86,10 @@ class WatchedHTTPResponse(HTTPResponse):
                 return version, status, reason
             parse_headers(self.fp)
         raise BadStatusLine("too many interim responses")
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        timed(self.fp)
 
     def begin(self) -> None:
         """Receive the head.

@@ -20,17 +20,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, Final, Generic
+from typing import Any, Generic
 
 from .permit import Permit
-from .waiting import Charges, News, Suits, T, Told, Waiter
+from .waiting import LOOK_EVERY, STALLED, Charges, News, Suits, T, Told, Waiter
 from .window import MAXIMUM, Window
-
-#: A handshake that takes longer holds nobody else up, in seconds: TCP's first retransmission time-out
-#: (RFC 6298 section 2.1).
-STALLED: Final = 1.0
-#: Seconds between two looks of who waits at what nobody has announced: lost permits, stalled handshakes.
-LOOK_EVERY: Final = 1.0
 
 
 class Gate(Generic[T]):
@@ -162,6 +156,11 @@ class Gate(Generic[T]):
             taken = [item for item in self._idle if doomed(item)]
             self._idle = [item for item in self._idle if item not in taken] if taken else self._idle
         return taken
+
+    def allow(self, maximum: int) -> None:
+        """Make so many at once, at the most."""
+        with self._lock:
+            self.window.allow(maximum)
 
     def needs_proof(self) -> bool:
         """Whether the server has accepted none yet, or has reset the last one: then the next is confirmed."""

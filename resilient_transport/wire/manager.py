@@ -17,6 +17,7 @@ from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 
 from .identity import TLS_SETTINGS, context_for
 from .pool import PlainPool, TLSPool
+from .usage import SocketOptions, with_keepalive
 
 #: Parts of urllib3's key that say how a lease is used and nothing about its connections.
 _OWN_TO_THE_LEASE = ("timeout", "retries", "block", "maxsize", "headers")
@@ -32,8 +33,13 @@ class Leasing(PoolManager):
         super().__init__(*args, **kwargs)
         self.pool_classes_by_scheme = self.leases
 
+    #: What sockets are set to where nobody says so.
+    on_sockets: SocketOptions | None = None
+
     def connection_from_context(self, request_context: dict[str, Any]) -> HTTPConnectionPool:
         """Put the shared context of the TLS identity in the place of files, passwords and versions."""
+        if self.on_sockets is not None and request_context.get("socket_options") is None:
+            request_context = {**request_context, "socket_options": self.on_sockets}
         if request_context["scheme"].lower() == "https":
             request_context = _identified(request_context)
         return super().connection_from_context(request_context)
@@ -73,12 +79,23 @@ _LEASING: Final[dict[type, type[Leasing]]] = {PoolManager: Leasing, ProxyManager
 _NOTHING: Final = frozenset(vars(_Empty))
 
 
-def leased(manager: Any) -> Any:
+def leased(manager: Any, keepalive: int) -> Any:
     """A manager of urllib3's own make as one whose pools are leases; anything else as it is.
 
     It keeps the settings, in the same dictionary. A manager with methods or pools of its own would lose them,
     and one that is no `PoolManager` is some test's.
+
+    Args:
+        manager: the manager.
+        keepalive: seconds of silence until TCP asks for a sign of life; 0: never.
     """
+    manager = _leasing(manager)
+    if issubclass(type(manager), Leasing) and manager.on_sockets is None:
+        manager.on_sockets = with_keepalive(keepalive)
+    return manager
+
+
+def _leasing(manager: Any) -> Any:
     own = next((kind for kind in type(manager).__mro__ if vars(kind).keys() - _NOTHING), object)
     kind = _LEASING.get(own)
     if kind is None or manager.pool_classes_by_scheme is not stock.pool_classes_by_scheme:

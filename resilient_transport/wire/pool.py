@@ -24,9 +24,10 @@ from .connection import PlainConnection
 from .permit import Permit
 from .proof import is_alive
 from .registry import registry
-from .shelf import Connection, Shelf, close_all, suits
+from .shelf import Connection, Shelf, close_all
 from .tls import TLSConnection
 from .trail import CURRENT, Trail
+from .usage import USUAL
 from .waiting import Told
 
 
@@ -47,6 +48,8 @@ class _Lease(HTTPConnectionPool):
         super().__init__(host, port, maxsize=maxsize, **kwargs)
         #: How many idle connections this lease asks the shelf to keep.
         self.idle_capacity = maxsize
+        #: How it uses its connections; its adapter's, once that has asked for one.
+        self.usage = USUAL
         #: Idle connections that have an owner, if there are no slots to hold them.
         self._owned: deque[Any] = deque()
         weakref.finalize(self, close_all, self._owned)
@@ -79,9 +82,12 @@ class _Lease(HTTPConnectionPool):
             return super()._get_conn(timeout)
         registry.reap()
         trail = CURRENT.get() or Trail(connect_timeout=self.timeout.connect_timeout)
+        if trail.usage is not self.usage:
+            self.usage = trail.usage
+            self.shelf.agree()
         owned = self._take_slot(timeout, trail)
         if owned is not None:
-            if _is_ours(owned) and suits(owned, trail) and is_alive(owned.sock):
+            if _is_ours(owned) and self.shelf.suits(owned, trail) and is_alive(owned.sock):
                 return self._hand_out(owned, trail)
             owned.close()
         found = self.shelf.checkout(trail, trail.patience())
@@ -114,10 +120,11 @@ class _Lease(HTTPConnectionPool):
         try:
             connection = self._own_conn(trail)
             shelf = self.shelf
+            trail.cold = not shelf.gate.window.proven
             unused_or_once = trail.warming or not trail.replayable
             connection.wants_proof = unused_or_once or shelf.gate.needs_proof()
             connection.in_doubt = shelf.gate.window.doubted
-            connection.sessions = shelf.sessions
+            connection.sessions, connection.habits = shelf.sessions, shelf.habits
             if self.dials_ahead:
                 connection.begun = shelf.dials.take()
                 connection.dial_for_others = None if shelf.gate.window.proven else shelf.dial_for_others

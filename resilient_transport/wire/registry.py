@@ -19,7 +19,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
-from ..retry import budget
+from ..retry import breaker, budget
+from . import resolve
 from .shelf import Shelf
 
 
@@ -120,6 +121,8 @@ class Registry:
         self.__init__()  # type: ignore[misc]
         self.generation = generation
         budget.clear()
+        breaker.clear()
+        resolve.begin_anew()
         for shelf in inherited.values():
             shelf.abandon()
 

@@ -86,7 +86,9 @@ class Sending(HTTPConnection):
     def _bound_sending(self) -> None:
         """Grant what may pass between two bytes; urllib3 grants what connecting may take."""
         trail = self.trail
-        granted, deadline = trail.send_timeout, trail.deadline
+        # What a proxy is told belongs to getting a connection.
+        granted = trail.connect_timeout if trail.stage is Stage.TUNNEL else trail.send_timeout
+        deadline = trail.deadline
         if deadline is not None and deadline.is_over():
             raise TimeoutError("the deadline was over while the request was being sent")
         if self.sock is not None and (granted is None or granted >= 0):

@@ -16,26 +16,26 @@ from urllib3.exceptions import ConnectTimeoutError
 
 from ..retry.deadline import Deadline
 from ..retry.judge import backoff_delay
-from ..retry.policy import RetryPolicy
+from ..retry.policy import DEFAULTS, RetryPolicy
 from .connection import PlainConnection
 from .dial import Dials, Route
 from .gate import Gate
+from .habits import Habits
 from .permit import Permit
 from .proof import is_alive
 from .resumption import Sessions
 from .tls import TLSConnection
 from .trail import Trail
+from .usage import USUAL, Usage
 from .waiting import Told, Waiter
 
 Connection = PlainConnection | TLSConnection
 
-#: How long an idle connection is kept, in seconds: less than nginx's 75 s and most load balancers' 60 s.
-IDLE_TIMEOUT: Final = 55.0
-#: A request that may not be repeated takes only a connection known to work within this time, in
-#: seconds: half of 5 s, the idle limit of Node and Apache.
-FRESH_FOR: Final = 2.5
+#: How long an idle connection is kept where nobody says so, in seconds: less than nginx's 75 s and most load
+#: balancers' 60 s.
+IDLE_TIMEOUT: Final = USUAL.idle_timeout
 #: How a cold pool paces its attempts to connect: as a call with default settings.
-_PACING: Final = RetryPolicy()
+_PACING: Final = RetryPolicy(**DEFAULTS)
 
 
 def pace(failures: int) -> float:
@@ -59,6 +59,10 @@ class Shelf:
         self.dials = Dials()
         #: TLS sessions that the server may resume.
         self.sessions = Sessions()
+        #: How long the server keeps idle connections.
+        self.habits = Habits()
+        #: What all leases together want to be kept. Set by `agree`.
+        self.usage = USUAL
         #: The pools that use this shelf. Weak: a forgotten adapter must not keep it for ever.
         self._lock = threading.Lock()
         self.leases: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -69,6 +73,19 @@ class Shelf:
         with self._lock:
             self.leases.add(lease)
             self.gate.capacity = max(other.idle_capacity for other in self.leases)
+        self.agree()
+
+    def agree(self) -> None:
+        """Keep what any lease may want, and make as many handshakes at once as the most careful allows."""
+        with self._lock:
+            usages = {lease.usage for lease in self.leases}
+        ages = [usage.max_age for usage in usages]
+        self.usage = Usage(
+            idle_timeout=max(usage.idle_timeout for usage in usages),
+            max_age=None if None in ages else max(age for age in ages if age is not None),
+            handshakes=min(usage.handshakes for usage in usages),
+        )
+        self.gate.allow(self.usage.handshakes)
 
     def leave(self, lease: Any) -> None:
         """A pool stops using this shelf; its connections stay for those that come."""
@@ -90,15 +107,24 @@ class Shelf:
         self.used_at = now = monotonic()
         if now - self._reaped_at > 1.0:
             self._reaped_at = now
-            close_all(self.gate.take(self._is_stale))
+            self._sort_out()
         while True:
             found = self._wait(trail, timeout)
             if isinstance(found, (Permit, Told)):
                 return found
+            found.taken_at = monotonic()
             if is_alive(found.sock):
-                found.taken_at = monotonic()
                 return found
+            self.habits.closed_after(found.taken_at - found.proven_at)
             found.close()
+
+    def suits(self, connection: Connection, trail: Trail) -> bool:
+        """Whether an attempt may use a connection that was idle for as long as this one."""
+        now = monotonic()
+        idle_for = now - connection.proven_at
+        if trail.fresh or not _is_good(connection, trail.usage, now, idle_for):
+            return False
+        return self.habits.allows(idle_for) and (trail.replayable or idle_for < self.habits.fresh_for())
 
     def dial_for_others(self, route: Route | None) -> None:
         """Begin a TCP connect for each caller that waits for the first handshake, within the window."""
@@ -108,7 +134,7 @@ class Shelf:
     def _wait(self, trail: Trail, timeout: float | None) -> Connection | Permit | Told:
         eager = trail.fresh or trail.warming
         found = self.gate.enter(
-            lambda connection: suits(connection, trail), trail.charges, eager, trail.began
+            lambda connection: self.suits(connection, trail), trail.charges, eager, trail.began
         )
         if not isinstance(found, Waiter):
             return found
@@ -161,6 +187,11 @@ class Shelf:
             return
         connection.proven_at = now = monotonic()
         connection.keep_session()
+        if connection.hint is not None:
+            self.habits.told = connection.hint
+        if not _is_good(connection, self.usage, now, 0.0):
+            connection.close()
+            return
         self._offer(connection, now - connection.taken_at)
 
     def _offer(self, connection: Connection, held: float | None = None) -> None:
@@ -171,7 +202,7 @@ class Shelf:
     def reap(self) -> bool:
         """Close what was idle too long; True when nothing is left and nobody uses the shelf."""
         self.dials.trim(len(self.dials))
-        close_all(self.gate.take(self._is_stale))
+        self._sort_out()
         idle_for = monotonic() - self.used_at
         return not self.leases and not self.gate.idle() and idle_for > IDLE_TIMEOUT
 
@@ -190,17 +221,28 @@ class Shelf:
             if sock is not None:
                 sock.close()
 
+    def _sort_out(self) -> None:
+        """Close what nobody may use any more, and learn from it how long the server keeps connections."""
+        for connection in self.gate.take(self._is_stale):
+            idle_for = monotonic() - connection.proven_at
+            learn = self.habits.outlived if is_alive(connection.sock) else self.habits.closed_after
+            learn(idle_for)
+            connection.close()
+
     def _is_stale(self, connection: Connection) -> bool:
-        return monotonic() - connection.proven_at > IDLE_TIMEOUT
+        now = monotonic()
+        idle_for = now - connection.proven_at
+        return not (self.habits.allows(idle_for) and _is_good(connection, self.usage, now, idle_for))
 
     def __repr__(self) -> str:
         return f"<Shelf {len(self.leases)} leases, {self.gate!r}>"
 
 
-def suits(connection: Connection, trail: Trail) -> bool:
-    """Whether an attempt may use a connection that was idle for as long as this one."""
-    idle_for = monotonic() - connection.proven_at
-    return not trail.fresh and idle_for < (IDLE_TIMEOUT if trail.replayable else FRESH_FOR)
+def _is_good(connection: Connection, usage: Usage, now: float, idle_for: float) -> bool:
+    """Whether a connection is neither too old nor was idle for too long, nor used up."""
+    if idle_for >= usage.idle_timeout or connection.is_used_up(idle_for):
+        return False
+    return usage.max_age is None or now - connection.made_at < usage.max_age
 
 
 def close_all(connections: Iterable[Connection]) -> None:

@@ -23,12 +23,14 @@ class SOCKSPlainConnection(PlainConnection, SOCKSConnection):
     """A plain connection through a SOCKS proxy."""
 
     stock_name = "SOCKSConnection"
+    dials_itself = False
 
 
 class SOCKSTLSConnection(TLSConnection, SOCKSHTTPSConnection):
     """A TLS connection through a SOCKS proxy."""
 
     stock_name = "SOCKSHTTPSConnection"
+    dials_itself = False
 
 
 class SOCKSPlainPool(PlainPool):

@@ -24,6 +24,7 @@ from .connection import Staged
 from .ending import Chunks
 from .framing import Chunked, Listener, Sized
 from .registry import registry
+from .timed import Timed
 
 #: How much is read at once where the bytes do not go straight to who has asked for them.
 _PIECE: Final = 65536
@@ -61,11 +62,9 @@ class Sequel(Protocol):
         """Learn that all of a body that was gone on with came; raise if it is not what it should be."""
 
 
-class Source(socket.SocketIO):
+class Source(Timed):
     """A socket's raw stream, until it breaks; then that of its sequel, in the same frame."""
 
-    #: What it reads from.
-    _sock: Any
     #: None: nothing is read, so that a look at what was read ahead does not wait.
     framing: Sized | Chunked | None = None
     #: Who goes on; None once it is over, since what it holds may hold an error that holds this.
@@ -93,6 +92,7 @@ class Source(socket.SocketIO):
             # Another thread has closed it.
             raise OSError(errno.EBADF, "the response was closed")
         try:
+            self.hurry()
             count: int = self._sock.recv_into(buffer)
         except BlockingIOError:
             return None
@@ -128,6 +128,7 @@ class Source(socket.SocketIO):
     def _read_held(self, framing: Sized | Chunked) -> None:
         """Read on from this connection while a line is not whole."""
         try:
+            self.hurry()
             data = self._held + self._sock.recv(_PIECE)
         except OSError as error:
             self._go_on(framing, error)
@@ -269,7 +270,7 @@ def watch(response: Any, sequel: Sequel) -> bool:
     file = answer.fp
     reader = file.file if isinstance(file, Chunks) else file
     raw = getattr(reader, "raw", None)
-    if type(reader) is not BufferedReader or type(raw) is not socket.SocketIO:
+    if type(reader) is not BufferedReader or type(raw) not in (socket.SocketIO, Timed):
         return False
     raw.__class__ = Source
     source: Any = raw

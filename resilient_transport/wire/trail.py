@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
+from .usage import USUAL, Usage
 from .waiting import Charges
 
 #: After so many failures a call offers no TLS session any more.
@@ -32,12 +33,14 @@ class Trail:
         fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
         charges: the failures of others that the call was charged with; None: it is not told of them.
         warming: connect, and send nothing.
+        usage: how long connections live, and how new ones are made.
     """
 
     __slots__ = (
-        "began", "borrowed", "bytes_in", "bytes_out", "charges", "connect_timeout", "connected", "deadline",
-        "error", "fresh", "marked", "number", "on_answer", "paced", "replayable", "require_close_notify",
-        "send_timeout", "sock", "resumed", "reused", "stage", "status", "tls_version", "warming",
+        "began", "borrowed", "bytes_in", "bytes_out", "charges", "cold", "connect_timeout", "connected",
+        "deadline", "error", "fresh", "marked", "number", "on_answer", "paced", "replayable",
+        "require_close_notify",
+        "send_timeout", "resumed", "reused", "stage", "status", "tls_version", "usage", "warming",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +53,7 @@ class Trail:
         connect_timeout: Any = None,
         charges: Charges | None = None,
         warming: bool = False,
+        usage: Usage = USUAL,
     ) -> None:
         self.replayable = replayable
         self.deadline = deadline
@@ -60,6 +64,7 @@ class Trail:
         )
         self.charges = charges
         self.warming = warming
+        self.usage = usage
         self.stage = Stage.QUEUE
         #: The failure as the wire met it, before urllib3 wrapped it. Set by the connection, the pool and
         #: the body; what none of them recorded did not happen on the wire and is not repeated.
@@ -70,6 +75,8 @@ class Trail:
         self.borrowed = False
         #: Whether the pool pauses before it connects again, so that the caller need not.
         self.paced = False
+        #: Whether the server had accepted no connection yet when this one's began to be made.
+        self.cold = False
         self.reused = False
         self.resumed = False
         #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
@@ -83,8 +90,6 @@ class Trail:
         self.number = 0
         #: Is shown urllib3's response before anybody has read of its body, to watch over that.
         self.on_answer: Callable[[Any], None] | None = None
-        #: The socket that the response comes on; set by the connection, re-armed by who reads the body.
-        self.sock: Any = None
         #: When the stage was marked, on the monotonic clock.
         self.marked = self.began
         #: When the connection was ready, on the monotonic clock.
@@ -99,6 +104,10 @@ class Trail:
         """Record what went wrong, in the stage that was marked last."""
         self.error = error
 
+    def is_late(self) -> bool:
+        """Whether its time, or that of its call, is over."""
+        return self.deadline is not None and self.deadline.is_over()
+
     def may_resume(self) -> bool:
         """Whether to offer a TLS session: not to a server that has failed the call twice when it saw one."""
         return self.charges is None or self.charges.chokes < _CHOKES
@@ -111,6 +120,15 @@ class Trail:
     def patience(self) -> float | None:
         """Seconds that the call may wait for a connection; None: for ever."""
         return self.deadline.bound(self.connect_timeout) if self.deadline else self.connect_timeout
+
+    def between_bytes(self, sock: Any) -> float | None:
+        """Seconds that the caller lets pass between two bytes of an answer on this socket; None: for ever."""
+        if self.stage.rank <= Stage.TUNNEL.rank:
+            # An answer of a proxy belongs to getting a connection.
+            return self.connect_timeout
+        granted = self.send_timeout
+        told: float | None = sock.gettimeout() if granted is not None and granted < 0 else granted
+        return told
 
     def connecting(self) -> float:
         """Seconds until the connection was ready; 0 when it was there already."""

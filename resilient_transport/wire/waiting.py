@@ -20,6 +20,12 @@ from .permit import Permit
 #: begin one after the other, and nobody replaces a certificate, or starts a server, as fast.
 HOLDS: Final = 0.05
 
+#: A handshake that takes longer holds nobody else up, in seconds: TCP's first retransmission time-out
+#: (RFC 6298 section 2.1).
+STALLED: Final = 1.0
+#: Seconds between two looks of who waits at what nobody has announced: lost permits, stalled handshakes.
+LOOK_EVERY: Final = 1.0
+
 T = TypeVar("T")
 Suits = Callable[[T], bool]
 

@@ -40,6 +40,12 @@ class Window:
         #: The mean of how long a caller keeps one; None before the first has come back.
         self.hold: float | None = None
 
+    def allow(self, maximum: int) -> None:
+        """Never be larger than this, from now on; one that was as large as it could be stays so."""
+        full = self.size == self.maximum and self.proven
+        self.maximum = maximum
+        self.size = maximum if full else min(self.size, maximum)
+
     def succeeded(self, seconds: float, proof: bool = True) -> None:
         """One was made in so many seconds, with proof that the server has accepted it or without."""
         self.handshake = _mean(self.handshake, seconds)

@@ -59,8 +59,10 @@ def test_the_defaults_are_the_recommendation():
         "retry_after_max": 60.0,
         "clamp_retry_after": False,
         "deadline": None,
+        "attempt_timeout": None,
         "require_close_notify": True,
         "spool_bytes": 0,
+        "breaker": None,
         "limits": None,
     }
 

@@ -10,7 +10,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry, Timeout
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
-from resilient_transport.adapter import DEFAULT_TIMEOUT
+from resilient_transport.settings import default
 from resilient_transport.testing import Fault, Moment, Rule, Script
 
 DOWN = Script((Rule(Fault(Moment.CLIENT_HELLO)),))
@@ -269,7 +269,7 @@ def test_pool_block_binds_the_lease(server, dial):
 @pytest.mark.parametrize(
     ("given", "seen"),
     [
-        (None, DEFAULT_TIMEOUT),
+        (None, (default("connect_timeout"), default("read_timeout"))),
         (5, 5),
         ((3, None), (3, None)),
         ((None, None), (None, None)),

@@ -863,15 +863,27 @@ def test_an_override_around_the_reading_bounds_it(session):
 
 
 def test_a_stream_goes_on_without_its_response(session):
-    """`raw` is all that some callers keep; the deadline of the call is over by then."""
+    """`raw` is all that some callers keep."""
+    mount(session)
+    with Teller([whole(cut=700), part(700)]) as server:
+        raw = session.get(server.url, stream=True).raw
+
+        assert raw.read() == BODY
+
+
+def test_a_stream_ends_with_the_deadline_of_its_call(session):
+    """It covers the reading until the last byte, whenever that is; what came before stays whole."""
     mount(session, policy=RetryPolicy(deadline=SHORT_TIMEOUT))
     with Teller([whole(cut=700), part(700)]) as server:
         raw = session.get(server.url, stream=True).raw
         call = Deadline(SHORT_TIMEOUT)
         while call.left():
             pass
+        with pytest.raises(DeadlineExceeded) as caught:
+            raw.read()
 
-        assert raw.read() == BODY
+    assert len(server.heads) == 1
+    assert len(attempts_of(caught.value)) == 1
 
 
 def test_a_body_that_changes_all_the_time_is_given_up(session):

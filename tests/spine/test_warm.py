@@ -9,7 +9,7 @@ import urllib3
 
 from resilient_transport import ClientCertificateRejected, ResilientAdapter, RetryPolicy, attempts_of
 from resilient_transport.testing import Fault, Moment, Rule, Script
-from resilient_transport.wire import shelf, tls
+from resilient_transport.wire import habits, shelf, tls
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 
@@ -190,7 +190,7 @@ def test_warming_does_not_make_a_stale_connection_fresh(server, dial, monkeypatc
     monkeypatch.setattr(shelf, "monotonic", clock)
     session = dial(server)
     session.get(server.url)
-    clock.ahead = 1.5 * shelf.FRESH_FOR
+    clock.ahead = 1.5 * habits.FRESH_FOR
     (found,) = session.get_adapter(server.url).warm(server.url, session=session)
     reused = attempts_of(session.post(server.url + "/echo", data=b"x"))[0].reused
 

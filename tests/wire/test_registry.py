@@ -20,11 +20,14 @@ from resilient_transport.wire.registry import Registry
 from resilient_transport.wire.registry import registry as the_registry
 from resilient_transport.wire.shelf import IDLE_TIMEOUT
 from resilient_transport.wire.tls import TLSConnection
+from resilient_transport.wire.usage import USUAL
 from tests.timeouts import LONG_TIMEOUT
 
 
 class Lease:
-    """What the registry wants of a pool: how many idle connections it asks for."""
+    """What the registry wants of a pool: how many idle connections it asks for, and how it uses them."""
+
+    usage = USUAL
 
     def __init__(self, idle_capacity=10):
         """Ask for so many."""

@@ -1,0 +1,40 @@
+"""The log: one tree of loggers, silent until somebody listens."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final
+
+log: Final = logging.getLogger("resilient_transport")
+log.addHandler(logging.NullHandler())
+
+_LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _ToStderr(logging.StreamHandler[Any]):
+    """Writes to whatever standard error is at that time."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter(_LINE))
+
+    @property
+    def stream(self) -> Any:
+        """Standard error, which tests and consoles replace."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        """Stay with standard error."""
+
+
+_HANDLER: Final = _ToStderr()
+
+
+def write_to_stderr(level: str) -> None:
+    """Write the log to standard error from a level on, for programs that set up no logging."""
+    if level == "off":
+        return
+    log.addHandler(_HANDLER)
+    log.setLevel(level.upper())

@@ -1,0 +1,59 @@
+"""What an adapter is set to, besides its policy: the constructor's word, else the environment's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from . import settings
+from .prefixes import Prefix
+from .wire.usage import Usage
+
+#: Stands for an argument that was not given.
+UNSET: Final[Any] = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of one adapter."""
+
+    #: Seconds to connect, and between two bytes, for calls without a time-out; None: no limit.
+    connect_timeout: float | None
+    read_timeout: float | None
+    #: Seconds of silence until TCP asks whether the server is there; 0: never.
+    tcp_keepalive: int
+    #: What is refused.
+    disable: tuple[Prefix, ...]
+    #: How its connections are used.
+    usage: Usage
+
+    @property
+    def timeout(self) -> tuple[float | None, float | None]:
+        """The time-out of calls without one, as requests spells it."""
+        return self.connect_timeout, self.read_timeout
+
+    def covers(self, url: str) -> Prefix | None:
+        """The prefix that disables a URL; None: it is not disabled."""
+        return next((prefix for prefix in self.disable if prefix.covers(url)), None)
+
+
+_OF_USAGE: Final = tuple(field.name for field in fields(Usage))
+_OWN: Final = tuple(field.name for field in fields(Options) if field.name != "usage")
+
+
+def options_from(given: dict[str, Any]) -> Options:
+    """Put together what was given and what the environment says.
+
+    Args:
+        given: the constructor's arguments; `UNSET` where there was none.
+
+    Raises:
+        TypeError, ValueError: one of them is not allowed; the message names the argument or the variable.
+    """
+    settings.warn_of_unknown()
+    said = {
+        name: settings.value(name) if value is UNSET else settings.checked(name, value)
+        for name, value in given.items()
+    }
+    usage = Usage(**{name: said[name] for name in _OF_USAGE})
+    return Options(**{name: said[name] for name in _OWN}, usage=usage)

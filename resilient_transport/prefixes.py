@@ -1,0 +1,78 @@
+"""URL prefixes, compared by scheme, host, port and path segment."""
+
+from __future__ import annotations
+
+import ipaddress
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from requests.exceptions import InvalidURL
+from requests.utils import unquote_unreserved
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a URL may begin with: all of a host, or a part of its paths."""
+
+    scheme: str
+    host: str
+    port: int
+    #: Of the path, without empty ones: servers take two slashes for one.
+    segments: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Prefix:
+        """Read a prefix.
+
+        Raises:
+            ValueError: it is no such URL, or has credentials, a query or a fragment.
+        """
+        parts = parse_url(text)
+        if parts.auth is not None or parts.query is not None or parts.fragment is not None:
+            raise ValueError("a prefix has no credentials, query or fragment")
+        found = cls._of(text)
+        if found is None:
+            raise ValueError("a prefix has a scheme and a host")
+        return found
+
+    def covers(self, url: str) -> bool:
+        """Whether a URL begins with this: `/v1` covers `/v1` and `/v1/words`, and not `/v10`."""
+        try:
+            found = self._of(url)
+        except (LocationParseError, ValueError):
+            # requests says what is wrong with it.
+            return False
+        if found is None or (found.scheme, found.host, found.port) != (self.scheme, self.host, self.port):
+            return False
+        return found.segments[: len(self.segments)] == self.segments
+
+    @classmethod
+    def _of(cls, url: str) -> Prefix | None:
+        """What a URL begins with, in the one spelling of all that a server takes for the same."""
+        with suppress(InvalidURL):
+            url = unquote_unreserved(url)
+        parts = parse_url(url)
+        scheme = (parts.scheme or "").lower()
+        if scheme not in _PORTS or not parts.host:
+            return None
+        segments = tuple(filter(None, (parts.path or "").split("/")))
+        return cls(scheme, _plain(parts.host), parts.port or _PORTS[scheme], segments)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}/{'/'.join(self.segments)}"
+
+
+def _plain(host: str) -> str:
+    """A host in one spelling: without the root's dot, an address in its shortest form."""
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host

@@ -1,0 +1,127 @@
+"""A TCP connection to a host, within a deadline and in an order of addresses.
+
+urllib3 does the same without either, and so is asked where neither is wanted. Its exceptions and their words
+are kept. Leans on `_dns_host` of its connection, and on `create_connection` and `_DEFAULT_TIMEOUT` in
+`urllib3.util`, pinned in `tests/spine/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util import connection as urllib3_connection
+from urllib3.util.timeout import _DEFAULT_TIMEOUT
+
+from ..retry.deadline import Deadline
+from ..retry.stages import Stage
+from .resolve import Address, addresses
+
+_STOCK: Final = urllib3_connection.create_connection
+
+
+def is_replaced() -> bool:
+    """Whether somebody has put a way to connect of their own into urllib3: it is used."""
+    return urllib3_connection.create_connection is not _STOCK
+
+
+def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:
+    """Connect to the host of a connection.
+
+    Args:
+        connection: ours; its trail is told whether it resolves or connects.
+        deadline: when it has to be there.
+        order: of the addresses, as in `resolve.addresses`.
+
+    Raises:
+        urllib3.exceptions.NameResolutionError, ConnectTimeoutError, NewConnectionError: as urllib3 does.
+    """
+    trail = connection.trail
+    try:
+        trail.mark(Stage.RESOLVE)
+        found = addresses(connection._dns_host, connection.port, order, deadline)
+        trail.mark(Stage.CONNECT)
+        sock = _first_that_answers(connection, found, deadline)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    except TimeoutError as error:
+        raise ConnectTimeoutError(
+            connection, f"Connection to {connection.host} timed out. (connect timeout={connection.timeout})"
+        ) from error
+    except OSError as error:
+        raise NewConnectionError(connection, f"Failed to establish a new connection: {error}") from error
+    sys.audit("http.client.connect", connection, connection.host, connection.port)
+    return sock
+
+
+def _first_that_answers(connection: Any, found: Any, deadline: Deadline) -> socket.socket:
+    """A socket that is connected to one of some addresses; the time-out holds for each of them."""
+    failed: OSError = OSError("getaddrinfo returns an empty list")
+    try:
+        for address in found:
+            if deadline.is_over():
+                raise TimeoutError("the deadline was over before all addresses were tried")
+            try:
+                return _connect(connection, address, deadline)
+            except OSError as error:
+                failed = error
+        raise failed
+    finally:
+        # Its traceback holds this frame: what the frame holds must not be the exception.
+        del failed
+
+
+def _connect(connection: Any, address: Address, deadline: Deadline) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        for option in connection.socket_options or ():
+            sock.setsockopt(*option)
+        if connection.timeout is not _DEFAULT_TIMEOUT:
+            sock.settimeout(connection.timeout)
+        sock.settimeout(deadline.for_socket(sock.gettimeout()))
+        if connection.source_address:
+            sock.bind(connection.source_address)
+        sock.connect(where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def in_time(dial: Callable[[], socket.socket], connection: Any, deadline: Deadline | None) -> socket.socket:
+    """Connect in somebody else's way, which knows no deadline, in a thread; what comes too late is closed.
+
+    Raises:
+        urllib3.exceptions.ConnectTimeoutError: there was nothing in time.
+    """
+    outcome: list[Any] = []
+    done, lock = threading.Event(), threading.Lock()
+    too_late = False
+
+    def work() -> None:
+        try:
+            result: Any = dial()
+        except BaseException as error:
+            result = error
+        with lock:
+            outcome.append(result)
+            unwanted = too_late
+        done.set()
+        if unwanted and not isinstance(result, BaseException):
+            result.close()
+
+    threading.Thread(target=work, name="resilient_transport-dial", daemon=True).start()
+    done.wait(None if deadline is None else deadline.left())
+    with lock:
+        too_late = not outcome
+    if too_late:
+        raise ConnectTimeoutError(connection, f"Connection to {connection.host} timed out at the deadline")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    sock: socket.socket = outcome[0]
+    return sock

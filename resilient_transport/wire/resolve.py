@@ -1,0 +1,132 @@
+"""From a name to its addresses, in the order that is wanted, in the time that is left.
+
+No resolver takes a time-out. One that must not be waited for longer than the deadline allows is asked in a
+thread of its own, which cannot be ended either: those who ask for the same name meanwhile share it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from copy import copy
+from typing import Any, Final
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import connection as urllib3_connection
+
+from ..retry.deadline import Deadline
+
+#: What `socket.getaddrinfo` returns an item of.
+Address = tuple[Any, Any, int, str, Any]
+
+_FIRST: Final = {"ipv4first": socket.AF_INET, "ipv6first": socket.AF_INET6}
+
+
+class Asking:
+    """The questions that are under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: dict[Any, Future[Any]] = {}
+
+    def ask(self, key: Any, question: Callable[[], Any], left: float | None) -> Any:
+        """The answer to a question, which whoever asks the same meanwhile shares.
+
+        Args:
+            key: what makes it the same.
+            question: asks it.
+            left: seconds to wait; None: for ever.
+
+        Raises:
+            TimeoutError: there was none in time.
+            OSError: what the question has raised.
+        """
+        with self._lock:
+            future = self._pending.get(key)
+            mine = future is None
+            if future is None:
+                future = self._pending[key] = Future()
+        if mine:
+            self._begin(key, question, future)
+        try:
+            error = future.exception(left)
+        except FutureTimeout:
+            raise TimeoutError("the name was not resolved before the deadline") from None
+        if error is not None:
+            # A copy: each thread raises an exception of its own.
+            raise copy(error) from None
+        return future.result()
+
+    def _begin(self, key: Any, question: Callable[[], Any], future: Future[Any]) -> None:
+        def work() -> None:
+            try:
+                answer = question()
+            except BaseException as error:
+                self._forget(key)
+                future.set_exception(error)
+            else:
+                self._forget(key)
+                future.set_result(answer)
+
+        name = "resilient_transport-resolve"
+        try:
+            threading.Thread(target=work, name=name, daemon=True).start()
+        except RuntimeError:
+            # There may be no more threads: then it takes as long as it takes.
+            work()
+
+    def _forget(self, key: Any) -> None:
+        with self._lock:
+            self._pending.pop(key, None)
+
+
+_asking = Asking()
+
+
+def begin_anew() -> None:
+    """In a forked child: nobody answers what the parent has asked."""
+    global _asking
+    _asking = Asking()
+
+
+def addresses(host: str, port: int, order: str, deadline: Deadline) -> Sequence[Address]:
+    """The addresses of a host.
+
+    Args:
+        host: a name, or an address, maybe in brackets.
+        port: the port.
+        order: "ipv4first", "ipv6first", or anything else for the resolver's own.
+        deadline: when the answer has to be there.
+
+    Raises:
+        socket.gaierror: there is none.
+        TimeoutError: there was none in time.
+        urllib3.exceptions.LocationParseError: it cannot be a name.
+    """
+    host = host.strip("[]") if host.startswith("[") else host
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise LocationParseError(f"'{host}', label empty or too long") from None
+    # Asked there each time: people replace it to have one family only.
+    family = urllib3_connection.allowed_gai_family()
+
+    def question() -> list[Address]:
+        return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+
+    waits = deadline.is_limited() and not _is_address(host)
+    found = _asking.ask((host, port, family), question, deadline.left()) if waits else question()
+    first = _FIRST.get(order)
+    return found if first is None else sorted(found, key=lambda address: address[0] != first)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True

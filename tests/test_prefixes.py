@@ -1,0 +1,60 @@
+"""URL prefixes: by scheme, host, port and path segment, in whatever spelling."""
+
+import pytest
+
+from resilient_transport.prefixes import Prefix
+
+COVERED = [
+    ("https://api.example", "https://api.example/"),
+    ("https://api.example", "https://api.example/any/thing?q=1"),
+    ("https://api.example/v1", "https://api.example/v1"),
+    ("https://api.example/v1", "https://api.example/v1/"),
+    ("https://api.example/v1/", "https://api.example/v1"),
+    ("https://api.example/v1", "https://api.example/v1?x=1"),
+    ("https://api.example/v1", "https://api.example/v1/words#part"),
+    ("https://api.example/v1", "https://API.example:443/v1/x"),
+    ("https://api.example:443/v1", "https://api.example/v1/x"),
+    ("http://api.example:80", "http://api.example/"),
+    ("https://api.example/v1", "https://user:password@api.example/v1"),
+    ("https://api.example/v1", "https://api.example//v1//x"),
+    ("https://api.example/v1", "https://api.example/%76%31/x"),
+    ("https://api.example/v1", "https://api.example/v2/../v1/x"),
+    ("https://api.example/v1", "https://api.example/v2/%2e%2e/v1/x"),
+    ("https://api.example/v1", "https://api.example./v1"),
+    ("https://[::1]:8443/", "https://[0:0:0:0:0:0:0:1]:8443/x"),
+]
+NOT_COVERED = [
+    ("https://api.example/v1", "https://api.example/v10"),
+    ("https://api.example/v1", "https://api.example/"),
+    ("https://api.example/v1", "https://api.example/x/v1"),
+    ("https://api.example/v1", "https://api.example/V1"),
+    ("https://api.example/v1", "http://api.example/v1"),
+    ("https://api.example", "https://api.example:8443/"),
+    ("https://api.example", "https://api.example.evil/"),
+    ("https://api.example", "https://my-api.example/"),
+    ("https://api.example", "https://evil.example/?u=https://api.example/"),
+    ("https://api.example", "https://api.example@evil.example/"),
+    ("https://api.example", "not a url"),
+    ("https://api.example", "https://[::1/"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "url"), COVERED)
+def test_what_is_covered(prefix, url):
+    """Whatever a server would take for a URL below the prefix."""
+    assert Prefix.parse(prefix).covers(url)
+
+
+@pytest.mark.parametrize(("prefix", "url"), NOT_COVERED)
+def test_what_is_not_covered(prefix, url):
+    """The control: another scheme, host, port or segment is another URL."""
+    assert not Prefix.parse(prefix).covers(url)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text"),
+    [("HTTPS://Api.Example:443/v1/", "https://api.example/v1"), ("http://[::1]:81", "http://[::1]:81/")],
+)
+def test_a_prefix_tells_itself(prefix, text):
+    """In the one spelling of all that mean the same."""
+    assert str(Prefix.parse(prefix)) == text
