@@ -5,8 +5,9 @@
 """
 
 from .adapter import ResilientAdapter
-from .events import Attempt, attempts_of
 from .exceptions import CircuitOpen, ClientCertificateRejected, DeadlineExceeded, EndpointDisabled
+from .figures import stats
+from .history import Attempt, attempts_of
 from .install import install, mount, uninstall
 from .overriding import override
 from .retry.breaker import Breaker
@@ -29,6 +30,7 @@ __all__ = [
     "mount",
     "override",
     "registry",
+    "stats",
     "uninstall",
 ]
 

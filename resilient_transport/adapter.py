@@ -17,7 +17,8 @@ from .asking import bounded, connect_part, read_part
 from .attempts import Call
 from .body import buffer
 from .disabling import refuse_disabled
-from .events import Warmed, attempts_of
+from .events import Hook
+from .history import Warmed, attempts_of
 from .logs import write_to_stderr
 from .options import UNSET, options_from
 from .overriding import overrides
@@ -29,10 +30,11 @@ from .retry.deadline import Deadline
 from .retry.policy import RetryPolicy
 from .retry.stages import Stage
 from .retry.translate import policy_from
+from .tally import tally_for
 from .terms import column_of, with_key
 from .upload import spooled
 from .warming import check, each, in_background, make, settings_for
-from .wire.lookup import origin_of
+from .wire.lookup import origin_at
 from .wire.trail import Trail
 
 
@@ -64,6 +66,7 @@ class ResilientAdapter(RepeatingAdapter):
         handshakes: how many may run at once for an origin; of several adapters', the smallest number counts.
         disable: URL prefixes, compared by scheme, host, port and path segment, that are refused with
             `EndpointDisabled` before anything is opened.
+        on_event: is called with each event, see `resilient_transport.events`.
 
     Raises:
         TypeError: an argument is of the wrong type, or both `max_retries` and `policy` were given.
@@ -89,13 +92,15 @@ class ResilientAdapter(RepeatingAdapter):
         dns_order: str = UNSET,
         handshakes: int = UNSET,
         disable: Iterable[str | Prefix] = UNSET,
+        on_event: Hook | None = None,
     ) -> None:
         if policy is not None and max_retries is not UNSET:
             raise TypeError("give either max_retries= or policy=RetryPolicy(retries=...), not both")
         options = options_from(
             {"connect_timeout": connect_timeout, "read_timeout": read_timeout}
             | {"idle_timeout": idle_timeout, "max_age": max_age, "tcp_keepalive": tcp_keepalive}
-            | {"dns_order": dns_order, "handshakes": handshakes, "disable": disable}
+            | {"dns_order": dns_order, "handshakes": handshakes, "disable": disable},
+            on_event,
         )
         super().__init__(
             pool_connections,
@@ -204,7 +209,7 @@ class ResilientAdapter(RepeatingAdapter):
 
         if not background:
             return make(connect, connections)
-        in_background(partial(make, connect, connections), origin_of(f"{url}/") or "a server")
+        in_background(partial(make, connect, connections), origin_at(url))
         return ()
 
     def _call(
@@ -248,13 +253,13 @@ class ResilientAdapter(RepeatingAdapter):
                 buffer(response, call)
             return response
 
-        origin = origin_of(request.url or "")
-        quota = quota_for(origin or request.url)
+        origin = origin_at(request.url or "")
+        quota = quota_for(origin)
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
-        call.origin = origin or call.origin
-        call.usage = self._options.usage
+        call.origin, call.tally = origin, tally_for(origin)
+        call.usage, call.on_event = self._options.usage, self._options.on_event
         if policy.breaker is not None:
-            call.circuit = circuit_for(origin or request.url, policy.breaker)
+            call.circuit = circuit_for(origin, policy.breaker)
         if request.method == "GET" and not request.body and not warming:
             # Of another request's response nobody knows what a part of it is. Who reads a stream later may
             # have changed this one meanwhile.

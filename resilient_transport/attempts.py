@@ -13,9 +13,9 @@ from requests import Response
 from requests.exceptions import RequestException, Timeout
 
 from .asking import ask_again
-from .events import Attempts
+from .events import AttemptSucceeded, CircuitClosed, Recovered
 from .exceptions import CircuitOpen
-from .logs import log
+from .history import Attempts
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
 from .record import OPEN, Record
 from .rejection import rejection
@@ -25,6 +25,7 @@ from .retry.budget import PAY_BACK
 from .retry.judge import Decision, given_up
 from .retry.stages import Cause, Failure, Stage
 from .streamed import tell_errors
+from .telling import announce, teller_for
 from .wire.trail import CURRENT, Trail
 
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
@@ -52,6 +53,7 @@ class Call(Record):
             requests.exceptions.RequestException: the failure that got furthest, with `attempts`.
         """
         self.reads_later = stream
+        self.teller = teller_for(self.on_event, self.origin, self.request.method or "")
         while True:
             trail = self.carrier = self._begin()
             response: Response | None = None
@@ -77,6 +79,7 @@ class Call(Record):
                 return self._answer(trail, response)
             self._write_down(trail, response, error, decision)
             if not decision.again:
+                self.tally.ended()
                 if response is None:
                     self._raise(error, decision)
                 return self._hand_out(response, decision)
@@ -138,15 +141,16 @@ class Call(Record):
         if response is None:
             circuit.left(self.admission)
         elif response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            circuit.failed(self.admission)
-        else:
-            circuit.succeeded(self.admission)
+            self.failed_circuit(circuit)
+        elif circuit.succeeded(self.admission):
+            announce(self.on_event, CircuitClosed(self.origin))
 
     def _refused(self, circuit: Circuit) -> Exception:
         """What is raised when the circuit admits no attempt: what got furthest before, if anything did."""
+        self.tally.decided(False, "circuit")
         if self.furthest is not None:
             last = self.attempts[-1]
-            self.attempts[-1] = last._replace(delay=None, decision=given_up(OPEN).why)
+            self.attempts[-1] = last._replace(delay=None, decision=given_up(OPEN, "circuit").why)
             return self.furthest[1]
         seconds = circuit.opens_in()
         error = CircuitOpen(
@@ -165,7 +169,13 @@ class Call(Record):
     def _answer(self, trail: Trail, response: Response) -> Response:
         """Hand out what is not a failure: most calls end here."""
         trail.stage = Stage.DONE
-        self.record(trail, None, "connected, and nothing was sent" if self.warming else _ANSWERED.why)
+        why = "connected, and nothing was sent" if self.warming else _ANSWERED.why
+        attempt = self.record(trail, None, why)
+        if self.teller is not None:
+            self.teller(AttemptSucceeded, attempt)
+            if self.count > 1:
+                self.teller(Recovered, self.count, self.deadline.spent())
+        self.tally.ended()
         self.quota.give_back(self.cost or PAY_BACK)
         if self.history or self.reads_later or self.policy.spool_bytes:
             return self._hand_out(response, _ANSWERED)
@@ -178,7 +188,7 @@ class Call(Record):
         told, why = error, decision.why
         if self.resumer is not None and self.resumer.refusal:
             told, why = None, f"not resumed: {self.resumer.refusal}; {why}"
-        self.record(trail, told, why, decision.delay if decision.again else None)
+        self.failed(trail, told, why, decision.delay if decision.again else None)
         # Its traceback holds who reads, who may hold the call.
         trail.error = None
         self.remember(response, error)
@@ -186,9 +196,12 @@ class Call(Record):
             self.furthest = (trail.stage.rank, error)
 
     def _hand_out(self, response: Response, decision: Decision) -> Response:
-        if decision.exhausted and self.policy.raise_on_status:
-            discard(response)
-            raise with_attempts(too_many(self.request, response), self.attempts)
+        if decision.exhausted:
+            failed = too_many(self.request, response) if self.policy.raise_on_status else None
+            self.gave_up(failed)
+            if failed is not None:
+                discard(response)
+                raise with_attempts(failed, self.attempts)
         self.cost = 0
         if self.policy.spool_bytes and response.status_code not in (401, 407):
             # Digest authentication sends the body of the request again.
@@ -218,7 +231,7 @@ class Call(Record):
         if isinstance(failed, RequestException):
             with_attempts(failed, self.attempts)
         if decision is not _NOT_THE_WIRE:
-            log.warning("%s %s gave up: %s", self.request.method, self.origin, self.attempts[-1])
+            self.gave_up(failed)
         try:
             raise failed
         finally:

@@ -6,6 +6,8 @@ from requests import PreparedRequest
 
 from .exceptions import EndpointDisabled
 from .options import Options
+from .tally import tally_for
+from .wire.lookup import origin_at
 
 
 def refuse_disabled(request: PreparedRequest, options: Options) -> None:
@@ -16,6 +18,7 @@ def refuse_disabled(request: PreparedRequest, options: Options) -> None:
     """
     prefix = options.covers(request.url or "")
     if prefix is not None:
+        tally_for(origin_at(request.url or "")).decided(False, "disabled")
         raise EndpointDisabled(
             f"Calls to {prefix} are switched off (RESILIENT_TRANSPORT_DISABLE, or disable= of the adapter).",
             request=request,

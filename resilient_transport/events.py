@@ -1,110 +1,234 @@
-"""What happened in a call: its attempts, as frozen values that hold no secrets."""
+"""What happens in calls, as frozen values that hold no secrets: attempts, and events for hooks.
+
+>>> with resilient_transport.events.subscribed(print):
+...     session.get("https://api.example/")
+
+A hook gets each event in the thread in which it happens. It may be given to one adapter
+(`ResilientAdapter(on_event=...)`), or to all of the process (`subscribe`, `subscribed`). What it raises
+breaks no call, and the calls that it makes itself are told to nobody.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import ClassVar
 
-
-class Attempt(NamedTuple):
-    """One attempt of a call: how far it got, what it moved, and what was decided after it.
-
-    It holds no URL, no header value and no key material, so it may be logged and pickled.
-    """
-
-    # A tuple, since every call makes one: a frozen dataclass takes four times as long to make.
-
-    #: 1 for the first attempt.
-    number: int
-    #: How far it got (a `Stage`): "done" when its response was handed to the caller.
-    stage: str
-    #: The type and reason of the failure; None when a response came.
-    error: str | None
-    #: The response's status; None when none came.
-    status: int | None
-    #: Bytes of the request handed to the socket, headers and framing included, TLS not.
-    bytes_out: int
-    #: Bytes of the response's body that came, as encoded on the wire.
-    bytes_in: int
-    #: Whether the connection had carried a request before.
-    reused: bool
-    #: Whether its TLS session was resumed.
-    resumed: bool
-    #: Seconds from the start of the call to the start of this attempt.
-    started: float
-    #: Seconds that the attempt took, without the pause after it.
-    seconds: float
-    #: Seconds that the connection took to be made (waiting, TCP, proxy, TLS, proof); 0 when it was reused.
-    connecting: float
-    #: Seconds waited before the next attempt; None when none followed.
-    delay: float | None
-    #: What was decided after it, and why.
-    decision: str
-
-    def __str__(self) -> str:
-        outcome = self.error or f"status {self.status}"
-        how = "reused" if self.reused else "resumed" if self.resumed else "new"
-        return (
-            f"attempt {self.number}: {outcome} at stage {self.stage} after {self.seconds:.3f} s "
-            f"({how} connection, {self.bytes_out} bytes out, {self.bytes_in} in); {self.decision}"
-        )
+from .history import Attempt
 
 
 @dataclass(frozen=True, slots=True)
-class Warmed:
-    """A connection that `ResilientAdapter.warm` has found or made."""
+class Event:
+    """Something has happened."""
 
-    #: "TLSv1.3" and the like; None without TLS, and for one that was there already.
-    tls_version: str | None
-    #: Whether its TLS session was resumed.
-    resumed: bool
-    #: Whether it was there already.
-    reused: bool
-    #: Seconds from the start to the ready connection, repetitions and their pauses included.
-    seconds: float
-    #: How it came about.
-    attempts: Attempts
+    #: The level of its line in the log; None: it has none.
+    level: ClassVar[int | None] = None
+
+    #: `scheme://host:port`, without credentials.
+    origin: str
 
 
-class Attempts(tuple[Attempt, ...]):
-    """The attempts of a call in their order; its `str` tells the story, a line each.
+@dataclass(frozen=True, slots=True)
+class CallEvent(Event):
+    """Something has happened in a call."""
 
-    Of more than a hundred, as a body of gigabytes may take, the first and the last fifty are kept.
-    """
-
-    __slots__ = ()
+    #: A number that all events of a call have in common, and no other call of the process.
+    call: int
+    #: The request's method.
+    method: str
 
     def __str__(self) -> str:
-        told, before = [], 0
-        for attempt in self:
-            if attempt.number > before + 1:
-                told.append(f"... {attempt.number - before - 1} attempts more ...")
-            told.append(str(attempt))
-            before = attempt.number
-        return "\n".join(told)
+        return f"{self.method} {self.origin}: {type(self).__name__}"
 
 
-def attempts_of(outcome: Any) -> Attempts:
-    """The attempts of the call that an exception or a response came from.
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(CallEvent):
+    """An attempt begins, by looking for a connection."""
 
-    Args:
-        outcome: a `requests.Response` or an exception.
+    #: 1 for the first.
+    number: int
 
-    Returns:
-        The attempts, oldest first; empty when this transport did not make it.
+
+@dataclass(frozen=True, slots=True)
+class HandshakeDone(CallEvent):
+    """A connection was made: TCP, the proxy, TLS, and proof where that is waited for."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: "TLSv1.3" and the like; None without TLS.
+    tls_version: str | None
+    #: Whether a TLS session was resumed.
+    resumed: bool
+    #: Whether the server has shown that it accepts the client (a ticket, or TLS 1.2).
+    confirmed: bool
+    #: Seconds that it took, waiting for leave to connect not included.
+    seconds: float
+
+    def __str__(self) -> str:
+        how = ", resumed" * self.resumed + ", confirmed" * self.confirmed
+        return f"{self.method} {self.origin}: connected in {self.seconds:.3f} s ({self.tls_version}{how})"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSucceeded(CallEvent):
+    """An attempt has brought the response that is handed out."""
+
+    #: What it did.
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(CallEvent):
+    """An attempt has failed, on the wire or by its status, or its body was cut."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: What it did, and what was decided after it.
+    attempt: Attempt
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: {self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled(CallEvent):
+    """Another attempt will be made."""
+
+    #: The number of the attempt that has failed.
+    number: int
+    #: Seconds until the next one.
+    delay: float
+    #: Why, in one sentence.
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BodyResumed(CallEvent):
+    """A response goes on with a body that was cut."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: The number of the attempt that brought it.
+    number: int
+    #: The first byte that was missing, as encoded on the wire: so many need not come again.
+    from_byte: int
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: attempt {self.number} goes on from byte {self.from_byte}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(CallEvent):
+    """A call has succeeded after attempts that failed."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: How many attempts it took.
+    attempts: int
+    #: Seconds from its start.
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin} recovered after {self.attempts} attempts in {self.seconds:.3f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp(CallEvent):
+    """A call has failed for good, or has ended on a status that was to be retried."""
+
+    level: ClassVar[int | None] = logging.WARNING
+
+    #: The last attempt; its decision says why there is no other.
+    attempt: Attempt
+    #: The type of what is raised; None: the response is handed out.
+    error: str | None
+    #: Seconds from its start.
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin} gave up: {self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRotated(Event):
+    """Certificate files were replaced."""
+
+    level: ClassVar[int | None] = logging.INFO
+
+    #: Whether what is there now is in use; False: it is not usable, and the old one stays.
+    usable: bool
+
+    def __str__(self) -> str:
+        now = "the new ones are in use" if self.usable else "they are not usable, and the old ones stay"
+        return f"{self.origin}: certificate files were replaced; {now}"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOpened(Event):
+    """The circuit breaker of an origin has opened: nothing is sent until it has cooled down."""
+
+    level: ClassVar[int | None] = logging.WARNING
+
+    #: Seconds until a probe is made.
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.origin}: the circuit is open for {self.seconds:g} s, its latest attempts have failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitClosed(Event):
+    """The probe of an open circuit has succeeded."""
+
+    level: ClassVar[int | None] = logging.INFO
+
+    def __str__(self) -> str:
+        return f"{self.origin}: the circuit is closed again"
+
+
+#: Is called with each event; what it returns is passed over.
+Hook = Callable[[Event], object]
+
+_lock = threading.Lock()
+_subscribers: tuple[Hook, ...] = ()
+
+
+def subscribers() -> tuple[Hook, ...]:
+    """The hooks of the process, in their order."""
+    return _subscribers
+
+
+def subscribe(hook: Hook) -> None:
+    """Tell a hook of every event of every adapter of the process, from the next call on.
+
+    Raises:
+        TypeError: it cannot be called.
     """
-    seen: set[int] = set()
-    ahead = [outcome]
-    while ahead:
-        found = ahead.pop(0)
-        if id(found) in seen:
-            continue
-        seen.add(id(found))
-        told = getattr(found, "attempts", ())
-        if isinstance(told, Attempts):
-            return told
-        if isinstance(found, BaseException):
-            # What requests makes of an error in a body has that error in it.
-            inner = (*found.args, found.__cause__, found.__context__)
-            ahead += [one for one in inner if isinstance(one, BaseException)]
-    return Attempts()
+    global _subscribers
+    if not callable(hook):
+        raise TypeError(f"a hook is called with each event, and {type(hook).__name__} cannot be called")
+    with _lock:
+        _subscribers = (*_subscribers, hook)
+
+
+def unsubscribe(hook: Hook) -> None:
+    """Tell a hook no more; one that was never told is passed over."""
+    global _subscribers
+    with _lock:
+        left = list(_subscribers)
+        if hook in left:
+            left.remove(hook)
+        _subscribers = tuple(left)
+
+
+@contextmanager
+def subscribed(hook: Hook) -> Iterator[Hook]:
+    """Tell a hook of every event of the process while a block runs."""
+    subscribe(hook)
+    try:
+        yield hook
+    finally:
+        unsubscribe(hook)

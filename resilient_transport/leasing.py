@@ -21,16 +21,19 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util import parse_url
 
 from . import settings
+from .events import IdentityRotated
 from .exceptions import add_note
 from .hooks import hooks_of, is_plain, socks_manager, warn_of_pools
 from .logs import log
 from .options import Options
+from .telling import announce
 from .wire.identity import fingerprint
 from .wire.lookup import (
     Entry,
     Lookup,
     as_requests_raise,
     beside_context,
+    origin_at,
     origin_of,
     paths_of,
     refuse_beside_context,
@@ -141,8 +144,11 @@ class LeasingAdapter(HTTPAdapter):
             why = what_is_wrong(error.__cause__ or error, self._settings(), verify, cert)
             log.warning("changed certificate files are not usable, the old ones stay: %s. %s", error, why)
             entry.keep()
+            announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=False))
             return entry.pool
         manager = self._manager(proxy)
+        if entry is not None and entry.pool is not pool and entry.is_of(manager):
+            announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=True))
         if key is not None and manager is not None and is_real(manager):
             self._lookup.put(key, Entry(pool, manager, paths, files))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 log: Final = logging.getLogger("resilient_transport")
 log.addHandler(logging.NullHandler())
 
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:
+    # Before Python 3.11 it takes no type at run time.
+    _StreamHandler = logging.StreamHandler
+
 _LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-class _ToStderr(logging.StreamHandler[Any]):
+class _ToStderr(_StreamHandler):
     """Writes to whatever standard error is at that time."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from . import settings
+from .events import Hook
 from .prefixes import Prefix
 from .wire.usage import Usage
 
@@ -26,6 +27,8 @@ class Options:
     disable: tuple[Prefix, ...]
     #: How its connections are used.
     usage: Usage
+    #: Is told what happens.
+    on_event: Hook | None
 
     @property
     def timeout(self) -> tuple[float | None, float | None]:
@@ -38,22 +41,25 @@ class Options:
 
 
 _OF_USAGE: Final = tuple(field.name for field in fields(Usage))
-_OWN: Final = tuple(field.name for field in fields(Options) if field.name != "usage")
+_OWN: Final = tuple(field.name for field in fields(Options) if field.name not in ("usage", "on_event"))
 
 
-def options_from(given: dict[str, Any]) -> Options:
+def options_from(given: dict[str, Any], on_event: Hook | None) -> Options:
     """Put together what was given and what the environment says.
 
     Args:
         given: the constructor's arguments; `UNSET` where there was none.
+        on_event: the hook that it was given.
 
     Raises:
         TypeError, ValueError: one of them is not allowed; the message names the argument or the variable.
     """
+    if on_event is not None and not callable(on_event):
+        raise TypeError(f"on_event is a callable or None, not {type(on_event).__name__}")
     settings.warn_of_unknown()
     said = {
         name: settings.value(name) if value is UNSET else settings.checked(name, value)
         for name, value in given.items()
     }
     usage = Usage(**{name: said[name] for name in _OF_USAGE})
-    return Options(**{name: said[name] for name in _OWN}, usage=usage)
+    return Options(**{name: said[name] for name in _OWN}, usage=usage, on_event=on_event)

@@ -16,8 +16,8 @@ from urllib3.exceptions import MaxRetryError, RequestError, ResponseError
 from urllib3.util import Retry
 from urllib3.util.retry import RequestHistory
 
-from .events import Attempt, Attempts
 from .exceptions import DeadlineExceeded, add_note
+from .history import Attempt, Attempts
 
 E = TypeVar("E", bound=BaseException)
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
-from .events import Attempt, Attempts
-from .logs import log
+from .events import AttemptFailed, AttemptStarted, CircuitOpened, GaveUp, Hook, RetryScheduled
+from .history import Attempt, Attempts
 from .outcome import (
     ONE_ATTEMPT,
     deadline_exceeded,
@@ -26,6 +26,8 @@ from .retry.deadline import Deadline
 from .retry.judge import Decision, given_up, judge
 from .retry.policy import RetryPolicy
 from .retry.stages import Cause, Column, Failure, Stage, classify
+from .tally import Tally
+from .telling import Teller, announce
 from .upload import RequestBody
 from .wire.trail import Trail
 from .wire.usage import USUAL, Usage
@@ -69,6 +71,11 @@ class Record:
     #: The circuit breaker of its origin; None: there is none. And the leave that its attempt has.
     circuit: Circuit | None = None
     admission: int | None = None
+    #: Tells of it; None: nobody wants to hear. And the hook of its adapter.
+    teller: Teller | None = None
+    on_event: Hook | None = None
+    #: Counts what happens, with the other calls of its origin.
+    tally: Tally = Tally()
     #: How its connections are used.
     usage: Usage = USUAL
     #: The attempt that carries the response's body.
@@ -101,6 +108,8 @@ class Record:
 
     def trail(self, fresh: bool = False) -> Trail:
         """The record of a new attempt."""
+        if self.teller is not None:
+            self.teller(AttemptStarted, self.count + 1)
         return Trail(
             replayable=self.column is not Column.UNSAFE and self.body.rewindable,
             deadline=self.deadline.within(self.policy.attempt_timeout),
@@ -109,22 +118,35 @@ class Record:
             charges=self.charges,
             warming=self.warming,
             usage=self.usage,
+            teller=self.teller,
+            tally=self.tally,
         )
 
     def decide(self, failure: Failure) -> Decision:
         """What follows a failure, as far as the policy, the deadline and the quota have a say."""
         self.failures.append(failure)
+        decision = self._decide(failure)
+        self.count_in(failure, decision)
+        return decision
+
+    def count_in(self, failure: Failure, decision: Decision) -> None:
+        """Count a failure and what was decided after it; another caller's is counted there."""
+        if not failure.borrowed:
+            self.tally.failed(failure.stage)
+        self.tally.decided(decision.again, decision.reason)
+
+    def _decide(self, failure: Failure) -> Decision:
         opened = self._note(failure)
         decision = judge(self.policy, self.column, self.failures, self.deadline.left())
         touched = failure.stage.rank >= Stage.REQUEST.rank
         if decision.again and touched and (refusal := self.body.rewind()):
-            return given_up(refusal)
+            return given_up(refusal, "body")
         if decision.again and (opened or (self.circuit is not None and self.circuit.is_open())):
-            return given_up(OPEN)
+            return given_up(OPEN, "circuit")
         if decision.again and not self.quota.take(decision.cost):
             # However many calls start at once, the first repetition of each is free at a cold start.
             if not (failure.cold and len(self.failures) == 1):
-                return given_up("the retry quota of its origin is empty")
+                return given_up("the retry quota of its origin is empty", "quota")
             return replace(decision, cost=0)
         self.cost += decision.cost
         return decision
@@ -136,7 +158,14 @@ class Record:
         ours = failure.borrowed or failure.cause is Cause.INVALID
         if ours:
             self.circuit.left(self.admission)
-        return not ours and self.circuit.failed(self.admission)
+        return not ours and self.failed_circuit(self.circuit)
+
+    def failed_circuit(self, circuit: Circuit) -> bool:
+        """Count a failure for the circuit; whether that has opened it."""
+        opened = circuit.failed(self.admission)
+        if opened:
+            announce(self.on_event, CircuitOpened(self.origin, circuit.opens_in()))
+        return opened
 
     def failure_on_wire(self, trail: Trail, error: BaseException) -> Failure:
         """How an attempt failed, by what its trail has recorded."""
@@ -168,7 +197,9 @@ class Record:
         cause = Cause.STATUS if listed else Cause.MISDIRECTED
         return Failure(Stage.STATUS, cause, trail.reused, self.body.is_spent(Stage.STATUS), status, wait)
 
-    def record(self, trail: Trail, error: BaseException | None, why: str, delay: float | None = None) -> None:
+    def record(
+        self, trail: Trail, error: BaseException | None, why: str, delay: float | None = None
+    ) -> Attempt:
         """Write an attempt down; one that was written down already, in its place.
 
         Args:
@@ -195,13 +226,27 @@ class Record:
         )
         if trail.number:
             self._replace(attempt)
-            return
+            return attempt
         self.attempts.append(attempt)
         self.count = trail.number = self.count + 1
         if len(self.attempts) > MOST_ATTEMPTS:
             del self.attempts[MOST_ATTEMPTS // 2]
-        if error is not None or delay is not None:
-            log.debug("%s %s: %s", self.request.method, self.origin, attempt)
+        return attempt
+
+    def failed(self, trail: Trail, error: BaseException | None, why: str, delay: float | None = None) -> None:
+        """Write a failed attempt down, and tell of it; the arguments are those of `record`."""
+        attempt = self.record(trail, error, why, delay)
+        if self.teller is not None:
+            self.teller(AttemptFailed, attempt)
+            if delay is not None:
+                self.teller(RetryScheduled, attempt.number, delay, why)
+
+    def gave_up(self, error: BaseException | None) -> None:
+        """Tell that the call has failed for good, by this error or by its status."""
+        number = 0 if self.teller is None else self.teller.number
+        raised = None if error is None else type(error).__name__
+        values = self.attempts[-1], raised, self.deadline.spent()
+        announce(self.on_event, GaveUp(self.origin, number, self.request.method or "", *values))
 
     def _replace(self, attempt: Attempt) -> None:
         for at in range(len(self.attempts) - 1, -1, -1):
@@ -244,7 +289,8 @@ class Record:
         if why:
             self.carrier.mark(Stage.BODY)
             self.carrier.bytes_in = received
-            self.record(self.carrier, error, f"not resumed: {why}")
+            self.failed(self.carrier, error, f"not resumed: {why}")
+        self.gave_up(error)
         with_attempts(error, self.attempts)
         self.publish(self.handed_out())
         return error

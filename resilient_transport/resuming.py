@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import math
 import weakref
 from collections.abc import Callable, Mapping
 from http.client import HTTPException, IncompleteRead
@@ -17,6 +18,7 @@ from typing import Any, Final
 from urllib3.exceptions import HTTPError
 
 from .digests import Digests, may_have_digests
+from .events import BodyResumed, Recovered
 from .overriding import overrides
 from .passing import be_done_with, pass_over
 from .record import Record
@@ -165,7 +167,7 @@ class Resumer:
             call = self._call
             error = OSError(errno.EBADMSG, f"the resumed body does not match its {field}")
             call.carrier.mark(Stage.BODY)
-            call.record(
+            call.failed(
                 call.carrier, error, "not resumed: all of it came, but not as the first response had it"
             )
             self.told = True
@@ -177,7 +179,10 @@ class Resumer:
         failure = call.failure_on_wire(trail, trail.error or IncompleteRead(b""))
         if gained < FREE_BYTES and (not gained or length is None or gained < FREE_SHARE * length):
             return call.decide(failure)
-        alone = judge(call.policy, call.column, [failure], call.deadline.left())
+        # No pause is made, and so none can be too long.
+        left = 0.0 if call.deadline.is_over() else math.inf
+        alone = judge(call.policy, call.column, [failure], left)
+        call.count_in(failure, alone)
         if not alone.again:
             return alone
         # What had failed before this response counts on: a body that begins again and again is not free.
@@ -196,7 +201,7 @@ class Resumer:
             response = self._ask(trail, known.headers(at - back))
             if at and not back and known.is_over(response.status, response.headers, at):
                 be_done_with(response)
-                self._call.record(
+                self._call.failed(
                     trail, None, f"asked again: nothing follows byte {at}; the last one will tell"
                 )
                 return self._try(known, self._call.trail(), at, owed, back=1)
@@ -227,7 +232,11 @@ class Resumer:
         self.since, call.carrier = at, trail
         if call.is_handed_out:
             call.release(trail)
-        call.record(trail, None, f"goes on with the body from byte {at}")
+        attempt = call.record(trail, None, f"goes on with the body from byte {at}")
+        # What was passed over came again.
+        call.tally.resumed(at - part.skip)
+        if call.teller is not None:
+            call.teller(BodyResumed, attempt.number, at)
         call.publish(call.handed_out())
         return Rest(response, None if part.length is None else part.length - back, size)
 
@@ -237,7 +246,7 @@ class Resumer:
         be_done_with(response)
         failure = call.failure_told(trail, response.status, response.headers)
         if failure is None:
-            call.record(trail, None, f"not resumed: {why}")
+            call.failed(trail, None, f"not resumed: {why}")
             trail.mark(Stage.BODY)
             call.carrier = trail
             return why
@@ -257,7 +266,7 @@ class Resumer:
 
     def _tell(self, trail: Trail, decision: Decision, again: str = "sent again") -> None:
         why = decision.why.replace("sent again", again, 1) if decision.again else decision.why
-        self._call.record(trail, trail.error, why, decision.delay if decision.again else None)
+        self._call.failed(trail, trail.error, why, decision.delay if decision.again else None)
         # Its traceback holds who reads, who holds the call, which holds this.
         trail.error = None
 
@@ -274,6 +283,8 @@ class Resumer:
         if call.is_handed_out:
             call.carrier.mark(Stage.DONE)
             call.record(call.carrier, None, "the rest of the body was handed out")
+            if call.teller is not None:
+                call.teller(Recovered, call.count, call.deadline.spent())
             call.quota.give_back(call.cost or PAY_BACK)
             call.cost = 0
             call.publish(call.handed_out())

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from requests import PreparedRequest, Response, Session
 
-from .events import Warmed
+from .history import Warmed
 from .logs import log
 
 #: How many connections are made at once, at the most; the gate lets no more through.

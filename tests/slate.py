@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from resilient_transport import registry
+from resilient_transport import registry, tally
 from resilient_transport.retry import breaker, budget
 
 
@@ -14,5 +14,6 @@ def clean_slate() -> Iterator[None]:
     registry.clear()
     budget.clear()
     breaker.clear()
+    tally.clear()
     yield
     registry.clear()

@@ -10,7 +10,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError,
 
 from resilient_transport import ClientCertificateRejected, DeadlineExceeded, RetryPolicy, attempts_of
 from resilient_transport.attempts import Call
-from resilient_transport.events import Attempts
+from resilient_transport.history import Attempts
 from resilient_transport.outcome import ONE_ATTEMPT
 from resilient_transport.retry.budget import Quota
 from resilient_transport.retry.deadline import Deadline

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from resilient_transport import Attempt, attempts_of
-from resilient_transport.events import Attempts
+from resilient_transport.history import Attempts
 
 FAILED = Attempt(
     number=1,

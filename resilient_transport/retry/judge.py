@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from .budget import RETRY_COST, TIMEOUT_COST
 from .policy import RetryPolicy
@@ -29,6 +30,8 @@ class Decision:
     cost: int = 0
     #: The table would have allowed a repetition; a limit, the deadline or the quota did not.
     exhausted: bool = False
+    #: What refused a repetition, in a word that can be counted by.
+    reason: str = ""
 
 
 def judge(policy: RetryPolicy, where: Column, failures: Sequence[Failure], left: float) -> Decision:
@@ -43,14 +46,16 @@ def judge(policy: RetryPolicy, where: Column, failures: Sequence[Failure], left:
     failure = failures[-1]
     verdict = TABLE[failure.situation][where.value]
     if refusal := _refused_by_table(failure, verdict, where, failures):
-        return Decision(False, f"not sent again: {refusal}")
+        reason = _REASONS.get(failure.situation, "not repeatable")
+        return Decision(False, f"not sent again: {refusal}", reason=reason)
     if refusal := _refused_by_limit(policy, failures):
-        return given_up(refusal)
+        return given_up(refusal, "limit")
     delay = _delay(policy, failures, verdict)
     if delay is None:
-        return Decision(False, f"not sent again: Retry-After asks for more than {policy.retry_after_max:g} s")
+        why = f"not sent again: Retry-After asks for more than {policy.retry_after_max:g} s"
+        return Decision(False, why, reason="retry-after")
     if delay >= left:
-        return given_up(f"{delay:.3f} s of waiting, and the deadline leaves {left:.3f} s")
+        return given_up(f"{delay:.3f} s of waiting, and the deadline leaves {left:.3f} s", "deadline")
     cost = TIMEOUT_COST if failure.cause is Cause.TIMEOUT else RETRY_COST
     pause = f"after {delay:.3f} s" if delay else "at once"
     if failure.paced and policy.paces_by_default():
@@ -61,9 +66,22 @@ def judge(policy: RetryPolicy, where: Column, failures: Sequence[Failure], left:
     return Decision(True, f"sent again {pause}: {_reason(failure, where)}", delay, cost)
 
 
-def given_up(why: str) -> Decision:
-    """The decision to stop although the table would allow another attempt."""
-    return Decision(False, f"not sent again: {why}", exhausted=True)
+#: What the table refuses, by its row.
+_REASONS: Final = {
+    Situation.FATAL: "lasting",
+    Situation.SPENT: "body",
+    Situation.MISDIRECTED: "misdirected",
+}
+
+
+def given_up(why: str, reason: str) -> Decision:
+    """The decision to stop although the table would allow another attempt.
+
+    Args:
+        why: why, in a sentence.
+        reason: the same in a word.
+    """
+    return Decision(False, f"not sent again: {why}", exhausted=True, reason=reason)
 
 
 def _refused_by_table(

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from urllib3.exceptions import NameResolutionError
 from urllib3.response import HTTPResponse
 
+from ..events import HandshakeDone
 from ..retry.deadline import Deadline
 from ..retry.stages import Cause, Stage, classify
 from .dial import Route, finish
@@ -118,6 +119,11 @@ class Staged(Sending):
         self.keep_session()
         if self.permit is not None:
             self.permit.succeeded(self.proven_at - began - self._waited, self.is_proven)
+        if trail.tally is not None and trail.tls_version is not None:
+            trail.tally.shook_hands(trail.resumed)
+        if trail.teller is not None:
+            confirmed = self.wants_proof and self.is_proven and trail.tls_version is not None
+            trail.teller(HandshakeDone, trail.tls_version, trail.resumed, confirmed, self.made_at - began)
 
     def _connect(self) -> None:
         super().connect()

@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any, Generic
 
 from .permit import Permit
-from .waiting import LOOK_EVERY, STALLED, Charges, News, Suits, T, Told, Waiter
+from .waiting import LOOK_EVERY, STALLED, Charges, News, Suits, T, Told, Waiter, sharing
 from .window import MAXIMUM, Window
 
 
@@ -52,7 +52,7 @@ class Gate(Generic[T]):
         #: When each was given whose item is not made yet, by serial number.
         self._making: dict[int, float] = {}
         #: The serial numbers of permits whose items are open.
-        self._open: set[int] = set()
+        self.open: set[int] = set()
         #: Serial numbers of permits that have ended; appended to without the lock.
         self._ended: deque[int] = deque()
         self._pace = pace
@@ -83,8 +83,7 @@ class Gate(Generic[T]):
             for place in range(len(self._idle) - 1, -1, -1):
                 if suits(self._idle[place]):
                     return self._idle.pop(place)
-            if charges is not None and not charges.shares():
-                charges = None
+            charges = sharing(charges)
             told = None if self.window.proven else self._news.of(self, charges, began)
             if told is not None:
                 return told
@@ -188,10 +187,10 @@ class Gate(Generic[T]):
         with self._lock:
             now = self._clock()
             first = self.window.handshake is None
-            made = made and (serial in self._making or serial in self._open)
+            made = made and (serial in self._making or serial in self.open)
             self._making.pop(serial, None)
             if made:
-                self._open.add(serial)
+                self.open.add(serial)
             if effect is not None:
                 effect(self.window)
             if self.window.proven:
@@ -202,8 +201,7 @@ class Gate(Generic[T]):
 
     def fail(self, serial: int, failure: Any, reset: bool, fatal: bool, charges: Charges | None) -> bool:
         """Called by a permit: its item could not be made; whether the pool pauses in the caller's place."""
-        if charges is not None and not charges.shares():
-            charges = None
+        charges = sharing(charges)
         shared = not fatal and not self.window.proven
         paced = shared and charges is not None and charges.paced()
         pause = self._pace(charges.times + 1) if paced and charges is not None else 0.0
@@ -255,7 +253,7 @@ class Gate(Generic[T]):
         while self._ended:
             serial = self._ended.popleft()
             self._making.pop(serial, None)
-            self._open.discard(serial)
+            self.open.discard(serial)
         while self._queue and self._has_room(now):
             waiter = self._next(now)
             if waiter is None:
@@ -271,10 +269,10 @@ class Gate(Generic[T]):
         if eager is not None or not queue or not self._is_worth(len(self._queue)):
             return eager
         # With items in use, those in front are served by them sooner than by a new one.
-        return queue[-1] if self._open else queue[0]
+        return queue[-1] if self.open else queue[0]
 
     def _is_worth(self, ahead: int) -> bool:
-        return self.window.is_worth(ahead, len(self._open))
+        return self.window.is_worth(ahead, len(self.open))
 
     def _is_paused(self, now: float) -> bool:
         return now < self._resume_at and not self.window.proven
@@ -295,5 +293,4 @@ class Gate(Generic[T]):
 
     def __repr__(self) -> str:
         making = f"{len(self._making)} being made of {self.window.size} allowed"
-        idle = f"{len(self._idle)} idle of {len(self._open)} open"
-        return f"<Gate {idle}, {making}, {len(self._queue)} waiting>"
+        return f"<Gate {len(self._idle)} idle of {len(self.open)} open, {making}, {len(self._queue)} waiting>"

@@ -16,6 +16,7 @@ from requests import PreparedRequest, adapters, exceptions
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolKey, PoolManager
+from urllib3.util import parse_url
 
 from ..settings import is_bundle_of_environment
 from .identity import FILES, TLS_SETTINGS, fault, fingerprint
@@ -98,7 +99,36 @@ _ORIGIN: Final = re.compile(r"(https?://[^/?#@\\]+)/")
 def origin_of(url: str) -> str | None:
     """`scheme://host:port` of a URL as requests prepares it; None when it takes a parser to tell."""
     found = _ORIGIN.match(url)
-    return found[1] if found else None
+    if not found:
+        return None
+    origin = found[1]
+    return origin if not origin.endswith((":80", ":443")) else _without_port(origin)
+
+
+def _without_port(origin: str) -> str:
+    """An origin without the port that goes without saying."""
+    secure = origin.startswith("https:")
+    return origin.removesuffix(":443" if secure else ":80")
+
+
+def origin_at(url: str) -> str:
+    """`scheme://host:port` of any URL, without credentials; `scheme:` alone where it names no host."""
+    return origin_of(url) or _origin_by_parser(url)
+
+
+def _origin_by_parser(url: str) -> str:
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        return _UNKNOWN
+    if parts.host is None:
+        return f"{parts.scheme}:" if parts.scheme else _UNKNOWN
+    port = "" if parts.port is None else f":{parts.port}"
+    return _without_port(f"{parts.scheme or 'http'}://{parts.host}{port}")
+
+
+#: What stands for the origin of a URL that cannot be parsed.
+_UNKNOWN: Final = "an unnamed origin"
 
 
 def told_by(

@@ -16,7 +16,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection, port_by_scheme
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 
@@ -53,6 +53,9 @@ class _Lease(HTTPConnectionPool):
         #: Idle connections that have an owner, if there are no slots to hold them.
         self._owned: deque[Any] = deque()
         weakref.finalize(self, close_all, self._owned)
+        usual = port in (None, port_by_scheme.get(self.scheme))
+        #: Where its connections lead to.
+        self.origin = f"{self.scheme}://{self.host}" + ("" if usual else f":{port}")
         self._shelf_key = shelf_key if shelf_key is not None else object()
         self._shelf = registry.shelf(self._shelf_key, self)
 

@@ -19,6 +19,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from .. import tally
 from ..retry import breaker, budget
 from . import resolve
 from .shelf import Shelf
@@ -114,6 +115,16 @@ class Registry:
                 key: shelf for key, shelf in self._shelves.items() if key not in forgotten or shelf.leases
             }
 
+    def connections(self) -> dict[str, tuple[int, int]]:
+        """How many connections each origin has, and how many of them are idle."""
+        found: dict[str, tuple[int, int]] = {}
+        with self._lock:
+            shelves = list(self._shelves.values())
+        for shelf in shelves:
+            live, idle = found.get(shelf.origin, (0, 0))
+            found[shelf.origin] = live + len(shelf.gate.open), idle + shelf.gate.idle()
+        return found
+
     def after_fork(self) -> None:
         """In the child: begin anew. Closing an inherited socket here sends nothing, not even a TLS alert."""
         inherited = self._shelves
@@ -122,6 +133,7 @@ class Registry:
         self.generation = generation
         budget.clear()
         breaker.clear()
+        tally.clear()
         resolve.begin_anew()
         for shelf in inherited.values():
             shelf.abandon()

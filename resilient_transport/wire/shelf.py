@@ -53,6 +53,8 @@ class Shelf:
 
     def __init__(self, key: Hashable, generation: int = 0) -> None:
         self.key = key
+        #: `scheme://host:port` that its connections lead to. Set by the first lease.
+        self.origin = ""
         self.generation = generation
         self.gate: Gate[Connection] = Gate(pace=pace)
         #: TCP connects that were begun for those that wait.
@@ -72,6 +74,7 @@ class Shelf:
         """A pool begins to use this shelf; the largest lease's `pool_maxsize` is the shared capacity."""
         with self._lock:
             self.leases.add(lease)
+            self.origin = self.origin or lease.origin
             self.gate.capacity = max(other.idle_capacity for other in self.leases)
         self.agree()
 
@@ -138,11 +141,15 @@ class Shelf:
         )
         if not isinstance(found, Waiter):
             return found
+        since = monotonic()
         try:
             granted = self._wait_in_turns(found, timeout, trail)
         except BaseException:
             self._return(self.gate.leave(found))
             raise
+        finally:
+            if trail.tally is not None:
+                trail.tally.waited(monotonic() - since)
         if granted is None:
             granted = self.gate.leave(found)
         if granted is None:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
+from ..tally import Tally
+from ..telling import Teller
 from .usage import USUAL, Usage
 from .waiting import Charges
 
@@ -34,13 +36,16 @@ class Trail:
         charges: the failures of others that the call was charged with; None: it is not told of them.
         warming: connect, and send nothing.
         usage: how long connections live, and how new ones are made.
+        teller: tells of the call; None: nobody wants to hear.
+        tally: counts what happens; None: nobody does.
     """
 
     __slots__ = (
         "began", "borrowed", "bytes_in", "bytes_out", "charges", "cold", "connect_timeout", "connected",
         "deadline", "error", "fresh", "marked", "number", "on_answer", "paced", "replayable",
         "require_close_notify",
-        "send_timeout", "resumed", "reused", "stage", "status", "tls_version", "usage", "warming",
+        "send_timeout", "resumed", "reused", "stage", "status", "tally", "teller", "tls_version",
+        "usage", "warming",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +59,8 @@ class Trail:
         charges: Charges | None = None,
         warming: bool = False,
         usage: Usage = USUAL,
+        teller: Teller | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.replayable = replayable
         self.deadline = deadline
@@ -65,6 +72,8 @@ class Trail:
         self.charges = charges
         self.warming = warming
         self.usage = usage
+        self.teller = teller
+        self.tally = tally
         self.stage = Stage.QUEUE
         #: The failure as the wire met it, before urllib3 wrapped it. Set by the connection, the pool and
         #: the body; what none of them recorded did not happen on the wire and is not repeated.

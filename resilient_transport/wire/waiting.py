@@ -72,6 +72,11 @@ class Charges:
         self.times += 1
 
 
+def sharing(charges: Charges | None) -> Charges | None:
+    """The charges of a call that shares others' failures; None: it does not."""
+    return charges if charges is None or charges.shares() else None
+
+
 class News:
     """What a cold pool tells those who come to it."""
 

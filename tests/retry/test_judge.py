@@ -48,25 +48,26 @@ NOT_OPTED_IN = (
 
 
 @pytest.mark.parametrize(
-    ("failure", "where", "why"),
+    ("failure", "where", "reason", "why"),
     [
-        (UNTRUSTED, Column.IDEMPOTENT, "not sent again: this does not heal by itself"),
-        (UNTRUSTED, Column.OPTED_IN, "not sent again: this does not heal by itself"),
-        (DENIED, Column.IDEMPOTENT, "not sent again: this does not heal by itself"),
+        (UNTRUSTED, Column.IDEMPOTENT, "lasting", "not sent again: this does not heal by itself"),
+        (UNTRUSTED, Column.OPTED_IN, "lasting", "not sent again: this does not heal by itself"),
+        (DENIED, Column.IDEMPOTENT, "lasting", "not sent again: this does not heal by itself"),
         (
             SPENT,
             Column.IDEMPOTENT,
+            "body",
             "not sent again: its body was touched and cannot be rewound (give bytes, a file or spool_bytes)",
         ),
-        (UNANSWERED, Column.UNSAFE, NOT_OPTED_IN.format("request")),
-        (STALE, Column.UNSAFE, NOT_OPTED_IN.format("request")),
-        (CUT, Column.UNSAFE, NOT_OPTED_IN.format("body")),
-        (BUSY, Column.UNSAFE, NOT_OPTED_IN.format("status")),
+        (UNANSWERED, Column.UNSAFE, "not repeatable", NOT_OPTED_IN.format("request")),
+        (STALE, Column.UNSAFE, "not repeatable", NOT_OPTED_IN.format("request")),
+        (CUT, Column.UNSAFE, "not repeatable", NOT_OPTED_IN.format("body")),
+        (BUSY, Column.UNSAFE, "not repeatable", NOT_OPTED_IN.format("status")),
     ],
 )
-def test_what_the_table_forbids_is_not_sent_again(failure, where, why):
+def test_what_the_table_forbids_is_not_sent_again(failure, where, reason, why):
     """Each reason has its sentence, and none of them says that a limit was reached."""
-    assert decided(failure, where=where) == Decision(False, why)
+    assert decided(failure, where=where) == Decision(False, why, reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,8 @@ def test_each_cause_has_its_limit(failure, most, name):
     decisions = [decided(*[failure] * number) for number in range(1, most + 2)]
 
     assert [decision.again for decision in decisions] == [True] * most + [False]
-    assert decisions[-1] == Decision(False, f"not sent again: {name}={most} is used up", exhausted=True)
+    why = f"not sent again: {name}={most} is used up"
+    assert decisions[-1] == Decision(False, why, exhausted=True, reason="limit")
 
 
 @pytest.mark.parametrize("last", [UNANSWERED, STALE, CUT, BUSY])
@@ -195,7 +197,7 @@ def test_a_misdirected_request_is_sent_once_more_at_once(where):
 def test_a_second_misdirection_is_final(between):
     """A new connection did not help, and a third will not, whatever came in between."""
     assert decided(MISDIRECTED, *between, MISDIRECTED) == Decision(
-        False, "not sent again: it was misdirected on a new connection, too"
+        False, "not sent again: it was misdirected on a new connection, too", reason="misdirected"
     )
 
 
@@ -218,7 +220,9 @@ def test_retry_after_is_obeyed(seconds):
 
 def test_a_longer_retry_after_is_given_back():
     """The caller gets the response at once; it was no limit of repetitions that ended the call."""
-    assert decided(busy(60.5)) == Decision(False, "not sent again: Retry-After asks for more than 60 s")
+    assert decided(busy(60.5)) == Decision(
+        False, "not sent again: Retry-After asks for more than 60 s", reason="retry-after"
+    )
     assert decided(busy(3.5), policy=RetryPolicy(retry_after_max=2.5)).why == (
         "not sent again: Retry-After asks for more than 2.5 s"
     )
@@ -258,7 +262,9 @@ def test_retry_after_can_be_ignored():
 )
 def test_a_pause_beyond_the_deadline_is_not_waited_for(failures, left, why):
     """It ends the call now, since nothing could come of it."""
-    assert decided(*failures, policy=EVEN, left=left) == Decision(False, why, exhausted=True)
+    assert decided(*failures, policy=EVEN, left=left) == Decision(
+        False, why, exhausted=True, reason="deadline"
+    )
 
 
 def test_a_pause_within_the_deadline_is_waited_for():
@@ -287,7 +293,9 @@ def test_a_decision_is_a_value():
 
 def test_to_give_up_is_to_have_wanted():
     """What is given up was permitted by the table: only that raises when attempts end on a status."""
-    assert given_up("of reasons") == Decision(False, "not sent again: of reasons", exhausted=True)
+    given = Decision(False, "not sent again: of reasons", exhausted=True, reason="limit")
+
+    assert given_up("of reasons", "limit") == given
 
 
 @settings(deadline=None)

@@ -16,6 +16,7 @@ from resilient_transport.wire.lookup import (
     Lookup,
     as_requests_raise,
     beside_context,
+    origin_at,
     origin_of,
     paths_of,
     refuse_beside_context,
@@ -217,8 +218,32 @@ def test_an_origin_is_what_the_parser_says(url):
     prepared = requests.Request("GET", url).prepare().url
     parts = urlsplit(prepared)
 
-    assert origin_of(prepared) in (None, f"{parts.scheme}://{parts.netloc}")
+    assert origin_of(prepared) in (None, f"{parts.scheme}://{parts.netloc}".removesuffix(":80"))
     assert (origin_of(prepared) is None) is ("@" in parts.netloc)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://localhost:8443/a?b", "https://localhost:8443"),
+        ("https://localhost:443/", "https://localhost"),
+        ("http://localhost:80/", "http://localhost"),
+        ("http://localhost:443/", "http://localhost:443"),
+        ("https://localhost:80/", "https://localhost:80"),
+        ("https://localhost443/", "https://localhost443"),
+        ("http://[::1]:80/", "http://[::1]"),
+        ("http://[::80]/", "http://[::80]"),
+        ("https://user:password@localhost:1/x", "https://localhost:1"),
+        ("https://user:password@localhost:443", "https://localhost"),
+        ("HTTPS://Localhost?query", "https://localhost"),
+        ("mailto:somebody", "mailto:"),
+        ("x://[::1/", "an unnamed origin"),
+        ("", "an unnamed origin"),
+    ],
+)
+def test_every_url_has_an_origin(url, origin):
+    """Without credentials and without the port that goes without saying: one quota for one server."""
+    assert origin_at(url) == origin
 
 
 REQUEST = requests.Request("GET", ORIGIN + "/").prepare()

@@ -28,6 +28,7 @@ class Lease:
     """What the registry wants of a pool: how many idle connections it asks for, and how it uses them."""
 
     usage = USUAL
+    origin = "https://api.example"
 
     def __init__(self, idle_capacity=10):
         """Ask for so many."""

@@ -1,0 +1,133 @@
+"""What is counted, per origin and for the process. No I/O, and one lock per origin, held for an addition."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+#: The upper bounds of the histogram of waits, in seconds; what took longer counts in a last one.
+BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long callers waited at the gate for a connection, or for leave to make one."""
+
+    #: How many waited at all.
+    count: int = 0
+    #: Seconds that they waited, together.
+    seconds: float = 0.0
+    #: How many waited no longer than each of `BUCKETS`, and longer than the one before; the last, longer.
+    histogram: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
+
+    def and_one_of(self, seconds: float) -> Waits:
+        """The same with one more."""
+        histogram = list(self.histogram)
+        histogram[bisect_left(BUCKETS, seconds)] += 1
+        return Waits(self.count + 1, self.seconds + seconds, tuple(histogram))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted for an origin since the process began."""
+
+    #: Calls that have ended, or whose response was handed out.
+    calls: int = 0
+    #: Full TLS handshakes, and resumed ones.
+    handshakes_full: int = 0
+    handshakes_resumed: int = 0
+    #: Waits at the gate.
+    waits: Waits = Waits()
+    #: Failed attempts by stage.
+    failures: dict[str, int] = field(default_factory=dict)
+    #: Repetitions.
+    retries: int = 0
+    #: Repetitions, or calls, that were not made, by reason.
+    refusals: dict[str, int] = field(default_factory=dict)
+    #: Bodies that were gone on with, and the bytes that did not come again for that.
+    resumes: int = 0
+    bytes_saved: int = 0
+
+
+class Tally:
+    """The counts of one origin, while they grow."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
+        self._waits = Waits()
+
+    def ended(self) -> None:
+        """A call has ended."""
+        with self._lock:
+            self._numbers["calls"] += 1
+
+    def shook_hands(self, resumed: bool) -> None:
+        """A TLS handshake is done."""
+        with self._lock:
+            self._numbers["handshakes_resumed" if resumed else "handshakes_full"] += 1
+
+    def waited(self, seconds: float) -> None:
+        """A caller has waited at the gate."""
+        with self._lock:
+            self._waits = self._waits.and_one_of(seconds)
+
+    def failed(self, stage: str) -> None:
+        """An attempt has failed."""
+        with self._lock:
+            self._failures[str(stage)] += 1
+
+    def decided(self, again: bool, reason: str) -> None:
+        """A failed attempt is repeated, or, for a reason, not."""
+        with self._lock:
+            if again:
+                self._numbers["retries"] += 1
+            else:
+                self._refusals[reason] += 1
+
+    def resumed(self, saved: int) -> None:
+        """A body is gone on with, and so many bytes of it need not come again."""
+        with self._lock:
+            self._numbers["resumes"] += 1
+            self._numbers["bytes_saved"] += saved
+
+    def counts(self) -> Counts:
+        """What was counted so far."""
+        with self._lock:
+            return Counts(
+                waits=self._waits,
+                failures=dict(self._failures),
+                refusals=dict(self._refusals),
+                **self._numbers,
+            )
+
+
+#: Origins that are remembered; the one that was met first is forgotten.
+_MOST: Final = 1024
+_tallies: dict[str, Tally] = {}
+
+
+def tally_for(origin: str) -> Tally:
+    """The process-wide tally of an origin."""
+    tally = _tallies.get(origin)
+    if tally is None:
+        tally = _tallies.setdefault(origin, Tally())
+        # A list, since other threads add origins meanwhile.
+        for oldest in list(_tallies)[:-_MOST]:
+            _tallies.pop(oldest, None)
+    return tally
+
+
+def tallies() -> dict[str, Tally]:
+    """All of them, by origin."""
+    return dict(_tallies)
+
+
+def clear() -> None:
+    """Forget every count; for tests, and in the child after a fork (its locks may be held)."""
+    _tallies.clear()
