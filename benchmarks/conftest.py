@@ -20,6 +20,7 @@ from tests.real.conftest import require
 TAPE = Tape()
 RESULTS = pytest.StashKey[list[Comparison]]()
 CUTS = pytest.StashKey[list[Cuts]]()
+TELLING = pytest.StashKey[list[Comparison]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Begin with no results."""
     config.stash[RESULTS] = []
     config.stash[CUTS] = []
+    config.stash[TELLING] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,10 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the table; write it down if that was asked for and nothing is missing from it."""
-    results, cut = config.stash[RESULTS], config.stash[CUTS]
-    if not results and not cut:
+    results, cut, telling = config.stash[RESULTS], config.stash[CUTS], config.stash[TELLING]
+    if not results and not cut and not telling:
         return
-    text = report.report(results, cut)
+    text = report.report(results, cut, telling)
     terminalreporter.section("against stock, in the same rounds")
     terminalreporter.write_line(text)
     if not config.getoption("write"):
@@ -110,6 +112,12 @@ def compare(pytestconfig: pytest.Config) -> Callable[..., Comparison]:
 def remember_cuts(pytestconfig: pytest.Config) -> Callable[[Iterable[Cuts]], None]:
     """Return a function that keeps what came of bodies that were cut, for the table."""
     return pytestconfig.stash[CUTS].extend
+
+
+@pytest.fixture(scope="session")
+def remember_telling(pytestconfig: pytest.Config) -> Callable[[Comparison], None]:
+    """Return a function that keeps what telling costs, for the table."""
+    return pytestconfig.stash[TELLING].append
 
 
 @pytest.fixture(params=CONTESTANTS)

@@ -13,22 +13,30 @@ from benchmarks.contestants import CONTESTANTS, CONTROL, STOCK
 from benchmarks.cuts import MEAN, THREADS, Cuts
 from benchmarks.cuts import table as cuts_table
 from benchmarks.rounds import CONNECTIONS, CPU, MEMORY, WALL, Comparison, Ratio
+from benchmarks.tellings import table as telling_table
 
 README: Final = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- newest table -->", "<!-- end of the newest table -->"
 _RIVALS: Final = tuple(name for name in CONTESTANTS if name != STOCK)
 
 
-def report(comparisons: Sequence[Comparison], cut: Sequence[Cuts] = ()) -> str:
+def report(
+    comparisons: Sequence[Comparison], cut: Sequence[Cuts] = (), telling: Sequence[Comparison] = ()
+) -> str:
     """Return everything that is worth telling of a run."""
     told = [where_and_when()]
     if comparisons:
         told += [table(comparisons), noise(comparisons)]
     if cut:
         told += [_ABOUT_CUTS, cuts_table(cut)]
+    if telling:
+        told += [_ABOUT_TELLING, telling_table(telling)]
     return "\n\n".join(filter(None, told))
 
 
+_ABOUT_TELLING: Final = (
+    "What telling costs: CPU of a request, against the same code without attempts, counts, log and hooks:"
+)
 _ABOUT_CUTS: Final = (
     f"Bodies from nginx, through a proxy that resets each connection after {MEAN / 1e6:g} MB in the mean "
     f"(exponentially distributed), {THREADS} at a time:"

@@ -197,7 +197,9 @@ class Call(Record):
 
     def _hand_out(self, response: Response, decision: Decision) -> Response:
         if decision.exhausted:
-            failed = too_many(self.request, response) if self.policy.raise_on_status else None
+            listed = response.status_code != 421 or 421 in self.policy.statuses
+            raises = self.policy.raise_on_status and listed
+            failed = too_many(self.request, response) if raises else None
             self.gave_up(failed)
             if failed is not None:
                 discard(response)

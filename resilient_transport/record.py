@@ -194,7 +194,7 @@ class Record:
         if not listed and status != 421:
             return None
         trail.mark(Stage.STATUS)
-        cause = Cause.STATUS if listed else Cause.MISDIRECTED
+        cause = Cause.MISDIRECTED if status == 421 else Cause.STATUS
         return Failure(Stage.STATUS, cause, trail.reused, self.body.is_spent(Stage.STATUS), status, wait)
 
     def record(

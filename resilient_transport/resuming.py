@@ -129,7 +129,6 @@ class Resumer:
         if call.is_handed_out:
             # Who reads may be in a block of its own.
             call.deadline = call.whole.sooner(overrides().expires)
-        before = len(call.failures)
         broken.bytes_in = received - self.since
         broken.mark(Stage.BODY)
         broken.fail(error or IncompleteRead(b""))
@@ -147,8 +146,7 @@ class Resumer:
                     return None
                 return found
             if isinstance(found, str):
-                # The call's own failure stands for it: it may begin again.
-                del call.failures[before:]
+                # The call may begin again, which counts as another repetition.
                 self.refusal = found
                 self.told = True
                 return None
@@ -185,8 +183,10 @@ class Resumer:
         call.count_in(failure, alone)
         if not alone.again:
             return alone
-        # What had failed before this response counts on: a body that begins again and again is not free.
-        del call.failures[self._failures :]
+        if not call.policy.has_counts():
+            # Where nobody has set a number, getting on makes up for what had failed since the response came.
+            # What had failed before counts on: a body that begins again and again is not free.
+            del call.failures[self._failures :]
         return Decision(
             True, f"sent again at once: {failure.cause} at stage body, after {gained} bytes of it"
         )

@@ -57,6 +57,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._calls = 0
         self._numbers: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._refusals: Counter[str] = Counter()
@@ -65,7 +66,7 @@ class Tally:
     def ended(self) -> None:
         """A call has ended."""
         with self._lock:
-            self._numbers["calls"] += 1
+            self._calls += 1
 
     def shook_hands(self, resumed: bool) -> None:
         """A TLS handshake is done."""
@@ -100,6 +101,7 @@ class Tally:
         """What was counted so far."""
         with self._lock:
             return Counts(
+                calls=self._calls,
                 waits=self._waits,
                 failures=dict(self._failures),
                 refusals=dict(self._refusals),

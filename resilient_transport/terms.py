@@ -30,5 +30,6 @@ def column_of(request: PreparedRequest, policy: RetryPolicy, here: Overrides) ->
     allowed = policy.allowed_methods
     if here.retry_non_idempotent is not None:
         opted_in = here.retry_non_idempotent
-        allowed = allowed if opted_in else (allowed or IDEMPOTENT) & IDEMPOTENT
+        if not opted_in:
+            allowed = IDEMPOTENT if allowed is None else allowed & IDEMPOTENT
     return column(request.method or "", allowed, opted_in)

@@ -65,7 +65,9 @@ class RetryPolicy:
     #: The most repetitions of a call, whatever their causes, together. None: each cause has its own
     #: limit (the next four fields), and all else together 5.
     retries: int | None = _setting("retries")
-    #: Resets and closes before the first byte of the request. None: 12, or `retries` where that is given.
+    #: Resets, closes, TLS failures and refusals of a proxy that may heal, before the first byte of the
+    #: request.
+    #: None: 12, or `retries` where that is given.
     connect_retries: int | None = None
     #: A host name that is not found. None: 2, or `retries`.
     name_retries: int | None = None
@@ -120,6 +122,10 @@ class RetryPolicy:
         """Whether a failure before the first byte of the request is repeated, whatever its cause."""
         failures = [Failure(Stage.HANDSHAKE, cause) for cause in _SHARED]
         return not any(limit.used_up([failure]) for limit in self.in_force() for failure in failures)
+
+    def has_counts(self) -> bool:
+        """Whether anybody has set a number of repetitions."""
+        return self.limits is not None or any(getattr(self, name) is not None for name in _COUNTS)
 
     def paces_by_default(self) -> bool:
         """Whether the pauses are the default ones, so that a pool's own pause is as good."""
