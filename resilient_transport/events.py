@@ -11,11 +11,10 @@ breaks no call, and the calls that it makes itself are told to nobody.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from .history import Attempt
 
@@ -192,13 +191,13 @@ class CircuitClosed(Event):
 #: Is called with each event; what it returns is passed over.
 Hook = Callable[[Event], object]
 
-_lock = threading.Lock()
-_subscribers: tuple[Hook, ...] = ()
+#: No lock: each of what is done with it is one step, and a lock might be held across a fork.
+_subscribers: Final[list[Hook]] = []
 
 
 def subscribers() -> tuple[Hook, ...]:
     """The hooks of the process, in their order."""
-    return _subscribers
+    return tuple(_subscribers)
 
 
 def subscribe(hook: Hook) -> None:
@@ -207,21 +206,15 @@ def subscribe(hook: Hook) -> None:
     Raises:
         TypeError: it cannot be called.
     """
-    global _subscribers
     if not callable(hook):
         raise TypeError(f"a hook is called with each event, and {type(hook).__name__} cannot be called")
-    with _lock:
-        _subscribers = (*_subscribers, hook)
+    _subscribers.append(hook)
 
 
 def unsubscribe(hook: Hook) -> None:
     """Tell a hook no more; one that was never told is passed over."""
-    global _subscribers
-    with _lock:
-        left = list(_subscribers)
-        if hook in left:
-            left.remove(hook)
-        _subscribers = tuple(left)
+    with suppress(ValueError):
+        _subscribers.remove(hook)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from resilient_transport import RetryPolicy, registry, uninstall
+from resilient_transport import RetryPolicy, registry, settings, uninstall
+from resilient_transport.cli.settings import shown
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
 from resilient_transport.retry.stages import TABLE
 from resilient_transport.wire.habits import FRESH_FOR
@@ -64,6 +65,15 @@ def test_the_limits_are_the_codes():
     told = {re.search(r"`(\w+)`", cause)[1]: int(count) for cause, count in rows("How often")}
 
     assert told == code
+
+
+def test_the_settings_are_the_codes():
+    """Each with what is allowed, its default and what it is."""
+    code = [
+        [f"`{one.variable}`", one.kind.allowed, shown(one.default), one.about] for one in settings.SETTINGS
+    ]
+
+    assert rows("Settings from the environment") == code
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def run(arguments: Namespace) -> int:
             wrong.append(str(error))
             continue
         source = "environment" if is_told else "default"
-        rows.append((setting.variable, _shown(value), source, setting.about))
+        rows.append((setting.variable, shown(value), source, setting.about))
     for row in rows:
         print(_line(row, rows))
     warn_of_unknown()
@@ -39,7 +39,7 @@ def _line(row: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "  ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=False)] + [row[-1]])
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as it is spelled in the environment."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"

@@ -66,8 +66,7 @@ class RetryPolicy:
     #: limit (the next four fields), and all else together 5.
     retries: int | None = _setting("retries")
     #: Resets, closes, TLS failures and refusals of a proxy that may heal, before the first byte of the
-    #: request.
-    #: None: 12, or `retries` where that is given.
+    #: request. None: 12, or `retries` where that is given.
     connect_retries: int | None = None
     #: A host name that is not found. None: 2, or `retries`.
     name_retries: int | None = None
@@ -150,6 +149,8 @@ class RetryPolicy:
         for name in ("jitter", "deadline", "attempt_timeout"):
             if getattr(self, name) is not None:
                 _check_seconds(name, getattr(self, name))
+        if self.attempt_timeout == 0:
+            raise ValueError("attempt_timeout is over 0, or None for no limit: no attempt takes no time")
         if self.allowed_methods is not None:
             object.__setattr__(self, "allowed_methods", _methods(self.allowed_methods))
         for name in ("statuses", "retry_after_statuses"):

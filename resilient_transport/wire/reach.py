@@ -115,7 +115,11 @@ def in_time(dial: Callable[[], socket.socket], connection: Any, deadline: Deadli
         if unwanted and not isinstance(result, BaseException):
             result.close()
 
-    threading.Thread(target=work, name="resilient_transport-dial", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="resilient_transport-dial", daemon=True).start()
+    except RuntimeError:
+        # There may be no more threads: then it takes as long as it takes.
+        work()
     done.wait(None if deadline is None else deadline.left())
     with lock:
         too_late = not outcome

@@ -3,8 +3,10 @@
 When one of these fails, upstream has changed: look at the module named in the test before anything else.
 """
 
+import http.client
 import inspect
 import io
+import socket
 import ssl
 
 import pytest
@@ -16,6 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 from urllib3.response import HTTPResponse
 from urllib3.util import Retry
+from urllib3.util import connection as urllib3_connection
 
 from resilient_transport.testing import Script
 from resilient_transport.wire.identity import TLS_SETTINGS
@@ -35,6 +38,13 @@ def names_in(function):
         (HTTPSConnection.connect, "proxy_is_tunneling"),
         (HTTPConnection.connect, "_new_conn"),
         (HTTPConnection.request, "send"),
+        # wire/reach.py and wire/resolve.py
+        (HTTPConnection._new_conn, "_dns_host"),
+        (HTTPConnection._new_conn, "create_connection"),
+        (urllib3_connection.create_connection, "allowed_gai_family"),
+        (urllib3_connection.create_connection, "_DEFAULT_TIMEOUT"),
+        # wire/timed.py
+        (socket.SocketIO.readinto, "_sock"),
         # wire/pool.py
         (HTTPConnectionPool.urlopen, "_get_conn"),
         (HTTPConnectionPool.urlopen, "_put_conn"),
@@ -214,3 +224,20 @@ def test_a_responses_class_may_be_changed():
 def test_a_stream_is_read_by(name):
     """`stream` calls what streamed.py overrides."""
     assert name in names_in(HTTPResponse.stream)
+
+
+@pytest.mark.parametrize("kind", [http.client.HTTPConnection, HTTPConnection])
+def test_an_answer_to_connect_is_read_like_any_other(kind):
+    """`wire/timed.py` hurries in what `response_class` reads, the proxy's answer included."""
+    assert "response_class" in names_in(kind._tunnel)
+
+
+def test_a_response_reads_from_a_file_of_its_socket():
+    """`wire/timed.py` changes the class of what lies under that file."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        response = http.client.HTTPResponse(ours)
+        raw = response.fp.raw
+
+        assert type(raw) is socket.SocketIO
+        response.close()
