@@ -10,6 +10,7 @@ import pytest
 from benchmarks import report
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.cuts import Cuts
+from benchmarks.lateness import Lateness
 from benchmarks.rounds import CPU, Action, Comparison, alternate
 from benchmarks.sites import SITES, Site
 from benchmarks.tape import Tape
@@ -21,6 +22,7 @@ TAPE = Tape()
 RESULTS = pytest.StashKey[list[Comparison]]()
 CUTS = pytest.StashKey[list[Cuts]]()
 TELLING = pytest.StashKey[list[Comparison]]()
+LATENESS = pytest.StashKey[list[Lateness]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = []
     config.stash[CUTS] = []
     config.stash[TELLING] = []
+    config.stash[LATENESS] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,10 +47,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the table; write it down if that was asked for and nothing is missing from it."""
-    results, cut, telling = config.stash[RESULTS], config.stash[CUTS], config.stash[TELLING]
-    if not results and not cut and not telling:
+    found = [config.stash[key] for key in (RESULTS, CUTS, TELLING, LATENESS)]
+    if not any(found):
         return
-    text = report.report(results, cut, telling)
+    text = report.report(*found)
     terminalreporter.section("against stock, in the same rounds")
     terminalreporter.write_line(text)
     if not config.getoption("write"):
@@ -118,6 +121,12 @@ def remember_cuts(pytestconfig: pytest.Config) -> Callable[[Iterable[Cuts]], Non
 def remember_telling(pytestconfig: pytest.Config) -> Callable[[Comparison], None]:
     """Return a function that keeps what telling costs, for the table."""
     return pytestconfig.stash[TELLING].append
+
+
+@pytest.fixture(scope="session")
+def remember_lateness(pytestconfig: pytest.Config) -> Callable[[Lateness], None]:
+    """Return a function that keeps how late calls ended."""
+    return pytestconfig.stash[LATENESS].append
 
 
 @pytest.fixture(params=CONTESTANTS)

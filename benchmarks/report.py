@@ -12,6 +12,8 @@ from typing import Final
 from benchmarks.contestants import CONTESTANTS, CONTROL, STOCK
 from benchmarks.cuts import MEAN, THREADS, Cuts
 from benchmarks.cuts import table as cuts_table
+from benchmarks.lateness import Lateness
+from benchmarks.lateness import told as lateness_told
 from benchmarks.rounds import CONNECTIONS, CPU, MEMORY, WALL, Comparison, Ratio
 from benchmarks.tellings import table as telling_table
 
@@ -21,7 +23,10 @@ _RIVALS: Final = tuple(name for name in CONTESTANTS if name != STOCK)
 
 
 def report(
-    comparisons: Sequence[Comparison], cut: Sequence[Cuts] = (), telling: Sequence[Comparison] = ()
+    comparisons: Sequence[Comparison],
+    cut: Sequence[Cuts] = (),
+    telling: Sequence[Comparison] = (),
+    late: Sequence[Lateness] = (),
 ) -> str:
     """Return everything that is worth telling of a run."""
     told = [where_and_when()]
@@ -31,6 +36,8 @@ def report(
         told += [_ABOUT_CUTS, cuts_table(cut)]
     if telling:
         told += [_ABOUT_TELLING, telling_table(telling)]
+    if late:
+        told += [lateness_told(late)]
     return "\n\n".join(filter(None, told))
 
 

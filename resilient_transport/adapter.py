@@ -34,7 +34,7 @@ from .tally import tally_for
 from .terms import column_of, with_key
 from .upload import spooled
 from .warming import check, each, in_background, make, settings_for
-from .wire.lookup import origin_at
+from .wire.lookup import origin_at, origin_of
 from .wire.trail import Trail
 
 
@@ -234,10 +234,12 @@ class ResilientAdapter(RepeatingAdapter):
         if policy.spool_bytes:
             request = spooled(request, policy.spool_bytes)
         deadline = Deadline(policy.deadline).until(here.expires)
-        granted = self._options.timeout if timeout is None else timeout
+        granted = usual = self._options.timeout
+        if timeout is not None:
+            granted = timeout
 
         send = super().send
-        connect, between = connect_part(granted), read_part(granted)
+        connect, between = usual if timeout is None else (connect_part(timeout), read_part(timeout))
         last: Trail
 
         def send_once(trail: Trail) -> Response:
@@ -253,7 +255,8 @@ class ResilientAdapter(RepeatingAdapter):
                 buffer(response, call)
             return response
 
-        origin = origin_at(request.url or "")
+        url = request.url or ""
+        origin = origin_of(url) or origin_at(url)
         quota = quota_for(origin)
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin, call.tally = origin, tally_for(origin)

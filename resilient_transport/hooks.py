@@ -11,12 +11,15 @@ from requests.exceptions import InvalidSchema
 from .logs import log
 
 #: Hooks of requests that make a pool depend on more than the values that name it, once overridden.
-_HOOKS: Final = ("build_connection_pool_key_attributes", "cert_verify", "proxy_headers", "proxy_manager_for")
+_HOOKS: Final = frozenset(
+    {"build_connection_pool_key_attributes", "cert_verify", "proxy_headers", "proxy_manager_for"}
+)
 
 
-def hooks_of(kind: type[HTTPAdapter]) -> tuple[Any, ...]:
-    """The hooks of a class, and stock's own that the first of them asks."""
-    return *(getattr(kind, name) for name in _HOOKS), HTTPAdapter.cert_verify
+def hooks_of(kind: Any) -> tuple[Any, ...]:
+    """The hooks of a class, and stock's own that the first of them asks. Asked for every request."""
+    own = kind.build_connection_pool_key_attributes, kind.cert_verify, kind.proxy_headers
+    return *own, kind.proxy_manager_for, HTTPAdapter.cert_verify
 
 
 def is_plain(adapter: HTTPAdapter, own: tuple[Any, ...]) -> bool:

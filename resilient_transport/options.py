@@ -19,8 +19,7 @@ class Options:
     """The settings of one adapter."""
 
     #: Seconds to connect, and between two bytes, for calls without a time-out; None: no limit.
-    connect_timeout: float | None
-    read_timeout: float | None
+    timeout: tuple[float | None, float | None]
     #: Seconds of silence until TCP asks whether the server is there; 0: never.
     tcp_keepalive: int
     #: What is refused.
@@ -30,18 +29,12 @@ class Options:
     #: Is told what happens.
     on_event: Hook | None
 
-    @property
-    def timeout(self) -> tuple[float | None, float | None]:
-        """The time-out of calls without one, as requests spells it."""
-        return self.connect_timeout, self.read_timeout
-
     def covers(self, url: str) -> Prefix | None:
         """The prefix that disables a URL; None: it is not disabled."""
         return next((prefix for prefix in self.disable if prefix.covers(url)), None)
 
 
 _OF_USAGE: Final = tuple(field.name for field in fields(Usage))
-_OWN: Final = tuple(field.name for field in fields(Options) if field.name not in ("usage", "on_event"))
 
 
 def options_from(given: dict[str, Any], on_event: Hook | None) -> Options:
@@ -61,5 +54,10 @@ def options_from(given: dict[str, Any], on_event: Hook | None) -> Options:
         name: settings.value(name) if value is UNSET else settings.checked(name, value)
         for name, value in given.items()
     }
-    usage = Usage(**{name: said[name] for name in _OF_USAGE})
-    return Options(**{name: said[name] for name in _OWN}, usage=usage, on_event=on_event)
+    return Options(
+        timeout=(said["connect_timeout"], said["read_timeout"]),
+        tcp_keepalive=said["tcp_keepalive"],
+        disable=said["disable"],
+        usage=Usage(**{name: said[name] for name in _OF_USAGE}),
+        on_event=on_event,
+    )

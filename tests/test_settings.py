@@ -154,8 +154,8 @@ def test_an_unknown_name_warns_with_the_nearest(said, monkeypatch, unknown, near
 
 
 GIVEN = {
-    "connect_timeout": ("3", 4.0, lambda adapter: adapter._options.connect_timeout),
-    "read_timeout": ("3", 4.0, lambda adapter: adapter._options.read_timeout),
+    "connect_timeout": ("3", 4.0, lambda adapter: adapter._options.timeout[0]),
+    "read_timeout": ("3", 4.0, lambda adapter: adapter._options.timeout[1]),
     "idle_timeout": ("3", 4.0, lambda adapter: adapter._options.usage.idle_timeout),
     "max_age": ("3", 4.0, lambda adapter: adapter._options.usage.max_age),
     "tcp_keepalive": ("3", 4, lambda adapter: adapter._options.tcp_keepalive),

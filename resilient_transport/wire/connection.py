@@ -78,10 +78,6 @@ class Staged(Sending):
         answer = self._answer
         return answer is None or (answer.isclosed() and answer.status != SWITCHING_PROTOCOLS)
 
-    def is_used_up(self, idle_for: float) -> bool:
-        """Whether the server, by its own word, takes no more requests on it after so many idle seconds."""
-        return (self.hint is not None and idle_for >= self.hint) or self.requests_left == 0
-
     #: A connection that lost its socket stays lost: http.client would reconnect in the middle of a request.
     auto_open = 0
     #: What http.client parses a response with.

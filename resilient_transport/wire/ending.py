@@ -87,10 +87,6 @@ class WatchedHTTPResponse(HTTPResponse):
             parse_headers(self.fp)
         raise BadStatusLine("too many interim responses")
 
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        timed(self.fp)
-
     def begin(self) -> None:
         """Receive the head.
 
@@ -109,6 +105,14 @@ class WatchedHTTPResponse(HTTPResponse):
             raise RemoteDisconnected("Remote end closed connection in the head of the response")
         if self.chunked is True and self.fp is not None:
             self.fp = Chunks(self.fp)
+
+
+class HurriedHTTPResponse(WatchedHTTPResponse):
+    """The same within a deadline: no read waits longer than that allows."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        timed(self.fp)
 
 
 class Chunks:

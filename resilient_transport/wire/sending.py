@@ -15,6 +15,7 @@ from urllib3.exceptions import ProtocolError
 from urllib3.util.wait import wait_for_read
 
 from ..retry.stages import Stage
+from .ending import HurriedHTTPResponse
 from .owner import told_by
 from .trail import Trail
 
@@ -133,3 +134,5 @@ class Sending(HTTPConnection):
         deadline = self.trail.deadline
         if deadline is not None and deadline.is_limited():
             self.timeout = deadline.for_socket(self.timeout)
+            # From now on; who has no deadline is not hurried by it.
+            self.response_class = HurriedHTTPResponse

@@ -65,6 +65,8 @@ class Shelf:
         self.habits = Habits()
         #: What all leases together want to be kept. Set by `agree`.
         self.usage = USUAL
+        #: Whether one that comes back may be too old to be kept. Set by `agree`.
+        self._is_picky = False
         #: The pools that use this shelf. Weak: a forgotten adapter must not keep it for ever.
         self._lock = threading.Lock()
         self.leases: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -88,6 +90,7 @@ class Shelf:
             max_age=None if None in ages else max(age for age in ages if age is not None),
             handshakes=min(usage.handshakes for usage in usages),
         )
+        self._is_picky = self.usage.max_age is not None or not self.usage.idle_timeout
         self.gate.allow(self.usage.handshakes)
 
     def leave(self, lease: Any) -> None:
@@ -196,7 +199,8 @@ class Shelf:
         connection.keep_session()
         if connection.hint is not None:
             self.habits.told = connection.hint
-        if not _is_good(connection, self.usage, now, 0.0):
+        picky = self._is_picky or connection.hint is not None or connection.requests_left is not None
+        if picky and not _is_good(connection, self.usage, now, 0.0):
             connection.close()
             return
         self._offer(connection, now - connection.taken_at)
@@ -247,7 +251,10 @@ class Shelf:
 
 def _is_good(connection: Connection, usage: Usage, now: float, idle_for: float) -> bool:
     """Whether a connection is neither too old nor was idle for too long, nor used up."""
-    if idle_for >= usage.idle_timeout or connection.is_used_up(idle_for):
+    hint = connection.hint
+    if idle_for >= usage.idle_timeout or (hint is not None and idle_for >= hint):
+        return False
+    if connection.requests_left == 0:
         return False
     return usage.max_age is None or now - connection.made_at < usage.max_age
 

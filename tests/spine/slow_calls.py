@@ -91,7 +91,7 @@ def interim(status):
 #: For what Python bounds as a whole, be it dripping or not: a handshake, a TLS record, the sending of bytes.
 PATIENT = {"patience": LONG_TIMEOUT}
 #: Without pauses, or a call gives up before its deadline, since it leaves no room for the next one.
-RESUMED = {"needs_ours": True, "policy": {"backoff": 0.0}}
+RESUMED = {"needs_ours": True}
 #: What takes for ever, by name.
 CASES = {
     "stalled handshake": Case(lambda tls: slow_peers.Stalling(scheme="https"), **PATIENT),
