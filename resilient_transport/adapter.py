@@ -18,6 +18,7 @@ from .attempts import Call
 from .body import buffer
 from .disabling import refuse_disabled
 from .events import Hook
+from .guard import Guard
 from .history import Warmed, attempts_of
 from .logs import write_to_stderr
 from .options import UNSET, options_from
@@ -262,7 +263,7 @@ class ResilientAdapter(RepeatingAdapter):
         call.origin, call.tally = origin, tally_for(origin)
         call.usage, call.on_event = self._options.usage, self._options.on_event
         if policy.breaker is not None:
-            call.circuit = circuit_for(origin, policy.breaker)
+            call.guard = Guard(circuit_for(origin, policy.breaker), origin, call.on_event)
         if request.method == "GET" and not request.body and not warming:
             # Of another request's response nobody knows what a part of it is. Who reads a stream later may
             # have changed this one meanwhile.

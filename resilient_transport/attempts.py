@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from time import sleep
 from typing import Any, Final, NoReturn
 
@@ -13,19 +12,18 @@ from requests import Response
 from requests.exceptions import RequestException, Timeout
 
 from .asking import ask_again
-from .events import AttemptSucceeded, CircuitClosed, Recovered
-from .exceptions import CircuitOpen
+from .events import AttemptSucceeded, Recovered
+from .guard import Guard
 from .history import Attempts
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
 from .record import OPEN, Record
 from .rejection import rejection
 from .resuming import Resumer
-from .retry.breaker import Circuit
 from .retry.budget import PAY_BACK
 from .retry.judge import Decision, given_up
 from .retry.stages import Cause, Failure, Stage
 from .streamed import tell_errors
-from .telling import announce, teller_for
+from .telling import teller_for
 from .wire.trail import CURRENT, Trail
 
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
@@ -91,10 +89,8 @@ class Call(Record):
     def _begin(self) -> Trail:
         if self.deadline.is_over():
             self._raise(None, _NOT_THE_WIRE)
-        if self.circuit is not None:
-            self.admission = self.circuit.enter()
-            if self.admission is None:
-                self._raise(self._refused(self.circuit), _NOT_THE_WIRE)
+        if self.guard is not None and not self.guard.admits():
+            self._raise(self._refused(self.guard), _NOT_THE_WIRE)
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
         if self.again is not None:
@@ -132,34 +128,18 @@ class Call(Record):
         failure = self._failure(trail, response)
         if failure is not None:
             return self.decide(failure)
-        if self.circuit is not None:
-            self._note_end(self.circuit, response)
+        if self.guard is not None:
+            self.guard.ended(response)
         return _ANSWERED if error is None else _NOT_THE_WIRE
 
-    def _note_end(self, circuit: Circuit, response: Response | None) -> None:
-        """Tell the circuit of an attempt that nothing is repeated after."""
-        if response is None:
-            circuit.left(self.admission)
-        elif response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.failed_circuit(circuit)
-        elif circuit.succeeded(self.admission):
-            announce(self.on_event, CircuitClosed(self.origin))
-
-    def _refused(self, circuit: Circuit) -> Exception:
-        """What is raised when the circuit admits no attempt: what got furthest before, if anything did."""
+    def _refused(self, guard: Guard) -> Exception:
+        """What is raised when no attempt is admitted: what got furthest before, if anything did."""
         self.tally.decided(False, "circuit")
-        if self.furthest is not None:
-            last = self.attempts[-1]
-            self.attempts[-1] = last._replace(delay=None, decision=given_up(OPEN, "circuit").why)
-            return self.furthest[1]
-        seconds = circuit.opens_in()
-        error = CircuitOpen(
-            f"The circuit of {self.origin} is open: its latest calls have failed. "
-            f"Nothing is sent for another {seconds:.1f} s.",
-            request=self.request,
-        )
-        error.retry_after = seconds
-        return error
+        if self.furthest is None:
+            return guard.refusal(self.request)
+        last = self.attempts[-1]
+        self.attempts[-1] = last._replace(delay=None, decision=given_up(OPEN, "circuit").why)
+        return self.furthest[1]
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:

@@ -9,7 +9,8 @@ from typing import Any, Final
 from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
-from .events import AttemptFailed, AttemptStarted, CircuitOpened, GaveUp, Hook, RetryScheduled
+from .events import AttemptFailed, AttemptStarted, GaveUp, Hook, RetryScheduled
+from .guard import Guard
 from .history import Attempt, Attempts
 from .outcome import (
     ONE_ATTEMPT,
@@ -20,7 +21,6 @@ from .outcome import (
     retry_after,
     with_attempts,
 )
-from .retry.breaker import Circuit
 from .retry.budget import Quota
 from .retry.deadline import Deadline
 from .retry.judge import Decision, given_up, judge
@@ -68,9 +68,8 @@ class Record:
     #: Tokens drawn so far; a success gives them back.
     cost = 0
     history: tuple[RequestHistory, ...] = ()
-    #: The circuit breaker of its origin; None: there is none. And the leave that its attempt has.
-    circuit: Circuit | None = None
-    admission: int | None = None
+    #: Asks the circuit of its origin; None: there is none.
+    guard: Guard | None = None
     #: Tells of it; None: nobody wants to hear. And the hook of its adapter.
     teller: Teller | None = None
     on_event: Hook | None = None
@@ -136,12 +135,12 @@ class Record:
         self.tally.decided(decision.again, decision.reason)
 
     def _decide(self, failure: Failure) -> Decision:
-        opened = self._note(failure)
+        stopped = self.guard is not None and self.guard.stops(failure)
         decision = judge(self.policy, self.column, self.failures, self.deadline.left())
         touched = failure.stage.rank >= Stage.REQUEST.rank
         if decision.again and touched and (refusal := self.body.rewind()):
             return given_up(refusal, "body")
-        if decision.again and (opened or (self.circuit is not None and self.circuit.is_open())):
+        if decision.again and stopped:
             return given_up(OPEN, "circuit")
         if decision.again and not self.quota.take(decision.cost):
             # However many calls start at once, the first repetition of each is free at a cold start.
@@ -150,22 +149,6 @@ class Record:
             return replace(decision, cost=0)
         self.cost += decision.cost
         return decision
-
-    def _note(self, failure: Failure) -> bool:
-        """Tell the circuit of a failure, unless it was another caller's or of our own making."""
-        if self.circuit is None:
-            return False
-        ours = failure.borrowed or failure.cause is Cause.INVALID
-        if ours:
-            self.circuit.left(self.admission)
-        return not ours and self.failed_circuit(self.circuit)
-
-    def failed_circuit(self, circuit: Circuit) -> bool:
-        """Count a failure for the circuit; whether that has opened it."""
-        opened = circuit.failed(self.admission)
-        if opened:
-            announce(self.on_event, CircuitOpened(self.origin, circuit.opens_in()))
-        return opened
 
     def failure_on_wire(self, trail: Trail, error: BaseException) -> Failure:
         """How an attempt failed, by what its trail has recorded."""

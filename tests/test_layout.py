@@ -22,7 +22,7 @@ LAYERS = (
     {"__init__"},
     {"exposition", "figures", "install"},
     {"adapter", "disabling", "hooks", "leasing", "options", "repeating", "terms", "warming"},
-    {"asking", "attempts", "outcome", "record", "rejection", "resuming"},
+    {"asking", "attempts", "guard", "outcome", "record", "rejection", "resuming"},
     {"body", "digests", "passing", "streamed", "upload"},
     {"wire"},
     {"retry"},

@@ -90,7 +90,7 @@ def interim(status):
 
 #: For what Python bounds as a whole, be it dripping or not: a handshake, a TLS record, the sending of bytes.
 PATIENT = {"patience": LONG_TIMEOUT}
-#: Without pauses, or a call gives up before its deadline, since it leaves no room for the next one.
+#: For what stock gives up.
 RESUMED = {"needs_ours": True}
 #: What takes for ever, by name.
 CASES = {
