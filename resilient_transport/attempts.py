@@ -12,7 +12,7 @@ from requests import Response
 from requests.exceptions import RequestException, Timeout
 
 from .asking import ask_again
-from .events import AttemptSucceeded, Recovered
+from .events import AttemptSucceeded, CallEnded, Recovered
 from .guard import Guard
 from .history import Attempts
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
@@ -52,6 +52,21 @@ class Call(Record):
         """
         self.reads_later = stream
         self.teller = teller_for(self.on_event, self.origin, self.request.method or "")
+        if self.teller is None:
+            return self._repeat(send)
+        status = raised = None
+        try:
+            response = self._repeat(send)
+            status = response.status_code
+            return response
+        except BaseException as error:
+            # An interrupt ends a call, too.
+            raised = type(error).__name__
+            raise
+        finally:
+            self.teller(CallEnded, status, raised)
+
+    def _repeat(self, send: Callable[[Trail], Response]) -> Response:
         while True:
             trail = self.carrier = self._begin()
             response: Response | None = None

@@ -49,6 +49,8 @@ class AttemptStarted(CallEvent):
 
     #: 1 for the first.
     number: int
+    #: Whether it connects only, and sends nothing (`ResilientAdapter.warm`).
+    warming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,15 @@ class BodyResumed(CallEvent):
 
     level: ClassVar[int | None] = logging.DEBUG
 
-    #: The number of the attempt that brought it.
-    number: int
+    #: The attempt that brought the rest, as far as it has got.
+    attempt: Attempt
     #: The first byte that was missing, as encoded on the wire: so many need not come again.
     from_byte: int
+
+    @property
+    def number(self) -> int:
+        """The number of that attempt."""
+        return self.attempt.number
 
     def __str__(self) -> str:
         return f"{self.method} {self.origin}: attempt {self.number} goes on from byte {self.from_byte}"
@@ -149,6 +156,19 @@ class GaveUp(CallEvent):
 
     def __str__(self) -> str:
         return f"{self.method} {self.origin} gave up: {self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded(CallEvent):
+    """A call has returned, or raises: whatever else was told, this is told once, and last.
+
+    Only what becomes of the body of a stream is told later: it is read after the call.
+    """
+
+    #: The status of the response that is handed out; None: there is none.
+    status: int | None
+    #: The type of what is raised, an interrupt included; None: nothing is.
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)

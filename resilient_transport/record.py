@@ -108,7 +108,7 @@ class Record:
     def trail(self, fresh: bool = False) -> Trail:
         """The record of a new attempt."""
         if self.teller is not None:
-            self.teller(AttemptStarted, self.count + 1)
+            self.teller(AttemptStarted, self.count + 1, self.warming)
         return Trail(
             replayable=self.column is not Column.UNSAFE and self.body.rewindable,
             deadline=self.deadline.within(self.policy.attempt_timeout),

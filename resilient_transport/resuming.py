@@ -236,7 +236,7 @@ class Resumer:
         # What was passed over came again.
         call.tally.resumed(at - part.skip)
         if call.teller is not None:
-            call.teller(BodyResumed, attempt.number, at)
+            call.teller(BodyResumed, attempt, at)
         call.publish(call.handed_out())
         return Rest(response, None if part.length is None else part.length - back, size)
 
