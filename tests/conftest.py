@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.collecting import collected, requests_instrumented, watched  # noqa: F401 - fixtures
+
 #: What `requests` and OpenSSL read from the environment to find another CA bundle.
 CA_VARIABLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 

@@ -20,7 +20,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"__init__"},
-    {"exposition", "figures", "install"},
+    {"exposition", "figures", "install", "otel"},
     {"adapter", "disabling", "hooks", "leasing", "options", "repeating", "terms", "warming"},
     {"asking", "attempts", "guard", "outcome", "record", "rejection", "resuming"},
     {"body", "digests", "passing", "streamed", "upload"},
