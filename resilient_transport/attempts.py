@@ -13,7 +13,6 @@ from requests.exceptions import RequestException, Timeout
 
 from .asking import ask_again
 from .events import AttemptSucceeded, CallEnded, Recovered
-from .guard import Guard
 from .history import Attempts
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
 from .record import OPEN, Record
@@ -52,19 +51,19 @@ class Call(Record):
         """
         self.reads_later = stream
         self.teller = teller_for(self.on_event, self.origin, self.request.method or "")
-        if self.teller is None:
-            return self._repeat(send)
         status = raised = None
         try:
             response = self._repeat(send)
             status = response.status_code
-            return response
         except BaseException as error:
             # An interrupt ends a call, too.
             raised = type(error).__name__
             raise
         finally:
-            self.teller(CallEnded, status, raised)
+            self.tally.ended()
+            if self.teller is not None:
+                self.teller(CallEnded, status, raised)
+        return response
 
     def _repeat(self, send: Callable[[Trail], Response]) -> Response:
         while True:
@@ -92,7 +91,6 @@ class Call(Record):
                 return self._answer(trail, response)
             self._write_down(trail, response, error, decision)
             if not decision.again:
-                self.tally.ended()
                 if response is None:
                     self._raise(error, decision)
                 return self._hand_out(response, decision)
@@ -103,9 +101,9 @@ class Call(Record):
 
     def _begin(self) -> Trail:
         if self.deadline.is_over():
-            self._raise(None, _NOT_THE_WIRE)
+            self._stop(given_up("the deadline is over", "deadline"))
         if self.guard is not None and not self.guard.admits():
-            self._raise(self._refused(self.guard), _NOT_THE_WIRE)
+            self._stop(given_up(OPEN, "circuit"), self.guard.refusal(self.request))
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
         if self.again is not None:
@@ -147,14 +145,12 @@ class Call(Record):
             self.guard.ended(response)
         return _ANSWERED if error is None else _NOT_THE_WIRE
 
-    def _refused(self, guard: Guard) -> Exception:
-        """What is raised when no attempt is admitted: what got furthest before, if anything did."""
-        self.tally.decided(False, "circuit")
-        if self.furthest is None:
-            return guard.refusal(self.request)
-        last = self.attempts[-1]
-        self.attempts[-1] = last._replace(delay=None, decision=given_up(OPEN, "circuit").why)
-        return self.furthest[1]
+    def _stop(self, decision: Decision, refusal: Exception | None = None) -> NoReturn:
+        """End the call before its next attempt: with what got furthest before, or else the refusal."""
+        self.tally.decided(False, decision.reason)
+        if self.attempts:
+            self.attempts[-1] = self.attempts[-1]._replace(delay=None, decision=decision.why)
+        self._raise(refusal, decision)
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
@@ -170,7 +166,6 @@ class Call(Record):
             self.teller(AttemptSucceeded, attempt)
             if self.count > 1:
                 self.teller(Recovered, self.count, self.deadline.spent())
-        self.tally.ended()
         self.quota.give_back(self.cost or PAY_BACK)
         if self.history or self.reads_later or self.policy.spool_bytes:
             return self._hand_out(response, _ANSWERED)
@@ -227,7 +222,7 @@ class Call(Record):
         redact(failed)
         if isinstance(failed, RequestException):
             with_attempts(failed, self.attempts)
-        if decision is not _NOT_THE_WIRE:
+        if decision is not _NOT_THE_WIRE and self.attempts:
             self.gave_up(failed)
         try:
             raise failed

@@ -220,7 +220,9 @@ class Record:
         """Write a failed attempt down, and tell of it; the arguments are those of `record`."""
         attempt = self.record(trail, error, why, delay)
         if self.teller is not None:
-            self.teller(AttemptFailed, attempt)
+            if not trail.told:
+                self.teller(AttemptFailed, attempt)
+                trail.told = True
             if delay is not None:
                 self.teller(RetryScheduled, attempt.number, delay, why)
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import pytest
 
@@ -346,3 +347,20 @@ def test_the_package_does_not_import_it():
 def kind(name):
     """A span's kind by its name."""
     return require("opentelemetry.trace").SpanKind[name]
+
+
+@pytest.mark.parametrize(
+    ("origin", "port"),
+    [("https://api.example", 443), ("http://api.example", 80), ("https://api.example:8443", 8443)],
+)
+def test_a_port_that_goes_without_saying_is_told(origin, port):
+    """The conventions want a number wherever there is an address."""
+    scheme = origin.partition(":")[0]
+
+    of_server = import_module("resilient_transport.otel.conventions").of_server
+
+    assert of_server(origin) == {
+        "url.scheme": scheme,
+        "server.address": "api.example",
+        "server.port": port,
+    }

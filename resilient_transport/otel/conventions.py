@@ -30,6 +30,9 @@ _METHODS: Final = frozenset(
 )
 _OTHER: Final = "_OTHER"
 
+#: The ports that go without saying.
+_PORTS: Final = {"http": 80, "https": 443}
+
 Values = dict[str, Any]
 
 
@@ -38,7 +41,7 @@ def of_server(origin: str) -> Mapping[str, Any]:
     """What an origin says of a server; nothing when it names none."""
     try:
         parts = urlsplit(origin)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return {}
     if host is None or port is None:

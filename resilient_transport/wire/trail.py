@@ -44,7 +44,7 @@ class Trail:
         "began", "borrowed", "bytes_in", "bytes_out", "charges", "cold", "connect_timeout", "connected",
         "deadline", "error", "fresh", "marked", "number", "on_answer", "paced", "replayable",
         "require_close_notify",
-        "send_timeout", "resumed", "reused", "stage", "status", "tally", "teller", "tls_version",
+        "send_timeout", "resumed", "reused", "stage", "status", "tally", "teller", "told", "tls_version",
         "usage", "warming",
     )  # fmt: skip
 
@@ -95,6 +95,8 @@ class Trail:
         self.send_timeout: float | None = -1.0
         #: The response's status; set by the connection.
         self.status: int | None = None
+        #: Whether hooks have heard of its failure: what is decided anew afterwards is no other one.
+        self.told = False
         #: The attempt's place among those of its call, from 1, once it was recorded.
         self.number = 0
         #: Is shown urllib3's response before anybody has read of its body, to watch over that.
