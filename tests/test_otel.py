@@ -357,6 +357,7 @@ def test_a_port_that_goes_without_saying_is_told(origin, port):
     """The conventions want a number wherever there is an address."""
     scheme = origin.partition(":")[0]
 
+    require()
     of_server = import_module("resilient_transport.otel.conventions").of_server
 
     assert of_server(origin) == {
