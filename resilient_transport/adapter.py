@@ -234,7 +234,7 @@ class ResilientAdapter(RepeatingAdapter):
             request = with_key(request)
         if policy.spool_bytes:
             request = spooled(request, policy.spool_bytes)
-        deadline = Deadline(policy.deadline).until(here.expires)
+        deadline = Deadline(policy.deadline if here.expires is None else None).until(here.expires)
         granted = usual = self._options.timeout
         if timeout is not None:
             granted = timeout
@@ -262,7 +262,7 @@ class ResilientAdapter(RepeatingAdapter):
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin, call.tally = origin, tally_for(origin)
         call.usage, call.on_event = self._options.usage, self._options.on_event
-        if policy.breaker is not None:
+        if policy.breaker is not None and not warming:
             call.guard = Guard(circuit_for(origin, policy.breaker), origin, call.on_event)
         if request.method == "GET" and not request.body and not warming:
             # Of another request's response nobody knows what a part of it is. Who reads a stream later may

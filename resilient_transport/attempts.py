@@ -13,6 +13,7 @@ from requests.exceptions import RequestException, Timeout
 
 from .asking import ask_again
 from .events import AttemptSucceeded, CallEnded, Recovered
+from .guard import Guard
 from .history import Attempts
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
 from .record import OPEN, Record
@@ -61,11 +62,15 @@ class Call(Record):
             raise
         finally:
             self.tally.ended()
+            if self.guard is not None:
+                self.guard.over()
             if self.teller is not None:
                 self.teller(CallEnded, status, raised)
         return response
 
     def _repeat(self, send: Callable[[Trail], Response]) -> Response:
+        if self.guard is not None and not self.guard.admits():
+            return self._refused(self.guard, None)
         while True:
             trail = self.carrier = self._begin()
             response: Response | None = None
@@ -94,16 +99,22 @@ class Call(Record):
                 if response is None:
                     self._raise(error, decision)
                 return self._hand_out(response, decision)
+            if response is not None and self.guard is None:
+                discard(response)
+                response = None
+            del error
+            sleep(decision.delay)
+            if self.guard is not None and not self.guard.admits():
+                return self._refused(self.guard, response)
             if response is not None:
                 discard(response)
-            del response, error
-            sleep(decision.delay)
+            del response
 
     def _begin(self) -> Trail:
         if self.deadline.is_over():
-            self._stop(given_up("the deadline is over", "deadline"))
-        if self.guard is not None and not self.guard.admits():
-            self._stop(given_up(OPEN, "circuit"), self.guard.refusal(self.request))
+            decision = given_up("the deadline is over", "deadline")
+            self._note_stop(decision)
+            self._raise(None, decision)
         trail = self.trail(bool(self.failures) and self.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
         if self.again is not None:
@@ -118,7 +129,6 @@ class Call(Record):
 
     def read_later(self, response: Response) -> None:
         """Leave the body of a response to the caller, who will be told what went wrong with it."""
-        self.release(self.carrier)
         tell_errors(response.raw, self._broke_off)
 
     def body_read(self, received: int, error: BaseException | None = None) -> None:
@@ -145,12 +155,19 @@ class Call(Record):
             self.guard.ended(response)
         return _ANSWERED if error is None else _NOT_THE_WIRE
 
-    def _stop(self, decision: Decision, refusal: Exception | None = None) -> NoReturn:
-        """End the call before its next attempt: with what got furthest before, or else the refusal."""
-        self.tally.decided(False, decision.reason)
+    def _refused(self, guard: Guard, response: Response | None) -> Response:
+        """End the call where the circuit admits no attempt: with what it has, if it has anything."""
+        decision = given_up(OPEN, "circuit")
+        self._note_stop(decision)
+        if response is None:
+            self._raise(guard.refusal(self.request), decision)
+        return self._hand_out(response, decision)
+
+    def _note_stop(self, decision: Decision) -> None:
+        """What was decided after the last attempt holds no longer."""
+        self.tally.refused(decision.reason)
         if self.attempts:
             self.attempts[-1] = self.attempts[-1]._replace(delay=None, decision=decision.why)
-        self._raise(refusal, decision)
 
     def _failure(self, trail: Trail, response: Response | None) -> Failure | None:
         if response is not None:
@@ -201,6 +218,7 @@ class Call(Record):
         self.publish(response)
         if self.reads_later:
             self.is_handed_out = True
+            self.release(self.carrier)
             self.handed_out = weakref.ref(response)
         return response
 
@@ -222,7 +240,7 @@ class Call(Record):
         redact(failed)
         if isinstance(failed, RequestException):
             with_attempts(failed, self.attempts)
-        if decision is not _NOT_THE_WIRE and self.attempts:
+        if decision is not _NOT_THE_WIRE:
             self.gave_up(failed)
         try:
             raise failed

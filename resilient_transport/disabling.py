@@ -18,7 +18,7 @@ def refuse_disabled(request: PreparedRequest, options: Options) -> None:
     """
     prefix = options.covers(request.url or "")
     if prefix is not None:
-        tally_for(origin_at(request.url or "")).decided(False, "disabled")
+        tally_for(origin_at(request.url or "")).refused("disabled")
         raise EndpointDisabled(
             f"Calls to {prefix} are switched off (RESILIENT_TRANSPORT_DISABLE, or disable= of the adapter).",
             request=request,

@@ -52,6 +52,9 @@ class AttemptStarted(CallEvent):
     #: Whether it connects only, and sends nothing (`ResilientAdapter.warm`).
     warming: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: attempt {self.number} begins"
+
 
 @dataclass(frozen=True, slots=True)
 class HandshakeDone(CallEvent):
@@ -69,8 +72,8 @@ class HandshakeDone(CallEvent):
     seconds: float
 
     def __str__(self) -> str:
-        how = ", resumed" * self.resumed + ", confirmed" * self.confirmed
-        return f"{self.method} {self.origin}: connected in {self.seconds:.3f} s ({self.tls_version}{how})"
+        how = (self.tls_version or "no TLS") + ", resumed" * self.resumed + ", confirmed" * self.confirmed
+        return f"{self.method} {self.origin}: connected in {self.seconds:.3f} s ({how})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,9 @@ class AttemptSucceeded(CallEvent):
 
     #: What it did.
     attempt: Attempt
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: {self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,9 @@ class RetryScheduled(CallEvent):
     delay: float
     #: Why, in one sentence.
     why: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: attempt {self.number} is not the last; {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +152,23 @@ class Recovered(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class GaveUp(CallEvent):
-    """A call has failed for good, or has ended on a status that was to be retried."""
+    """A call has failed for good, or has ended on a status that would have been retried once more.
+
+    A status that is never retried (a POST's, one with a Retry-After that is too long) is a response like any
+    other, and an error that is not of the wire (a file that is missing) is the caller's affair.
+    """
 
     level: ClassVar[int | None] = logging.WARNING
 
-    #: The last attempt; its decision says why there is no other.
-    attempt: Attempt
+    #: The last attempt; its decision says why there is no other. None: there was none.
+    attempt: Attempt | None
     #: The type of what is raised; None: the response is handed out.
     error: str | None
     #: Seconds from its start.
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin} gave up: {self.attempt}"
+        return f"{self.method} {self.origin} gave up: {self.attempt or f'{self.error} before any attempt'}"
 
 
 @dataclass(frozen=True, slots=True)

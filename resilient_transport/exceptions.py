@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from typing import Any, Final
 
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import RequestException, SSLError, Timeout
+
+#: What the pickle of an exception has no place for: headers, and what pickles.
+_LEFT_BEHIND: Final = ("request", "response", "__reduce_ex__")
+
+
+def _reduced(error: BaseException) -> tuple[Any, ...]:
+    """What is pickled of an exception."""
+    state = {name: value for name, value in vars(error).items() if name not in _LEFT_BEHIND}
+    return type(error), error.args, state
 
 
 class _Portable(RequestException):
     """An exception whose pickle leaves the request, with its headers, behind: it holds no secrets."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {name: value for name, value in vars(self).items() if name not in ("request", "response")}
-        return type(self), self.args, state
+        return _reduced(self)
+
+
+class _Reducer:
+    """Does for one exception of requests' own what `_Portable` does for ours; holds no reference to it."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = weakref.ref(error)
+
+    def __call__(self, protocol: int) -> tuple[Any, ...]:
+        error: Any = self._error()
+        return _reduced(error)
+
+
+def leave_request_behind(error: BaseException) -> None:
+    """Let the pickle of an exception hold no request; in memory it has it, as in stock."""
+    if isinstance(error, RequestException) and not isinstance(error, _Portable):
+        # pickle asks the object itself before its class.
+        error.__reduce_ex__ = _Reducer(error)  # type: ignore[method-assign,assignment]
 
 
 class DeadlineExceeded(_Portable, Timeout):
@@ -34,7 +63,7 @@ class EndpointDisabled(_Portable, RequestsConnectionError):
 class CircuitOpen(_Portable, RequestsConnectionError):
     """The origin has failed again and again and is left alone for now (`RetryPolicy(breaker=...)`).
 
-    It is a `requests.exceptions.ConnectionError`. Nothing was opened.
+    It is a `requests.exceptions.ConnectionError`. Nothing was sent for it, unless its `attempts` tell some.
     """
 
     #: Seconds until a call may try again; 0: another one is trying now.

@@ -9,7 +9,7 @@ from requests import PreparedRequest, Response
 from .events import CircuitClosed, CircuitOpened, Hook
 from .exceptions import CircuitOpen
 from .retry.breaker import Circuit
-from .retry.stages import Cause, Failure
+from .retry.stages import Cause, Failure, Stage
 from .telling import announce
 
 
@@ -37,9 +37,10 @@ class Guard:
     def refusal(self, request: PreparedRequest) -> CircuitOpen:
         """What is raised when no attempt of a call is admitted."""
         seconds = self._circuit.opens_in()
+        until = f"for another {seconds:.1f} s" if seconds else "until another call has tried"
         error = CircuitOpen(
             f"The circuit of {self._origin} is open: its latest attempts have failed. "
-            f"Nothing is sent for another {seconds:.1f} s.",
+            f"Nothing is sent {until}.",
             request=request,
         )
         error.retry_after = seconds
@@ -48,13 +49,18 @@ class Guard:
     def stops(self, failure: Failure) -> bool:
         """Tell of a failed attempt; whether no other may follow.
 
-        What another caller has met counts there, and a bad header is nobody's failure but the caller's.
+        What another caller has met counts there; a bad header, or too few places in the pool, are nobody's
+        failure but the caller's.
         """
-        if failure.borrowed or failure.cause is Cause.INVALID:
+        if failure.borrowed or failure.cause is Cause.INVALID or failure.stage is Stage.QUEUE:
             self._circuit.left(self._leave)
         else:
             self._failed()
         return self._circuit.is_open()
+
+    def over(self) -> None:
+        """The call is over, however it ended: what leave it has left is free for another."""
+        self._circuit.left(self._leave)
 
     def ended(self, response: Response | None) -> None:
         """Tell of an attempt that no other follows for its own sake: with a response, or without a say."""
@@ -67,4 +73,4 @@ class Guard:
 
     def _failed(self) -> None:
         if self._circuit.failed(self._leave):
-            announce(self._on_event, CircuitOpened(self._origin, self._circuit.opens_in()))
+            announce(self._on_event, CircuitOpened(self._origin, self._circuit.breaker.cool_down))

@@ -93,6 +93,8 @@ def _is_bool(given: Any) -> bool:
 
 
 def _prefixes(text: str) -> tuple[Prefix, ...]:
+    if text.lower() == "none":
+        return ()
     return tuple(Prefix.parse(each) for each in re.split(r"[\s,]+", text) if each)
 
 
@@ -105,9 +107,10 @@ def _admit_prefixes(given: Any) -> tuple[Prefix, ...]:
     return tuple(each if isinstance(each, Prefix) else Prefix.parse(each) for each in wanted)
 
 
-def without_userinfo(text: str) -> str:
-    """A text without what may be a password in a URL."""
-    return re.sub(r"//[^/@\s]*@", "//...@", text)
+def shown(given: Any) -> str:
+    """A value for a message; not if it may be a URL with credentials or a query, however it is cut up."""
+    text = repr(given)
+    return "a value that is not shown, since it may hold secrets" if re.search(r"[@?#]", text) else text
 
 
 _COUNT: Final = _number(0, whole=True)
@@ -145,7 +148,7 @@ KEEPALIVE: Final = Kind(
 DNS_ORDER: Final = Kind(f"one of {', '.join(_ORDERS)}", _one_of(_ORDERS), _one_of(_ORDERS))
 SWITCH: Final = Kind("1, true, yes or on; 0, false, no or off", _switch, _is_bool, "True or False")
 PREFIXES: Final = Kind(
-    "URLs with http or https and no credentials, query or fragment, separated by blanks or commas",
+    "none, or URLs with http or https and no credentials, query or fragment, separated by blanks or commas",
     _prefixes,
     _admit_prefixes,
     "a list of URLs with http or https and no credentials, query or fragment",

@@ -33,6 +33,7 @@ from .wire.lookup import (
     Lookup,
     as_requests_raise,
     beside_context,
+    key_of,
     origin_at,
     origin_of,
     paths_of,
@@ -86,9 +87,6 @@ class LeasingAdapter(HTTPAdapter):
         self._pool_maxsize = maxsize
         self._pool_block = block
         if self._bypassed:
-            password = self._key_password() if callable(self._key_password) else self._key_password
-            own = {"ssl_context": self._ssl_context, "key_password": password}
-            pool_kwargs = {**{name: value for name, value in own.items() if value}, **pool_kwargs}
             super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
             return
         self.poolmanager = Leasing(num_pools=connections, maxsize=maxsize, block=block, **pool_kwargs)
@@ -126,6 +124,8 @@ class LeasingAdapter(HTTPAdapter):
             requests.exceptions.InvalidURL, InvalidProxyURL: as in stock.
         """
         if self._bypassed:
+            if self._has_own_tls():
+                return self._pool_for(request, verify, proxies, cert)
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         if self._lookup.generation != registry.generation:
             self._begin_anew()
@@ -184,7 +184,7 @@ class LeasingAdapter(HTTPAdapter):
         if not parse_url(proxy).host:
             raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
         theirs = self.proxy_manager_for(proxy)
-        manager = leased(theirs, self._options.tcp_keepalive)
+        manager = theirs if self._bypassed else leased(theirs, self._options.tcp_keepalive)
         if self.proxy_manager.get(proxy) is theirs:
             # That of a subclass may have made urllib3's own.
             self.proxy_manager[proxy] = manager
@@ -198,7 +198,7 @@ class LeasingAdapter(HTTPAdapter):
         Never stock's own `ssl_context`: some versions of requests share one, and urllib3 loads client
         certificates into it (psf/requests#6726).
         """
-        if self._bypassed:
+        if self._bypassed and not self._has_own_tls():
             return super().build_connection_pool_key_attributes(request, verify, cert)
         parsed = urlparse(request.url or "")
         host_params = {"scheme": parsed.scheme.lower(), "host": parsed.hostname, "port": parsed.port}
@@ -220,11 +220,15 @@ class LeasingAdapter(HTTPAdapter):
             pool_kwargs.setdefault("ca_certs", DEFAULT_CA_BUNDLE_PATH)
         has_cert = pool_kwargs.get("cert_file") or self._settings().get("cert_file")
         if self._key_password is not None and secure and has_cert:
-            pool_kwargs["key_password"] = self._key_password
+            ask = self._key_password if self._bypassed and callable(self._key_password) else None
+            pool_kwargs["key_password"] = ask() if ask else self._key_password
         return host_params, pool_kwargs
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Do nothing to a lease, which is complete: stock would have urllib3 reload the files each time."""
+        if self._bypassed and self._ssl_context is not None:
+            # urllib3 would load certifi's certificates into it.
+            return
         if not isinstance(conn, (PlainPool, TLSPool)):
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call,unused-ignore]
 
@@ -258,6 +262,10 @@ class LeasingAdapter(HTTPAdapter):
         self.proxy_manager = proxies
         self._lookup = lookup
 
+    def _has_own_tls(self) -> bool:
+        """Whether stock has no words for the TLS of this adapter."""
+        return self._ssl_context is not None or self._key_password is not None
+
     def _settings(self) -> dict[str, Any]:
         """What the manager was told of every pool; nothing, if a test has put something else in its place."""
         return self.poolmanager.connection_pool_kw if is_real(self.poolmanager) else {}
@@ -270,14 +278,7 @@ class LeasingAdapter(HTTPAdapter):
         origin = origin_of(url or "")
         if origin is None or not is_plain(self, _OWN_HOOKS):
             return None
-        cert = tuple(cert) if isinstance(cert, list) else cert
-        # 1 == True: a path that equals a switch must not be taken for it.
-        key = (origin, type(verify), verify, cert, proxy)
-        try:
-            hash(key)
-        except TypeError:
-            return None
-        return key
+        return key_of(origin, verify, cert, proxy)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._ssl_context is not None:

@@ -42,5 +42,8 @@ def write_to_stderr(level: str) -> None:
     """Write the log to standard error from a level on, for programs that set up no logging."""
     if level == "off":
         return
+    _HANDLER.setLevel(level.upper())
     log.addHandler(_HANDLER)
-    log.setLevel(level.upper())
+    if log.level == logging.NOTSET or log.level > _HANDLER.level:
+        # What the program's own handlers get is not lessened by it.
+        log.setLevel(_HANDLER.level)

@@ -16,8 +16,9 @@ from urllib3.exceptions import MaxRetryError, RequestError, ResponseError
 from urllib3.util import Retry
 from urllib3.util.retry import RequestHistory
 
-from .exceptions import DeadlineExceeded, add_note
+from .exceptions import DeadlineExceeded, add_note, leave_request_behind
 from .history import Attempt, Attempts
+from .wire.timed import hasten
 
 E = TypeVar("E", bound=BaseException)
 
@@ -48,8 +49,18 @@ def redact(error: BaseException) -> None:
             found.url = without_query(found.url)
             if isinstance(found, MaxRetryError):
                 clean = MaxRetryError(found.pool, found.url, found.reason)
-                found.args, found._message = clean.args, clean._message
+                # As much of it as this urllib3 keeps besides.
+                found.args = clean.args
+                vars(found).update({name: vars(clean)[name] for name in ("_message",) if name in vars(clean)})
+        found.args = tuple(map(_without_userinfo, found.args))
         chain += [*found.args, found.__cause__, found.__context__, getattr(found, "reason", None)]
+
+
+def _without_userinfo(argument: Any) -> Any:
+    """A message without the credentials of a URL in it, such as that of a proxy that cannot be parsed."""
+    if not isinstance(argument, str) or "@" not in argument:
+        return argument
+    return re.sub(r"//[^\s/]*@", "//...@", argument)
 
 
 def forget_frames(entries: Sequence[RequestHistory]) -> None:
@@ -70,6 +81,7 @@ def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
     """Give an exception its attempts, and a note (PEP 678) that tells them."""
     told = Attempts(attempts)
     error.attempts = told  # type: ignore[attr-defined]
+    leave_request_behind(error)
     if told:
         add_note(error, f"{len(told)} attempt{'s' if len(told) > 1 else ''}:\n{told}")
     return error
@@ -140,9 +152,12 @@ def discard(response: Response) -> None:
     raw: Any = response.raw
     length = getattr(raw, "length_remaining", None)
     if length is not None and length <= _DRAINED_AT_MOST:
+        hasten(getattr(getattr(raw, "_original_response", None), "fp", None), _DRAINED_WITHIN)
         raw.drain_conn()
     response.close()
 
 
 #: Bytes of an unread body up to which reading it is cheaper than a new connection.
-_DRAINED_AT_MOST = 65536
+_DRAINED_AT_MOST: Final = 65536
+#: And how long that may take, in seconds.
+_DRAINED_WITHIN: Final = 0.1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from contextlib import suppress
+import re
+import socket
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
-from requests.exceptions import InvalidURL
-from requests.utils import unquote_unreserved
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 _PORTS: Final = {"http": 80, "https": 443}
+_NUMERIC: Final = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Prefix:
     scheme: str
     host: str
     port: int
-    #: Of the path, without empty ones: servers take two slashes for one.
+    #: Of the path, decoded, without empty ones: servers take two slashes for one.
     segments: tuple[str, ...] = ()
 
     @classmethod
@@ -53,15 +54,13 @@ class Prefix:
 
     @classmethod
     def _of(cls, url: str) -> Prefix | None:
-        """What a URL begins with, in the one spelling of all that a server takes for the same."""
-        with suppress(InvalidURL):
-            url = unquote_unreserved(url)
+        """What a URL begins with, in one spelling of all that some server or other takes for the same."""
         parts = parse_url(url)
         scheme = (parts.scheme or "").lower()
         if scheme not in _PORTS or not parts.host:
             return None
-        segments = tuple(filter(None, (parts.path or "").split("/")))
-        return cls(scheme, _plain(parts.host), parts.port or _PORTS[scheme], segments)
+        port = _PORTS[scheme] if parts.port is None else parts.port
+        return cls(scheme, _plain(parts.host), port, _segments(parts.path or ""))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -69,10 +68,24 @@ class Prefix:
         return f"{self.scheme}://{host}{port}/{'/'.join(self.segments)}"
 
 
+def _segments(path: str) -> tuple[str, ...]:
+    """The segments of a path: decoded, without dots, empty ones and parameters."""
+    found: list[str] = []
+    for segment in unquote(path).replace("\\", "/").split("/"):
+        name = segment.partition(";")[0]
+        if name == "..":
+            del found[-1:]
+        elif name not in ("", "."):
+            found.append(name)
+    return tuple(found)
+
+
 def _plain(host: str) -> str:
     """A host in one spelling: without the root's dot, an address in its shortest form."""
     host = host.strip("[]").rstrip(".").lower()
     try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
+        # Resolvers take "127.1", "0x7f000001" and the like for addresses, too.
+        address = ipaddress.ip_address(socket.inet_aton(host) if _NUMERIC.fullmatch(host) else host)
+    except (ValueError, OSError):
         return host
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -27,7 +27,7 @@ from .retry.judge import Decision, given_up, judge
 from .retry.policy import RetryPolicy
 from .retry.stages import Cause, Column, Failure, Stage, classify
 from .tally import Tally
-from .telling import Teller, announce
+from .telling import Teller
 from .upload import RequestBody
 from .wire.trail import Trail
 from .wire.usage import USUAL, Usage
@@ -107,6 +107,8 @@ class Record:
 
     def trail(self, fresh: bool = False) -> Trail:
         """The record of a new attempt."""
+        if self.count:
+            self.tally.retried()
         if self.teller is not None:
             self.teller(AttemptStarted, self.count + 1, self.warming)
         return Trail(
@@ -132,7 +134,8 @@ class Record:
         """Count a failure and what was decided after it; another caller's is counted there."""
         if not failure.borrowed:
             self.tally.failed(failure.stage)
-        self.tally.decided(decision.again, decision.reason)
+        if not decision.again:
+            self.tally.refused(decision.reason)
 
     def _decide(self, failure: Failure) -> Decision:
         stopped = self.guard is not None and self.guard.stops(failure)
@@ -178,7 +181,8 @@ class Record:
             return None
         trail.mark(Stage.STATUS)
         cause = Cause.MISDIRECTED if status == 421 else Cause.STATUS
-        return Failure(Stage.STATUS, cause, trail.reused, self.body.is_spent(Stage.STATUS), status, wait)
+        spent = self.body.is_spent(Stage.STATUS)
+        return Failure(Stage.STATUS, cause, trail.reused, spent, status, wait, cold=trail.cold)
 
     def record(
         self, trail: Trail, error: BaseException | None, why: str, delay: float | None = None
@@ -228,10 +232,11 @@ class Record:
 
     def gave_up(self, error: BaseException | None) -> None:
         """Tell that the call has failed for good, by this error or by its status."""
-        number = 0 if self.teller is None else self.teller.number
+        # Who has subscribed since the call began is not told its end alone.
+        teller = self.teller or Teller((), self.origin, self.request.method or "")
+        last = self.attempts[-1] if self.attempts else None
         raised = None if error is None else type(error).__name__
-        values = self.attempts[-1], raised, self.deadline.spent()
-        announce(self.on_event, GaveUp(self.origin, number, self.request.method or "", *values))
+        teller.announce(GaveUp, last, raised, self.deadline.spent())
 
     def _replace(self, attempt: Attempt) -> None:
         for at in range(len(self.attempts) - 1, -1, -1):
@@ -272,6 +277,8 @@ class Record:
             error = deadline_exceeded(self.request, self.deadline.allowed(), error)
             why = why and "the deadline is over"
         if why:
+            self.tally.failed(Stage.BODY)
+            self.tally.refused("not resumable")
             self.carrier.mark(Stage.BODY)
             self.carrier.bytes_in = received
             self.failed(self.carrier, error, f"not resumed: {why}")

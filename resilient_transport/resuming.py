@@ -165,6 +165,8 @@ class Resumer:
             call = self._call
             error = OSError(errno.EBADMSG, f"the resumed body does not match its {field}")
             call.carrier.mark(Stage.BODY)
+            call.tally.failed(Stage.BODY)
+            call.tally.refused("digest")
             call.failed(
                 call.carrier, error, "not resumed: all of it came, but not as the first response had it"
             )
@@ -182,6 +184,8 @@ class Resumer:
         alone = judge(call.policy, call.column, [failure], left)
         call.count_in(failure, alone)
         if not alone.again:
+            if call.guard is not None:
+                call.guard.stops(failure)
             return alone
         if not call.policy.has_counts():
             # Where nobody has set a number, getting on makes up for what had failed since the response came.
@@ -246,6 +250,8 @@ class Resumer:
         be_done_with(response)
         failure = call.failure_told(trail, response.status, response.headers)
         if failure is None:
+            call.tally.failed(Stage.BODY)
+            call.tally.refused("not resumable")
             call.failed(trail, None, f"not resumed: {why}")
             trail.mark(Stage.BODY)
             call.carrier = trail

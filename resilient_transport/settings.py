@@ -105,9 +105,11 @@ def told(name: str) -> tuple[Any, bool]:
 def _read(setting: Setting, text: str) -> Any:
     try:
         return setting.kind.read(text)
-    except ValueError as error:
-        shown = kinds.without_userinfo(text)
-        raise ValueError(f"{setting.variable}={shown!r}: allowed is {setting.kind.allowed}") from error
+    except ValueError:
+        # Without its cause, which may tell more of the value.
+        raise ValueError(
+            f"{setting.variable}={kinds.shown(text)}: allowed is {setting.kind.allowed}"
+        ) from None
 
 
 def checked(name: str, given: Any) -> Any:
@@ -118,9 +120,12 @@ def checked(name: str, given: Any) -> Any:
     """
     kind = _BY_NAME[name].kind
     try:
-        return kind.admit(given)
+        admitted = kind.admit(given)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} is {kind.meant or kind.allowed}, not {given!r}") from error
+        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+    else:
+        return admitted
+    raise kind_of_error(f"{name} is {kind.meant or kind.allowed}, not {kinds.shown(given)}")
 
 
 def warn_of_unknown() -> None:

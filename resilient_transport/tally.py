@@ -43,7 +43,7 @@ class Counts:
     waits: Waits = Waits()
     #: Failed attempts by stage.
     failures: dict[str, int] = field(default_factory=dict)
-    #: Repetitions.
+    #: Attempts after the first of their call.
     retries: int = 0
     #: Repetitions, or calls, that were not made, by reason.
     refusals: dict[str, int] = field(default_factory=dict)
@@ -83,13 +83,15 @@ class Tally:
         with self._lock:
             self._failures[str(stage)] += 1
 
-    def decided(self, again: bool, reason: str) -> None:
-        """A failed attempt is repeated, or, for a reason, not."""
+    def retried(self) -> None:
+        """Another attempt of a call begins."""
         with self._lock:
-            if again:
-                self._numbers["retries"] += 1
-            else:
-                self._refusals[reason] += 1
+            self._numbers["retries"] += 1
+
+    def refused(self, reason: str) -> None:
+        """A repetition, or a call, is not made."""
+        with self._lock:
+            self._refusals[reason] += 1
 
     def resumed(self, saved: int) -> None:
         """A body is gone on with, and so many bytes of it need not come again."""

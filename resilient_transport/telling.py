@@ -21,10 +21,19 @@ _numbers: Final = count(1)
 _in_hook: Final[ContextVar[bool]] = ContextVar("resilient_transport_in_hook", default=False)
 
 
+#: Whether the log is being written to here: what a handler of it sends is not written, for the same reason.
+_in_log: Final[ContextVar[bool]] = ContextVar("resilient_transport_in_log", default=False)
+
+
 def write(event: Event) -> None:
     """Write an event to the log, if it is worth a line."""
-    if event.level is not None:
+    if event.level is None or _in_log.get():
+        return
+    token = _in_log.set(True)
+    try:
         log.log(event.level, "%s", event)
+    finally:
+        _in_log.reset(token)
 
 
 def hooks_for(own: Hook | None) -> tuple[Hook, ...]:
@@ -75,13 +84,13 @@ class Teller:
         method: the request's.
     """
 
-    __slots__ = ("_hooks", "_method", "_origin", "number")
+    __slots__ = ("_hooks", "_method", "_number", "_origin")
 
     def __init__(self, hooks: tuple[Hook, ...], origin: str, method: str) -> None:
         self._hooks = hooks
         self._origin = origin
         self._method = method
-        self.number = next(_numbers)
+        self._number = next(_numbers)
 
     def __call__(self, kind: Callable[..., CallEvent], *values: Any) -> None:
         """Tell of an event of the call.
@@ -90,7 +99,13 @@ class Teller:
             kind: its class.
             values: its own fields, in their order.
         """
-        tell(self._hooks, kind(self._origin, self.number, self._method, *values))
+        tell(self._hooks, kind(self._origin, self._number, self._method, *values))
+
+    def announce(self, kind: Callable[..., CallEvent], *values: Any) -> None:
+        """The same, for what is worth a line in every log."""
+        event = kind(self._origin, self._number, self._method, *values)
+        write(event)
+        tell(tuple(hook for hook in self._hooks if hook is not write), event)
 
 
 def teller_for(own: Hook | None, origin: str, method: str) -> Teller | None:
@@ -102,6 +117,6 @@ def teller_for(own: Hook | None, origin: str, method: str) -> Teller | None:
         method: the request's.
     """
     hooks = hooks_for(own)
-    if log.isEnabledFor(logging.DEBUG):
+    if log.isEnabledFor(logging.DEBUG) and not _in_log.get():
         hooks = (write, *hooks)
     return Teller(hooks, origin, method) if hooks else None

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 
 import pytest
 
@@ -357,8 +356,7 @@ def test_a_port_that_goes_without_saying_is_told(origin, port):
     """The conventions want a number wherever there is an address."""
     scheme = origin.partition(":")[0]
 
-    require()
-    of_server = import_module("resilient_transport.otel.conventions").of_server
+    of_server = require("resilient_transport.otel.conventions").of_server
 
     assert of_server(origin) == {
         "url.scheme": scheme,

@@ -58,3 +58,24 @@ def test_what_is_not_covered(prefix, url):
 def test_a_prefix_tells_itself(prefix, text):
     """In the one spelling of all that mean the same."""
     assert str(Prefix.parse(prefix)) == text
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url"),
+    [
+        ("https://a.example/v1/jobs:poll", "https://a.example/v1/jobs%3Apoll"),
+        ("https://a.example/users/@me", "https://a.example/users/%40me"),
+        ("https://a.example/v1", "https://a.example/v1%2fwords"),
+        ("https://a.example/v1", "https://a.example/x/..%2fv1"),
+        ("https://a.example/v1/b", "https://a.example/v1;a=b/b;c"),
+        ("https://a.example/v1", "https://a.example/\\v1"),
+        ("http://127.0.0.1/", "http://127.1/"),
+        ("http://127.0.0.1/", "http://2130706433/"),
+        ("http://127.0.0.1/", "http://0x7f000001/"),
+        ("http://127.0.0.1/", "http://0177.0.0.1/"),
+        ("http://127.0.0.1/", "http://[::ffff:127.0.0.1]/"),
+    ],
+)
+def test_what_some_servers_and_resolvers_take_for_the_same(prefix, url):
+    """A switch that is thrown refuses too much rather than too little."""
+    assert Prefix.parse(prefix).covers(url)

@@ -23,8 +23,9 @@ class Breaker:
     """When an origin is left alone, and for how long: `RetryPolicy(breaker=Breaker())`.
 
     What counts is an attempt: one that failed on the wire, or whose response has a status that is retried or
-    is 500 or more, is a failure; any other response is a success, and clears the count. All adapters of the
-    process whose policies have an equal breaker share the state of an origin.
+    is 500 or more, is a failure; any other response is a success, once its head is there or, if it is not
+    streamed, its body, and clears the count. A wait for a place in the pool counts as nothing. All adapters
+    of the process whose policies have an equal breaker share the state of an origin.
 
     Raises:
         TypeError: a value is of the wrong type.
@@ -60,15 +61,15 @@ class Circuit:
     """
 
     def __init__(self, breaker: Breaker, clock: Callable[[], float] = time.monotonic) -> None:
-        self._breaker = breaker
+        self.breaker = breaker
         self._clock = clock
         self._lock = threading.Lock()
         #: When the latest failures in a row were.
         self._failed: deque[float] = deque(maxlen=breaker.failures)
         #: Until when nothing is tried; None: it is closed.
         self._open_until: float | None = None
-        #: When the probe began; None: there is none.
-        self._probing_since: float | None = None
+        #: Whether a probe is under way. Whoever makes it gives its leave back, however it ends.
+        self._is_probing = False
         #: Raised whenever it opens or closes: what began before has no say in what comes after.
         self._epoch = 0
 
@@ -81,16 +82,11 @@ class Circuit:
         with self._lock:
             if self._open_until is None:
                 return self._epoch
-            now = self._clock()
-            if now < self._open_until or self._is_probing(now):
+            if self._clock() < self._open_until or self._is_probing:
                 return None
-            self._probing_since = now
+            self._is_probing = True
             self._epoch += 1
             return self._epoch
-
-    def _is_probing(self, now: float) -> bool:
-        """Whether a probe is under way; one that has not come back in all that time is lost."""
-        return self._probing_since is not None and now - self._probing_since < self._breaker.cool_down
 
     def failed(self, epoch: int | None) -> bool:
         """An attempt has failed; whether that has opened the circuit."""
@@ -99,11 +95,11 @@ class Circuit:
                 return False
             now = self._clock()
             self._failed.append(now)
-            in_a_row = len(self._failed) == self._breaker.failures
-            recent = now - self._failed[0] <= self._breaker.window
-            if self._probing_since is None and not (in_a_row and recent):
+            in_a_row = len(self._failed) == self.breaker.failures
+            recent = now - self._failed[0] <= self.breaker.window
+            if not self._is_probing and not (in_a_row and recent):
                 return False
-            self._set(now + self._breaker.cool_down)
+            self._set(now + self.breaker.cool_down)
             return True
 
     def succeeded(self, epoch: int | None) -> bool:
@@ -123,11 +119,11 @@ class Circuit:
         """An attempt has come to nothing, for a reason that is not the server's: another may probe."""
         with self._lock:
             if epoch == self._epoch:
-                self._probing_since = None
+                self._is_probing = False
 
     def _set(self, open_until: float | None) -> None:
         self._open_until = open_until
-        self._probing_since = None
+        self._is_probing = False
         self._epoch += 1
         self._failed.clear()
 

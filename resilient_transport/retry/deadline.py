@@ -1,4 +1,4 @@
-"""One object for the time that is left.  Nothing else in the package subtracts clocks."""
+"""One object for the time that a call has left.  Nothing else works that out."""
 
 from __future__ import annotations
 

@@ -21,14 +21,15 @@ from ..retry.deadline import Deadline
 from ..retry.stages import Cause, Stage, classify
 from .dial import Route, finish
 from .ending import WatchedHTTPResponse, refuse_ragged_end
-from .habits import SPARE, Habits, hints
+from .habits import Habits, hints
 from .owner import is_asked_for
 from .permit import Permit
-from .reach import in_time, is_replaced, reach
+from .reach import in_time, is_urllib3s, reach
 from .refusal import WIRE_ERRORS, Refusal
 from .resumption import Sessions
 from .sending import Sending
 from .timed import rearm
+from .waiting import Charges
 
 
 class Staged(Sending):
@@ -56,8 +57,8 @@ class Staged(Sending):
     proven_at: float = 0.0
     #: When it was made, on the monotonic clock.
     made_at: float = 0.0
-    #: For how many seconds the server keeps it when it is idle (one to spare), and how many requests more it
-    #: takes, as far as it has said so.
+    #: For how many seconds the server keeps it when it is idle, and how many requests more it takes, as far
+    #: as it has said so.
     hint: float | None = None
     requests_left: int | None = None
     #: What is known of the server; set by the pool.
@@ -82,8 +83,6 @@ class Staged(Sending):
     auto_open = 0
     #: What http.client parses a response with.
     response_class = WatchedHTTPResponse
-    #: Whether a TCP connect to its host is all that it takes to get a socket.
-    dials_itself = True
     #: The class of urllib3 that messages name, as they do in stock.
     stock_name = "HTTPConnection"
 
@@ -117,9 +116,10 @@ class Staged(Sending):
             self.permit.succeeded(self.proven_at - began - self._waited, self.is_proven)
         if trail.tally is not None and trail.tls_version is not None:
             trail.tally.shook_hands(trail.resumed)
-        if trail.teller is not None:
+        teller, trail.teller = trail.teller, None
+        if teller is not None:
             confirmed = self.wants_proof and self.is_proven and trail.tls_version is not None
-            trail.teller(HandshakeDone, trail.tls_version, trail.resumed, confirmed, self.made_at - began)
+            teller(HandshakeDone, trail.tls_version, trail.resumed, confirmed, self.made_at - began)
 
     def _connect(self) -> None:
         super().connect()
@@ -170,11 +170,12 @@ class Staged(Sending):
         """Connect as urllib3 does; by our own hand where there is a deadline, or an order of addresses."""
         deadline, order = self.trail.deadline, self.trail.usage.dns_order
         limited = deadline is not None and deadline.is_limited()
+        stock = super()._new_conn
         if not limited and order == "system":
-            return super()._new_conn()
-        if not self.dials_itself or is_replaced():
-            # A SOCKS proxy's name is resolved, and it is talked to, by PySocks.
-            return in_time(super()._new_conn, self, deadline) if limited else super()._new_conn()
+            return stock()
+        if not is_urllib3s(stock):
+            # Somebody else connects: PySocks, or what a program has put in the place of urllib3's way.
+            return in_time(stock, self, deadline) if limited else stock()
         return reach(self, deadline or Deadline(), order)
 
     def _dialled(self) -> socket.socket | None:
@@ -209,12 +210,14 @@ class Staged(Sending):
             unsent, self._unsent = self._unsent, None
             trail.fail(unsent or error)
             self._hear(permit, unsent or error)
-            self._learn(unsent or error)
+            self._suspect(unsent or error)
             if unsent is None:
                 raise
             raise unsent from None
         trail.error = None
         trail.mark(Stage.BODY)
+        if trail.charges is not None and trail.charges.suspect is not None:
+            self._learn(trail.charges)
         if not self.is_proven:
             self._hear(permit, None)
         answer: Any = response._original_response
@@ -246,16 +249,29 @@ class Staged(Sending):
             # With TLS 1.3 it may have been the handshake.
             permit.doubted()
 
-    def _learn(self, error: Exception) -> None:
-        """A request that met a closed connection shows how long the server keeps idle ones, at the most."""
-        if self.trail.reused and self.habits is not None and classify(error) is Cause.RESET:
-            self.habits.closed_after(self.taken_at - self.proven_at)
+    def _suspect(self, error: Exception) -> None:
+        """A request has met its end on a connection that was idle before: one of both is to blame.
+
+        Where it may be sent again, its next answer tells. Where not, the next one had better be careful.
+        """
+        trail = self.trail
+        if not trail.reused or trail.charges is None or classify(error) is not Cause.RESET:
+            return
+        trail.charges.suspect = self.taken_at - self.proven_at
+        if not trail.replayable:
+            self._learn(trail.charges)
+
+    def _learn(self, charges: Charges) -> None:
+        """The server had closed a connection that was idle: sent again, its request was answered."""
+        idle_for, charges.suspect = charges.suspect, None
+        if self.habits is not None and idle_for is not None:
+            self.habits.closed_after(idle_for)
 
     def _obey(self, field: str) -> None:
         """Take the server's word for how long, and how often, it may be used again."""
         seconds, count = hints(field)
         if seconds is not None:
-            self.hint = max(0.0, seconds - SPARE)
+            self.hint = seconds
         left = count if count is not None else self.requests_left
         self.requests_left = None if left is None else max(0, left if count is not None else left - 1)
 

@@ -1,4 +1,4 @@
-"""How long the server of a shelf keeps idle connections, as far as it has told or shown.
+"""How long the server of a shelf keeps idle connections, as far as it has shown.
 
 Knows nothing of sockets. Times are in seconds, as somebody else has measured them.
 """
@@ -31,11 +31,9 @@ def hints(field: str) -> tuple[float | None, int | None]:
 class Habits:
     """What is known of one server. Read and written without a lock: each value stands for itself."""
 
-    __slots__ = ("shown", "told")
+    __slots__ = ("shown",)
 
     def __init__(self) -> None:
-        #: For how long it says that it keeps an idle connection; the latest word counts.
-        self.told: float | None = None
         #: After how long it has closed one under us; None: it has not, or that was long ago.
         self.shown: float | None = None
 
@@ -43,13 +41,13 @@ class Habits:
         """Whether a connection that was idle for so long may be used, as far as the server has a say."""
         return self.shown is None or idle_for < self.shown
 
-    def fresh_for(self) -> float:
+    def fresh_for(self, told: float | None) -> float:
         """For how long a connection counts as known to work: half of the server's limit.
 
         What was shown bounds the limit from above only: a connection found closed after a minute may have
         been closed after a second. So that makes the time shorter, and never longer.
         """
-        usual = FRESH_FOR if self.told is None else self.told / 2
+        usual = FRESH_FOR if told is None else told / 2
         return usual if self.shown is None else min(usual, self.shown / 2)
 
     def closed_after(self, idle_for: float) -> None:
@@ -64,4 +62,4 @@ class Habits:
             self.shown = longer if longer < _LONGEST else None
 
     def __repr__(self) -> str:
-        return f"<Habits told {self.told}, shown {self.shown}>"
+        return f"<Habits shown {self.shown}>"

@@ -113,6 +113,14 @@ def context_for(settings: Mapping[str, Any]) -> ssl.SSLContext:
     raise error or SSLError("the certificate files keep changing while they are read")
 
 
+def name_of(path: Any) -> Any:
+    """A path for a message; not if it is the text of a certificate or key, which some give in its place."""
+    text = os.fsdecode(path) if isinstance(path, bytes) else path
+    if not isinstance(text, str):
+        return path
+    return "the text that was given in the place of a path" if "\n" in text or "-----" in text else path
+
+
 def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
     """What is wrong with the files of an identity, in words that hold nothing of what is in them.
 
@@ -121,7 +129,7 @@ def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
         settings: what it was called with.
     """
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename} cannot be read: {error.strerror}."
+        return f"{name_of(error.filename)} cannot be read: {error.strerror}."
     trusted, cert = settings.get("ca_certs"), settings.get("cert_file")
     if trusted and os.path.isdir(trusted):
         trusted = None
@@ -133,7 +141,7 @@ def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
         try:
             text = Path(_path(path) or "").read_bytes()
         except (OSError, TypeError, ValueError) as unread:
-            return f"{path} cannot be read: {getattr(unread, 'strerror', None) or unread}."
+            return f"{name_of(path)} cannot be read: {getattr(unread, 'strerror', None) or 'no path'}."
         if f"{what}-----".encode() not in text:
             return f"There is no {what.lower()} in PEM form in {path}."
     if "password is required" in str(error):

@@ -19,7 +19,7 @@ from urllib3.poolmanager import PoolKey, PoolManager
 from urllib3.util import parse_url
 
 from ..settings import is_bundle_of_environment
-from .identity import FILES, TLS_SETTINGS, fault, fingerprint
+from .identity import FILES, TLS_SETTINGS, fault, fingerprint, name_of
 from .registry import registry
 
 #: Seconds between two looks at the files of an identity.
@@ -90,6 +90,18 @@ class Lookup:
     def clear(self) -> None:
         """Forget every entry."""
         self._entries.clear()
+
+
+def key_of(origin: str, verify: Any, cert: Any, proxy: str | None) -> Hashable | None:
+    """What tells the entry of a call from others; None: it holds something that cannot."""
+    cert = tuple(cert) if isinstance(cert, list) else cert
+    # 1 == True: a path that equals a switch must not be taken for it.
+    key = (origin, type(verify), verify, cert, proxy)
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 #: The origin of a URL as requests prepares it: lower case, nothing that takes a parser to tell.
@@ -180,11 +192,10 @@ def what_is_wrong(error: BaseException, settings: Mapping[str, Any], verify: Any
         settings, verify, cert: as in `paths_of`.
     """
     told = _named(verify, cert)
-    named = {
-        "verify": told.get("ca_certs"),
-        "cert": (told.get("cert_file"), told.get("key_file")) if cert else None,
-    }
+    pair = tuple(name_of(told.get(name)) for name in ("cert_file", "key_file"))
+    named = {"verify": told.get("ca_certs"), "cert": pair if cert else None}
     named.update((name, settings.get(name)) for name in FILES)
+    named = {name: value if name == "cert" else name_of(value) for name, value in named.items() if value}
     given = ", ".join(f"{name}={value!r}" for name, value in named.items() if value)
     return f"{fault(error, {**settings, **told})} {_CURE}; given were {given or 'none'}.".lstrip()
 

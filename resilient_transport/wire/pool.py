@@ -123,7 +123,6 @@ class _Lease(HTTPConnectionPool):
         try:
             connection = self._own_conn(trail)
             shelf = self.shelf
-            trail.cold = not shelf.gate.window.proven
             unused_or_once = trail.warming or not trail.replayable
             connection.wants_proof = unused_or_once or shelf.gate.needs_proof()
             connection.in_doubt = shelf.gate.window.doubted
@@ -152,6 +151,8 @@ class _Lease(HTTPConnectionPool):
 
     def _hand_out(self, connection: Connection, trail: Trail) -> Connection:
         trail.reused = True
+        # Nothing is made that would be told, and an idle connection keeps its trail.
+        trail.teller = None
         connection.trail = trail
         return connection
 

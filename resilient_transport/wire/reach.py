@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+from urllib3 import connection as connection_module
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util import connection as urllib3_connection
 from urllib3.util.timeout import _DEFAULT_TIMEOUT
@@ -21,12 +22,17 @@ from ..retry.deadline import Deadline
 from ..retry.stages import Stage
 from .resolve import Address, addresses
 
-_STOCK: Final = urllib3_connection.create_connection
+#: Where urllib3's own functions have their globals; those of somebody else, wrappers included, do not.
+_AT_HOME: Final = (vars(connection_module), vars(urllib3_connection))
 
 
-def is_replaced() -> bool:
-    """Whether somebody has put a way to connect of their own into urllib3: it is used."""
-    return urllib3_connection.create_connection is not _STOCK
+def is_urllib3s(new_conn: Any) -> bool:
+    """Whether this is how urllib3 connects; a program may have replaced it, or what it calls, at any time."""
+    functions = getattr(new_conn, "__func__", None), urllib3_connection.create_connection
+    return all(
+        getattr(function, "__globals__", None) is home
+        for function, home in zip(functions, _AT_HOME, strict=True)
+    )
 
 
 def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:

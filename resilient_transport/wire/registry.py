@@ -94,7 +94,7 @@ class Registry:
         """
         with self._lock:
             shelves = list(self._shelves.values())
-            self._shelves = {key: shelf for key, shelf in self._shelves.items() if shelf.leases}
+            self._forget({shelf.key for shelf in shelves})
         for shelf in shelves:
             shelf.clear()
 
@@ -110,10 +110,15 @@ class Registry:
             shelves = list(self._shelves.values())
         forgotten = {shelf.key for shelf in shelves if shelf.reap()}
         with self._lock:
-            # Who has leased one in the meantime keeps it.
-            self._shelves = {
-                key: shelf for key, shelf in self._shelves.items() if key not in forgotten or shelf.leases
-            }
+            self._forget(forgotten)
+
+    def _forget(self, keys: set[Hashable]) -> None:
+        """Under the lock: be done with these shelves; who has leased one in the meantime keeps it."""
+        for key in keys:
+            shelf = self._shelves.get(key)
+            if shelf is not None and not shelf.leases:
+                shelf.is_forgotten = True
+                del self._shelves[key]
 
     def connections(self) -> dict[str, tuple[int, int]]:
         """How many connections each origin has, and how many of them are idle."""

@@ -1,24 +1,29 @@
 """From a name to its addresses, in the order that is wanted, in the time that is left.
 
 No resolver takes a time-out. One that must not be waited for longer than the deadline allows is asked in a
-thread of its own, which cannot be ended either: those who ask for the same name meanwhile share it.
+thread of its own, which cannot be ended either: those who ask for the same name a moment later share it.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
+from time import monotonic
 from typing import Any, Final
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import connection as urllib3_connection
 
 from ..retry.deadline import Deadline
+
+#: For how many seconds others join a question; after that they ask themselves.
+SHARED_FOR: Final = 1.0
 
 #: What `socket.getaddrinfo` returns an item of.
 Address = tuple[Any, Any, int, str, Any]
@@ -31,7 +36,8 @@ class Asking:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pending: dict[Any, Future[Any]] = {}
+        #: When each was asked that has no answer yet, and who gets that.
+        self._pending: dict[Any, tuple[float, Future[Any]]] = {}
 
     def ask(self, key: Any, question: Callable[[], Any], left: float | None) -> Any:
         """The answer to a question, which whoever asks the same meanwhile shares.
@@ -45,11 +51,13 @@ class Asking:
             TimeoutError: there was none in time.
             OSError: what the question has raised.
         """
+        now = monotonic()
         with self._lock:
-            future = self._pending.get(key)
-            mine = future is None
-            if future is None:
-                future = self._pending[key] = Future()
+            since, future = self._pending.get(key, (-math.inf, Future()))
+            mine = now - since > SHARED_FOR
+            if mine:
+                # One that hangs must not take everybody with it.
+                since, future = self._pending[key] = now, Future()
         if mine:
             self._begin(key, question, future)
         try:
@@ -66,10 +74,10 @@ class Asking:
             try:
                 answer = question()
             except BaseException as error:
-                self._forget(key)
+                self._forget(key, future)
                 future.set_exception(error)
             else:
-                self._forget(key)
+                self._forget(key, future)
                 future.set_result(answer)
 
         name = "resilient_transport-resolve"
@@ -79,9 +87,10 @@ class Asking:
             # There may be no more threads: then it takes as long as it takes.
             work()
 
-    def _forget(self, key: Any) -> None:
+    def _forget(self, key: Any, future: Future[Any]) -> None:
         with self._lock:
-            self._pending.pop(key, None)
+            if self._pending.get(key, (0.0, None))[1] is future:
+                del self._pending[key]
 
 
 _asking = Asking()

@@ -20,7 +20,7 @@ from ..retry.policy import DEFAULTS, RetryPolicy
 from .connection import PlainConnection
 from .dial import Dials, Route
 from .gate import Gate
-from .habits import Habits
+from .habits import SPARE, Habits
 from .permit import Permit
 from .proof import is_alive
 from .resumption import Sessions
@@ -70,6 +70,8 @@ class Shelf:
         #: The pools that use this shelf. Weak: a forgotten adapter must not keep it for ever.
         self._lock = threading.Lock()
         self.leases: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: Whether nobody finds it any more: what comes back to it is closed. Set by the registry.
+        self.is_forgotten = False
         self.used_at = self._reaped_at = monotonic()
 
     def join(self, lease: Any) -> None:
@@ -84,6 +86,9 @@ class Shelf:
         """Keep what any lease may want, and make as many handshakes at once as the most careful allows."""
         with self._lock:
             usages = {lease.usage for lease in self.leases}
+        if not usages:
+            # The last lease was given back while it was in use.
+            return
         ages = [usage.max_age for usage in usages]
         self.usage = Usage(
             idle_timeout=max(usage.idle_timeout for usage in usages),
@@ -99,6 +104,7 @@ class Shelf:
             self.leases.discard(lease)
             capacities = [other.idle_capacity for other in self.leases]
             self.gate.capacity = max(capacities, default=self.gate.capacity)
+        self.agree()
 
     def checkout(self, trail: Trail, timeout: float | None) -> Connection | Permit | Told:
         """A live idle connection, or leave to make one, or another caller's failure to share.
@@ -111,6 +117,7 @@ class Shelf:
             ConnectTimeoutError: neither came in time.
         """
         self.used_at = now = monotonic()
+        trail.cold = not self.gate.window.proven
         if now - self._reaped_at > 1.0:
             self._reaped_at = now
             self._sort_out()
@@ -130,7 +137,9 @@ class Shelf:
         idle_for = now - connection.proven_at
         if trail.fresh or not _is_good(connection, trail.usage, now, idle_for):
             return False
-        return self.habits.allows(idle_for) and (trail.replayable or idle_for < self.habits.fresh_for())
+        if not self.habits.allows(idle_for):
+            return False
+        return trail.replayable or idle_for < self.habits.fresh_for(connection.hint)
 
     def dial_for_others(self, route: Route | None) -> None:
         """Begin a TCP connect for each caller that waits for the first handshake, within the window."""
@@ -197,10 +206,8 @@ class Shelf:
             return
         connection.proven_at = now = monotonic()
         connection.keep_session()
-        if connection.hint is not None:
-            self.habits.told = connection.hint
         picky = self._is_picky or connection.hint is not None or connection.requests_left is not None
-        if picky and not _is_good(connection, self.usage, now, 0.0):
+        if self.is_forgotten or (picky and not _is_good(connection, self.usage, now, 0.0)):
             connection.close()
             return
         self._offer(connection, now - connection.taken_at)
@@ -234,6 +241,8 @@ class Shelf:
 
     def _sort_out(self) -> None:
         """Close what nobody may use any more, and learn from it how long the server keeps connections."""
+        # A lease may have been forgotten without being given back.
+        self.agree()
         for connection in self.gate.take(self._is_stale):
             idle_for = monotonic() - connection.proven_at
             learn = self.habits.outlived if is_alive(connection.sock) else self.habits.closed_after
@@ -252,7 +261,7 @@ class Shelf:
 def _is_good(connection: Connection, usage: Usage, now: float, idle_for: float) -> bool:
     """Whether a connection is neither too old nor was idle for too long, nor used up."""
     hint = connection.hint
-    if idle_for >= usage.idle_timeout or (hint is not None and idle_for >= hint):
+    if idle_for >= usage.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
         return False
     if connection.requests_left == 0:
         return False

@@ -1,8 +1,12 @@
-"""Leases for connections through a SOCKS proxy. Imported only when one is used: it takes PySocks."""
+"""Leases for connections through a SOCKS proxy. Imported only when one is used: it takes PySocks.
+
+Leans on `_socks_options` of urllib3's connection, pinned in `tests/spine/test_upstream.py`.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import socket
+from typing import Any, ClassVar
 
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.contrib.socks import (
@@ -12,25 +16,51 @@ from urllib3.contrib.socks import (
     SOCKSHTTPSConnectionPool,
     SOCKSProxyManager,
 )
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from .connection import PlainConnection
+from ..retry.deadline import Deadline
+from .connection import PlainConnection, Staged
 from .manager import Leasing
 from .pool import PlainPool, TLSPool
+from .resolve import addresses
 from .tls import TLSConnection
 
 
-class SOCKSPlainConnection(PlainConnection, SOCKSConnection):
+class _Ordered(Staged):
+    """A connection that goes to the addresses of its proxy in the order that is wanted."""
+
+    _socks_options: Any
+
+    def _dial(self) -> socket.socket:
+        order, options = self.trail.usage.dns_order, self._socks_options
+        if order == "system":
+            return super()._dial()
+        deadline = self.trail.deadline or Deadline()
+        try:
+            found = addresses(options["proxy_host"], options["proxy_port"], order, deadline)
+        except OSError:
+            # PySocks finds that out, too, and urllib3 has words for it.
+            return super()._dial()
+        failed: Exception | None = None
+        for *_, where in found:
+            self._socks_options = {**options, "proxy_host": where[0]}
+            try:
+                return super()._dial()
+            except (NewConnectionError, ConnectTimeoutError) as error:
+                failed = error
+        raise failed or OSError("getaddrinfo returns an empty list")
+
+
+class SOCKSPlainConnection(_Ordered, PlainConnection, SOCKSConnection):
     """A plain connection through a SOCKS proxy."""
 
     stock_name = "SOCKSConnection"
-    dials_itself = False
 
 
-class SOCKSTLSConnection(TLSConnection, SOCKSHTTPSConnection):
+class SOCKSTLSConnection(_Ordered, TLSConnection, SOCKSHTTPSConnection):
     """A TLS connection through a SOCKS proxy."""
 
     stock_name = "SOCKSHTTPSConnection"
-    dials_itself = False
 
 
 class SOCKSPlainPool(PlainPool):

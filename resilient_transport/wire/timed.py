@@ -60,6 +60,16 @@ def rearm(sock: Any) -> None:
         arm(sock, trail.deadline, patience)
 
 
+def hasten(file: Any, seconds: float) -> None:
+    """Let all further reading of a response's file be over within so many seconds."""
+    raw = getattr(getattr(file, "file", file), "raw", None)
+    if type(raw) is socket.SocketIO:
+        raw.__class__ = Timed
+    if isinstance(raw, Timed) and raw._sock is not None:
+        raw.patience = raw._sock.gettimeout()
+        raw.deadline = Deadline(seconds) if raw.deadline is None else raw.deadline.within(seconds)
+
+
 def timed(file: Any) -> None:
     """Let a response's file hurry, if the attempt that runs here has a deadline."""
     trail, raw = CURRENT.get(), getattr(file, "raw", None)

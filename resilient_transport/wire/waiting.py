@@ -46,7 +46,7 @@ class Charges:
         paced: whether the pool's pauses do for the call; if not, it makes pauses of its own.
     """
 
-    __slots__ = ("__weakref__", "chokes", "epoch", "gate", "over", "paced", "shares", "times")
+    __slots__ = ("__weakref__", "chokes", "epoch", "gate", "over", "paced", "shares", "suspect", "times")
 
     def __init__(self, shares: Callable[[], bool], paced: Callable[[], bool]) -> None:
         self.shares = shares
@@ -58,6 +58,8 @@ class Charges:
         self.times = 0
         #: How many of its handshakes have failed that offered a TLS session. Set by the trail.
         self.chokes = 0
+        #: For how many seconds a connection was idle on which the call's last request met its end. Set by it.
+        self.suspect: float | None = None
         #: Whether the call is over. Set by the call: nobody waits for it any more.
         self.over = False
 

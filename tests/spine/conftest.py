@@ -11,6 +11,7 @@ from requests.adapters import HTTPAdapter
 from resilient_transport import ResilientAdapter
 from resilient_transport.testing import FaultServer
 from tests.slate import clean_slate  # noqa: F401 - a fixture
+from tests.spine.ways import clock, environment, pauses, say  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")

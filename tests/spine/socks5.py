@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from contextlib import suppress
 
 
 class SOCKS5:
@@ -54,12 +55,13 @@ class SOCKS5:
 
     @staticmethod
     def _copy(source, target):
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+        with suppress(OSError):
+            try:
+                while data := source.recv(65536):
+                    target.sendall(data)
+            finally:
+                # After a reset, too: or the other side would wait for ever.
+                target.shutdown(socket.SHUT_WR)
 
     def close(self):
         self._listener.shutdown(socket.SHUT_RDWR)
