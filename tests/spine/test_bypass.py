@@ -274,6 +274,7 @@ def own_context(server, **changes):
     return context
 
 
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 @pytest.mark.parametrize("changes", [{}, {"check_hostname": False, "verify_mode": ssl.CERT_NONE}])
 def test_a_context_of_ones_own_stays_as_it_is(server, dial, bypass, changes):
     """It is used, and nothing is loaded into it or set on it, which stock does."""
