@@ -72,25 +72,9 @@ class Call(Record):
         if self.guard is not None and not self.guard.admits():
             return self._refused(self.guard, None)
         while True:
-            trail = self.carrier = self._begin()
-            response: Response | None = None
-            error: Exception | None = None
-            token = CURRENT.set(trail)
-            try:
-                response = send(trail)
-            except Exception as raised:
-                error = raised
-            finally:
-                CURRENT.reset(token)
-                if not self.body.rewindable:
-                    self.body.is_spent(self.carrier.stage)
+            response, error = self._attempt(send)
             # Another one than it began with, if the body was resumed.
             trail = self.carrier
-            if trail.status is None and response is not None:
-                trail.status = response.status_code
-            if isinstance(error, Timeout) and trail.error is None and trail.is_late():
-                # urllib3 has found that out before the wire did.
-                trail.fail(error)
             decision = self._judge(trail, response, error)
             if decision is _ANSWERED and response is not None:
                 return self._answer(trail, response)
@@ -99,16 +83,49 @@ class Call(Record):
                 if response is None:
                     self._raise(error, decision)
                 return self._hand_out(response, decision)
-            if response is not None and self.guard is None:
-                discard(response)
-                response = None
             del error
-            sleep(decision.delay)
-            if self.guard is not None and not self.guard.admits():
-                return self._refused(self.guard, response)
-            if response is not None:
-                discard(response)
+            refused = self._pause(response, decision.delay)
+            if refused is not None:
+                return refused
             del response
+
+    def _attempt(self, send: Callable[[Trail], Response]) -> tuple[Response | None, Exception | None]:
+        """Send once, and note what the wire could not."""
+        trail = self.carrier = self._begin()
+        response: Response | None = None
+        error: Exception | None = None
+        token = CURRENT.set(trail)
+        try:
+            response = send(trail)
+        except Exception as raised:
+            error = raised
+        finally:
+            CURRENT.reset(token)
+            if not self.body.rewindable:
+                self.body.is_spent(self.carrier.stage)
+        trail = self.carrier
+        if trail.status is None and response is not None:
+            trail.status = response.status_code
+        if isinstance(error, Timeout) and trail.error is None and trail.is_late():
+            # urllib3 has found that out before the wire did.
+            trail.fail(error)
+        try:
+            return response, error
+        finally:
+            # Its traceback holds this frame: what the frame holds must not be the exception.
+            del error
+
+    def _pause(self, response: Response | None, delay: float) -> Response | None:
+        """Wait until the next attempt; the response that the call ends with, if there may be none."""
+        if response is not None and self.guard is None:
+            discard(response)
+            response = None
+        sleep(delay)
+        if self.guard is not None and not self.guard.admits():
+            return self._refused(self.guard, response)
+        if response is not None:
+            discard(response)
+        return None
 
     def _begin(self) -> Trail:
         if self.deadline.is_over():
