@@ -12,7 +12,7 @@ from requests import Response
 from requests.exceptions import RequestException, Timeout
 
 from .asking import ask_again
-from .events import AttemptSucceeded, CallEnded, Recovered
+from .events import AttemptSucceeded, CallEnded
 from .guard import Guard
 from .history import Attempts
 from .outcome import deadline_exceeded, discard, redact, too_many, with_attempts
@@ -61,9 +61,9 @@ class Call(Record):
             raised = type(error).__name__
             raise
         finally:
-            self.tally.ended()
             if self.guard is not None:
                 self.guard.over()
+            self.tally.ended()
             if self.teller is not None:
                 self.teller(CallEnded, status, raised)
         return response
@@ -80,9 +80,13 @@ class Call(Record):
                 return self._answer(trail, response)
             self._write_down(trail, response, error, decision)
             if not decision.again:
-                if response is None:
+                if response is not None:
+                    return self._hand_out(response, decision)
+                try:
                     self._raise(error, decision)
-                return self._hand_out(response, decision)
+                finally:
+                    # Its traceback holds this frame: what the frame holds must not be the exception.
+                    del error
             del error
             refused = self._pause(response, decision.delay)
             if refused is not None:
@@ -120,7 +124,13 @@ class Call(Record):
         if response is not None and self.guard is None:
             discard(response)
             response = None
-        sleep(delay)
+        try:
+            sleep(delay)
+        except BaseException:
+            # An interrupt.
+            if response is not None:
+                response.close()
+            raise
         if self.guard is not None and not self.guard.admits():
             return self._refused(self.guard, response)
         if response is not None:
@@ -199,7 +209,7 @@ class Call(Record):
         if self.teller is not None:
             self.teller(AttemptSucceeded, attempt)
             if self.count > 1:
-                self.teller(Recovered, self.count, self.deadline.spent())
+                self.recovered()
         self.quota.give_back(self.cost or PAY_BACK)
         if self.history or self.reads_later or self.policy.spool_bytes:
             return self._hand_out(response, _ANSWERED)

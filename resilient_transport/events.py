@@ -137,7 +137,7 @@ class BodyResumed(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class Recovered(CallEvent):
-    """A call has succeeded after attempts that failed."""
+    """A call has succeeded after attempts that failed: its response came, or the rest of a stream."""
 
     level: ClassVar[int | None] = logging.DEBUG
 
@@ -182,6 +182,9 @@ class CallEnded(CallEvent):
     status: int | None
     #: The type of what is raised, an interrupt included; None: nothing is.
     error: str | None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin} has ended: {self.error or f'status {self.status}'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,12 @@ class _Reducer:
 
 
 def leave_request_behind(error: BaseException) -> None:
-    """Let the pickle of an exception hold no request; in memory it has it, as in stock."""
-    if isinstance(error, RequestException) and not isinstance(error, _Portable):
+    """Let the pickle of an exception, or a copy, hold no request; the exception itself has it, as in stock.
+
+    One that says itself how it is pickled is left alone.
+    """
+    own, stock = ((kind.__reduce__, kind.__reduce_ex__) for kind in (type(error), RequestException))
+    if isinstance(error, RequestException) and own == stock:
         # pickle asks the object itself before its class.
         error.__reduce_ex__ = _Reducer(error)  # type: ignore[method-assign,assignment]
 

@@ -142,12 +142,14 @@ class LeasingAdapter(HTTPAdapter):
             if entry is None or not entry.is_of(self._manager(proxy)):
                 raise
             why = what_is_wrong(error.__cause__ or error, self._settings(), verify, cert)
-            log.warning("changed certificate files are not usable, the old ones stay: %s. %s", error, why)
+            # First: a handler of the log may send something.
             entry.keep()
+            log.warning("changed certificate files are not usable, the old ones stay: %s. %s", error, why)
             announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=False))
             return entry.pool
         manager = self._manager(proxy)
-        if entry is not None and entry.pool is not pool and entry.is_of(manager):
+        untold = self._lookup.get(key) is entry
+        if untold and entry is not None and entry.pool is not pool and entry.is_of(manager):
             announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=True))
         if key is not None and manager is not None and is_real(manager):
             self._lookup.put(key, Entry(pool, manager, paths, files))

@@ -44,6 +44,5 @@ def write_to_stderr(level: str) -> None:
         return
     _HANDLER.setLevel(level.upper())
     log.addHandler(_HANDLER)
-    if log.level == logging.NOTSET or log.level > _HANDLER.level:
-        # What the program's own handlers get is not lessened by it.
-        log.setLevel(_HANDLER.level)
+    # What the program's own handlers get, the root's included, is not lessened by it.
+    log.setLevel(min(log.getEffectiveLevel(), _HANDLER.level))

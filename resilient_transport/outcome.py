@@ -12,12 +12,13 @@ from typing import Any, Final, TypeVar
 
 from requests import PreparedRequest, Response
 from requests.exceptions import RequestException, RetryError
-from urllib3.exceptions import MaxRetryError, RequestError, ResponseError
+from urllib3.exceptions import HTTPError, MaxRetryError, RequestError, ResponseError
 from urllib3.util import Retry
 from urllib3.util.retry import RequestHistory
 
 from .exceptions import DeadlineExceeded, add_note, leave_request_behind
 from .history import Attempt, Attempts
+from .streamed import Streamed
 from .wire.timed import hasten
 
 E = TypeVar("E", bound=BaseException)
@@ -52,7 +53,10 @@ def redact(error: BaseException) -> None:
                 # As much of it as this urllib3 keeps besides.
                 found.args = clean.args
                 vars(found).update({name: vars(clean)[name] for name in ("_message",) if name in vars(clean)})
-        found.args = tuple(map(_without_userinfo, found.args))
+        if isinstance(found, (HTTPError, RequestException)):
+            # Of anybody else's nothing is changed.
+            clean_args = tuple(map(_without_userinfo, found.args))
+            found.args = clean_args if clean_args != found.args else found.args
         chain += [*found.args, found.__cause__, found.__context__, getattr(found, "reason", None)]
 
 
@@ -152,6 +156,9 @@ def discard(response: Response) -> None:
     raw: Any = response.raw
     length = getattr(raw, "length_remaining", None)
     if length is not None and length <= _DRAINED_AT_MOST:
+        if isinstance(raw, Streamed):
+            # Nobody reads it, so nobody is told how it ends.
+            raw.broke_off = None
         hasten(getattr(getattr(raw, "_original_response", None), "fp", None), _DRAINED_WITHIN)
         raw.drain_conn()
     response.close()

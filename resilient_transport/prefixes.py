@@ -13,6 +13,8 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 _PORTS: Final = {"http": 80, "https": 443}
+#: What no URL has, and who takes one in passes over.
+_BLANKS: Final = re.compile(r"[\t\r\n]")
 _NUMERIC: Final = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}", re.ASCII)
 
 
@@ -55,7 +57,7 @@ class Prefix:
     @classmethod
     def _of(cls, url: str) -> Prefix | None:
         """What a URL begins with, in one spelling of all that some server or other takes for the same."""
-        parts = parse_url(url)
+        parts = parse_url(_BLANKS.sub("", url.strip()))
         scheme = (parts.scheme or "").lower()
         if scheme not in _PORTS or not parts.host:
             return None

@@ -9,7 +9,7 @@ from typing import Any, Final
 from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
-from .events import AttemptFailed, AttemptStarted, GaveUp, Hook, RetryScheduled
+from .events import AttemptFailed, AttemptStarted, GaveUp, Hook, Recovered, RetryScheduled
 from .guard import Guard
 from .history import Attempt, Attempts
 from .outcome import (
@@ -63,6 +63,8 @@ class Record:
     origin = "an unnamed origin"
     #: Returns the certificate that is shown, and whether the caller's own TLS context has it.
     certificate: Callable[[], tuple[Any, bool]] = staticmethod(lambda: (None, False))
+    #: Whether it was told that it has succeeded after attempts that failed.
+    has_recovered = False
     #: How many attempts there were; of very many, those in the middle are forgotten.
     count = 0
     #: Tokens drawn so far; a success gives them back.
@@ -229,6 +231,12 @@ class Record:
                 trail.told = True
             if delay is not None:
                 self.teller(RetryScheduled, attempt.number, delay, why)
+
+    def recovered(self) -> None:
+        """Tell, once, that the call has succeeded after attempts that failed."""
+        if self.teller is not None and not self.has_recovered:
+            self.teller(Recovered, self.count, self.deadline.spent())
+        self.has_recovered = True
 
     def gave_up(self, error: BaseException | None) -> None:
         """Tell that the call has failed for good, by this error or by its status."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib3.exceptions import HTTPError
 
 from .digests import Digests, may_have_digests
-from .events import BodyResumed, Recovered
+from .events import BodyResumed
 from .overriding import overrides
 from .passing import be_done_with, pass_over
 from .record import Record
@@ -165,8 +165,9 @@ class Resumer:
             call = self._call
             error = OSError(errno.EBADMSG, f"the resumed body does not match its {field}")
             call.carrier.mark(Stage.BODY)
-            call.tally.failed(Stage.BODY)
-            call.tally.refused("digest")
+            if call.is_handed_out:
+                call.tally.failed(Stage.BODY)
+                call.tally.refused("digest")
             call.failed(
                 call.carrier, error, "not resumed: all of it came, but not as the first response had it"
             )
@@ -250,8 +251,10 @@ class Resumer:
         be_done_with(response)
         failure = call.failure_told(trail, response.status, response.headers)
         if failure is None:
-            call.tally.failed(Stage.BODY)
-            call.tally.refused("not resumable")
+            if call.is_handed_out:
+                # Otherwise the call has a failure of its own for it.
+                call.tally.failed(Stage.BODY)
+                call.tally.refused("not resumable")
             call.failed(trail, None, f"not resumed: {why}")
             trail.mark(Stage.BODY)
             call.carrier = trail
@@ -289,8 +292,7 @@ class Resumer:
         if call.is_handed_out:
             call.carrier.mark(Stage.DONE)
             call.record(call.carrier, None, "the rest of the body was handed out")
-            if call.teller is not None:
-                call.teller(Recovered, call.count, call.deadline.spent())
+            call.recovered()
             call.quota.give_back(call.cost or PAY_BACK)
             call.cost = 0
             call.publish(call.handed_out())

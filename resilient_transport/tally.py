@@ -34,7 +34,7 @@ class Waits:
 class Counts:
     """What was counted for an origin since the process began."""
 
-    #: Calls that have ended, or whose response was handed out.
+    #: Calls that have returned or raised; connections that `warm` was asked for count, too.
     calls: int = 0
     #: Full TLS handshakes, and resumed ones.
     handshakes_full: int = 0

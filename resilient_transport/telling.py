@@ -7,9 +7,11 @@ call. What it raises breaks nothing.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextlib import suppress
 from itertools import count
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from .events import CallEvent, Event, Hook, subscribers
@@ -17,23 +19,31 @@ from .logs import log
 
 #: The numbers of calls that somebody is told of.
 _numbers: Final = count(1)
-#: Whether a hook runs here: the calls that it makes are told to nobody, or that would never end.
-_in_hook: Final[ContextVar[bool]] = ContextVar("resilient_transport_in_hook", default=False)
 
 
-#: Whether the log is being written to here: what a handler of it sends is not written, for the same reason.
-_in_log: Final[ContextVar[bool]] = ContextVar("resilient_transport_in_log", default=False)
+class _Here(threading.local):
+    """What happens in this thread. No context variable: who schedules work in a hook takes those along."""
+
+    #: Whether a hook runs: the calls that it makes are told to nobody, or that would never end.
+    in_hook = False
+    #: Whether the log is being written to: what a handler of it sends is not written, for the same reason.
+    in_log = False
+
+
+_here: Final = _Here()
 
 
 def write(event: Event) -> None:
     """Write an event to the log, if it is worth a line."""
-    if event.level is None or _in_log.get():
+    if event.level is None or _here.in_log:
         return
-    token = _in_log.set(True)
+    _here.in_log = True
     try:
-        log.log(event.level, "%s", event)
+        with suppress(Exception):
+            # A handler of somebody's own may raise.
+            log.log(event.level, "%s", event)
     finally:
-        _in_log.reset(token)
+        _here.in_log = False
 
 
 def hooks_for(own: Hook | None) -> tuple[Hook, ...]:
@@ -45,7 +55,7 @@ def hooks_for(own: Hook | None) -> tuple[Hook, ...]:
     everywhere = subscribers()
     if own is None and not everywhere:
         return ()
-    if _in_hook.get():
+    if _here.in_hook:
         return ()
     return everywhere if own is None else (own, *everywhere)
 
@@ -64,15 +74,20 @@ def announce(own: Hook | None, event: Event) -> None:
 def tell(hooks: tuple[Hook, ...], event: Event) -> None:
     """Call each hook with an event."""
     for hook in hooks:
-        token = _in_hook.set(True)
+        outside, _here.in_hook = _here.in_hook, True
         try:
             hook(event)
         except Exception as error:
-            # Its message may hold anything.
-            name = getattr(hook, "__qualname__", type(hook).__qualname__)
-            log.warning("the hook %s has raised %s", name, type(error).__name__)
+            _complain(hook, error)
         finally:
-            _in_hook.reset(token)
+            _here.in_hook = outside
+
+
+def _complain(hook: Hook, error: Exception) -> None:
+    """Say that a hook has raised. Its message may hold anything, and what it is, too, if one asks it."""
+    name = hook.__qualname__ if isinstance(hook, (FunctionType, MethodType)) else type(hook).__qualname__
+    with suppress(Exception):
+        log.warning("the hook %s has raised %s", name, type(error).__name__)
 
 
 class Teller:
@@ -117,6 +132,6 @@ def teller_for(own: Hook | None, origin: str, method: str) -> Teller | None:
         method: the request's.
     """
     hooks = hooks_for(own)
-    if log.isEnabledFor(logging.DEBUG) and not _in_log.get():
+    if log.isEnabledFor(logging.DEBUG) and not _here.in_log:
         hooks = (write, *hooks)
     return Teller(hooks, origin, method) if hooks else None

@@ -170,12 +170,14 @@ def test_an_interrupted_call_is_active_no_more(watched):
     assert [value for _, value in watched.points(ACTIVE)] == [0]
 
 
-def test_a_call_without_an_attempt_has_no_span(watched):
-    """Its deadline was over before anything was tried: nothing was sent."""
+def test_a_call_without_an_attempt_has_a_span(watched):
+    """Its deadline was over before anything was tried: that is told, and nothing is measured."""
     say(CallEnded, None, "DeadlineExceeded")
+    (span,) = watched.spans
 
-    assert watched.spans == []
-    assert watched.points(ACTIVE) == []
+    assert span.attributes["error.type"] == "DeadlineExceeded"
+    assert span.events == ()
+    assert watched.points(ACTIVE) == watched.points(DURATION) == []
 
 
 def test_a_stream_is_told_to_the_client_span_it_is_read_in(watched):

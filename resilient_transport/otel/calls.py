@@ -39,17 +39,17 @@ class Call:
     """A call that has not ended.
 
     Args:
-        event: its beginning.
+        event: its beginning; or its end, if it had none.
     """
 
-    def __init__(self, event: AttemptStarted) -> None:
+    def __init__(self, event: AttemptStarted | CallEnded) -> None:
         #: What its metrics tell of it.
         self.request = of_request(event)
-        self.sends_nothing = event.warming
+        self.sends_nothing = isinstance(event, AttemptStarted) and event.warming
         self._last: Attempt | None = None
         #: The attempt under way, while it is untold: one that was told may be told again, with what was
         #: decided by then.
-        self._under_way = event.number
+        self._under_way = event.number if isinstance(event, AttemptStarted) else 0
         self._resends = 0
         #: The attempt that goes on with a body, and the first byte that it brings.
         self._resumed = (0, 0)

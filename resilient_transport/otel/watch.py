@@ -100,6 +100,8 @@ class Watch:
     def _ended(self, event: CallEnded) -> None:
         call = self._calls.pop(event.call, None)
         if call is None:
+            # It has ended before its first attempt.
+            Call(event).make_span(event, self._tracer)
             return
         self._count(-1, call)
         if call.sends_nothing:

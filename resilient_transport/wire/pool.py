@@ -55,7 +55,8 @@ class _Lease(HTTPConnectionPool):
         weakref.finalize(self, close_all, self._owned)
         usual = port in (None, port_by_scheme.get(self.scheme))
         #: Where its connections lead to.
-        self.origin = f"{self.scheme}://{self.host}" + ("" if usual else f":{port}")
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        self.origin = f"{self.scheme}://{name}" + ("" if usual else f":{port}")
         self._shelf_key = shelf_key if shelf_key is not None else object()
         self._shelf = registry.shelf(self._shelf_key, self)
 

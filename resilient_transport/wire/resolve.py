@@ -61,7 +61,7 @@ class Asking:
         if mine:
             self._begin(key, question, future)
         try:
-            error = future.exception(left)
+            error = future.exception(None if left is None else min(left, threading.TIMEOUT_MAX))
         except FutureTimeout:
             raise TimeoutError("the name was not resolved before the deadline") from None
         if error is not None:

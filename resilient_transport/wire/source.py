@@ -248,6 +248,11 @@ def _is_drained(answer: Any, connection: Any) -> bool:
     if answer.isclosed() or not isinstance(lines, Chunks) or connection.sock is None:
         return bool(answer.isclosed())
     patience = connection.sock.gettimeout()
+    raw: Any = getattr(lines.file, "raw", None)
+    hurried, deadline = isinstance(raw, Timed), getattr(raw, "deadline", None)
+    if hurried:
+        # Or it would wait, as reading does.
+        raw.deadline = None
     connection.sock.settimeout(0)
     try:
         # Where nothing has come, http.client takes that for the end of the file, and this for the body's.
@@ -256,6 +261,8 @@ def _is_drained(answer: Any, connection: Any) -> bool:
         # http.client does not expect that there is nothing to read yet, and takes the length of None.
         return False
     finally:
+        if hurried:
+            raw.deadline = deadline
         connection.sock.settimeout(patience)
 
 
