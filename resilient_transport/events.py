@@ -231,6 +231,11 @@ Hook = Callable[[Event], object]
 _subscribers: Final[list[Hook]] = []
 
 
+def anybody() -> bool:
+    """Whether anybody has subscribed."""
+    return bool(_subscribers)
+
+
 def subscribers() -> tuple[Hook, ...]:
     """The hooks of the process, in their order."""
     return tuple(_subscribers)

@@ -198,20 +198,21 @@ class Record:
             delay: seconds until the next one; None: there is none.
         """
         began = trail.began - self.started
+        # By place, in the order of the fields: names would cost twice as much.
         attempt = Attempt(
-            number=trail.number or self.count + 1,
-            stage=trail.stage,
-            error=None if error is None else describe(trail.error or error),
-            status=trail.status,
-            bytes_out=trail.bytes_out,
-            bytes_in=trail.bytes_in,
-            reused=trail.reused,
-            resumed=trail.resumed,
-            started=began,
-            seconds=self.deadline.spent() + self.deadline.started - trail.began,
-            connecting=trail.connecting(),
-            delay=delay,
-            decision=why,
+            trail.number or self.count + 1,
+            trail.stage,
+            None if error is None else describe(trail.error or error),
+            trail.status,
+            trail.bytes_out,
+            trail.bytes_in,
+            trail.reused,
+            trail.resumed,
+            began,
+            self.deadline.spent() + self.deadline.started - trail.began,
+            0.0 if trail.reused else trail.connecting(),
+            delay,
+            why,
         )
         if trail.number:
             self._replace(attempt)

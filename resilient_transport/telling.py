@@ -14,7 +14,7 @@ from itertools import count
 from types import FunctionType, MethodType
 from typing import Any, Final
 
-from .events import CallEvent, Event, Hook, subscribers
+from .events import CallEvent, Event, Hook, anybody, subscribers
 from .logs import log
 
 #: The numbers of calls that somebody is told of.
@@ -131,7 +131,11 @@ def teller_for(own: Hook | None, origin: str, method: str) -> Teller | None:
         origin: scheme, host and port.
         method: the request's.
     """
+    logs = log.isEnabledFor(logging.DEBUG)
+    if own is None and not logs and not anybody():
+        # Most calls.
+        return None
     hooks = hooks_for(own)
-    if log.isEnabledFor(logging.DEBUG) and not _here.in_log:
+    if logs and not _here.in_log:
         hooks = (write, *hooks)
     return Teller(hooks, origin, method) if hooks else None

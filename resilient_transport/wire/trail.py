@@ -40,13 +40,35 @@ class Trail:
         tally: counts what happens; None: nobody does.
     """
 
-    __slots__ = (
-        "began", "borrowed", "bytes_in", "bytes_out", "charges", "cold", "connect_timeout", "connected",
-        "deadline", "error", "fresh", "marked", "number", "on_answer", "paced", "replayable",
-        "require_close_notify",
-        "send_timeout", "resumed", "reused", "stage", "status", "tally", "teller", "told", "tls_version",
-        "usage", "warming",
-    )  # fmt: skip
+    # Every attempt makes one: what holds for most of them is the class's.
+    stage = Stage.QUEUE
+    #: The failure as the wire met it, before urllib3 wrapped it. Set by the connection, the pool and
+    #: the body; what none of them recorded did not happen on the wire and is not repeated.
+    error: BaseException | None = None
+    bytes_out = 0
+    bytes_in = 0
+    #: Whether the failure was another caller's, whom this one has waited for.
+    borrowed = False
+    #: Whether the pool pauses before it connects again, so that the caller need not.
+    paced = False
+    #: Whether the server had accepted no connection yet when this one began to look for one.
+    cold = False
+    reused = False
+    resumed = False
+    #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
+    tls_version: str | None = None
+    #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
+    send_timeout: float | None = -1.0
+    #: The response's status; set by the connection.
+    status: int | None = None
+    #: Whether hooks have heard of its failure: what is decided anew afterwards is no other one.
+    told = False
+    #: The attempt's place among those of its call, from 1, once it was recorded.
+    number = 0
+    #: Is shown urllib3's response before anybody has read of its body, to watch over that.
+    on_answer: Callable[[Any], None] | None = None
+    #: When the connection was ready, on the monotonic clock.
+    connected: float | None = None
 
     def __init__(
         self,
@@ -74,37 +96,9 @@ class Trail:
         self.usage = usage
         self.teller = teller
         self.tally = tally
-        self.stage = Stage.QUEUE
-        #: The failure as the wire met it, before urllib3 wrapped it. Set by the connection, the pool and
-        #: the body; what none of them recorded did not happen on the wire and is not repeated.
-        self.error: BaseException | None = None
-        self.bytes_out = 0
-        self.bytes_in = 0
-        #: Whether the failure was another caller's, whom this one has waited for.
-        self.borrowed = False
-        #: Whether the pool pauses before it connects again, so that the caller need not.
-        self.paced = False
-        #: Whether the server had accepted no connection yet when this one's began to be made.
-        self.cold = False
-        self.reused = False
-        self.resumed = False
-        #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
-        self.tls_version: str | None = None
         self.began = monotonic()
-        #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
-        self.send_timeout: float | None = -1.0
-        #: The response's status; set by the connection.
-        self.status: int | None = None
-        #: Whether hooks have heard of its failure: what is decided anew afterwards is no other one.
-        self.told = False
-        #: The attempt's place among those of its call, from 1, once it was recorded.
-        self.number = 0
-        #: Is shown urllib3's response before anybody has read of its body, to watch over that.
-        self.on_answer: Callable[[Any], None] | None = None
         #: When the stage was marked, on the monotonic clock.
         self.marked = self.began
-        #: When the connection was ready, on the monotonic clock.
-        self.connected: float | None = None
 
     def mark(self, stage: Stage) -> None:
         """From here on, the attempt is in this stage."""
