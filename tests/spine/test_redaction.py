@@ -38,6 +38,13 @@ pytestmark = pytest.mark.filterwarnings(
 STALLED = Script((Rule(Fault(Moment.EXECUTED, How.STALL)),))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def swept():
+    """Leave none of them to the tests that follow."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def proxy():
     """Return a proxy."""

@@ -1,5 +1,7 @@
 """The whole story of a call as its hooks hear it: a test for each way in which a call can go."""
 
+import gc
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,6 +32,19 @@ SECOND = ["started 2", "connected", "succeeded 2", "recovered in 2"]
 LOST = ["started 1", "connected", "failed 1 at request", "gave up in 1: ConnectionError"]
 #: How long it takes to get over a failure that a test makes the server have once.
 COOL_DOWN = SHORT_TIMEOUT
+
+
+#: Before Python 3.13 `ssl` leaves a socket to the garbage collector that was reset before its handshake.
+pytestmark = pytest.mark.filterwarnings(
+    "error" if sys.version_info >= (3, 13) else r"ignore:unclosed .*SSLSocket:ResourceWarning"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept():
+    """Leave none of them to the tests that follow."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
