@@ -35,7 +35,7 @@ from .tally import tally_for
 from .terms import column_of, with_key
 from .upload import spooled
 from .warming import check, each, in_background, make, settings_for
-from .wire.lookup import origin_at, origin_of
+from .wire.lookup import origin_at
 from .wire.trail import Trail
 
 
@@ -235,9 +235,8 @@ class ResilientAdapter(RepeatingAdapter):
         if policy.spool_bytes:
             request = spooled(request, policy.spool_bytes)
         deadline = Deadline(policy.deadline if here.expires is None else None).until(here.expires)
-        granted = usual = self._options.timeout
-        if timeout is not None:
-            granted = timeout
+        usual = self._options.timeout
+        granted = usual if timeout is None else timeout
 
         send = super().send
         connect, between = usual if timeout is None else (connect_part(timeout), read_part(timeout))
@@ -256,8 +255,7 @@ class ResilientAdapter(RepeatingAdapter):
                 buffer(response, call)
             return response
 
-        url = request.url or ""
-        origin = origin_of(url) or origin_at(url)
+        origin = origin_at(request.url or "")
         quota = quota_for(origin)
         call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
         call.origin, call.tally = origin, tally_for(origin)

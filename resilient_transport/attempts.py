@@ -178,8 +178,8 @@ class Call(Record):
         failure = self._failure(trail, response)
         if failure is not None:
             return self.decide(failure)
-        if self.guard is not None:
-            self.guard.ended(response)
+        if self.guard is not None and response is not None:
+            self.guard.answered(response)
         return _ANSWERED if error is None else _NOT_THE_WIRE
 
     def _refused(self, guard: Guard, response: Response | None) -> Response:

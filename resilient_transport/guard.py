@@ -52,9 +52,7 @@ class Guard:
         What another caller has met counts there; a bad header, or too few places in the pool, are nobody's
         failure but the caller's.
         """
-        if failure.borrowed or failure.cause is Cause.INVALID or failure.stage is Stage.QUEUE:
-            self._circuit.left(self._leave)
-        else:
+        if not (failure.borrowed or failure.cause is Cause.INVALID or failure.stage is Stage.QUEUE):
             self._failed()
         return self._circuit.is_open()
 
@@ -62,11 +60,9 @@ class Guard:
         """The call is over, however it ended: what leave it has left is free for another."""
         self._circuit.left(self._leave)
 
-    def ended(self, response: Response | None) -> None:
-        """Tell of an attempt that no other follows for its own sake: with a response, or without a say."""
-        if response is None:
-            self._circuit.left(self._leave)
-        elif response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    def answered(self, response: Response) -> None:
+        """Tell of a response that is handed out."""
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._failed()
         elif self._circuit.succeeded(self._leave):
             announce(self._on_event, CircuitClosed(self._origin))

@@ -28,13 +28,15 @@ class Kind:
     meant: str = ""
 
 
-def _number(least: float, *, over: bool = False, whole: bool = False) -> Callable[[Any], Any]:
-    """Admits numbers from `least` on, or over it; whole ones only, or any that are finite."""
+def _number(
+    least: float, most: float = math.inf, *, over: bool = False, whole: bool = False
+) -> Callable[[Any], Any]:
+    """Admits finite numbers from `least` (or over it) up to `most`; whole ones only, or any."""
 
     def admit(given: Any) -> Any:
         if isinstance(given, bool) or not isinstance(given, int if whole else (int, float)):
             raise TypeError
-        if not least <= given < math.inf or (over and given == least):
+        if not least <= given <= most or given == math.inf or (over and given == least):
             raise ValueError
         return given
 
@@ -117,7 +119,8 @@ _COUNT: Final = _number(0, whole=True)
 _POSITIVE: Final = _number(1, whole=True)
 _SECONDS: Final = _number(0)
 _SOME_SECONDS: Final = _number(0, over=True)
-_KEEPALIVE: Final = _number(0, whole=True)
+#: Linux takes no more.
+_KEEPALIVE: Final = _number(0, 32767, whole=True)
 _ORDERS: Final = ("ipv4first", "ipv6first", "system")
 _LEVELS: Final = ("off", "debug", "info", "warning", "error")
 
@@ -139,11 +142,10 @@ LIMIT: Final = Kind(
     _or_none(_SECONDS),
     "a number of seconds, 0 or more, or None for no limit",
 )
-#: Linux takes no more than 32767 seconds.
 KEEPALIVE: Final = Kind(
     "a whole number of seconds up to 32767, or 0 to turn it off",
-    _spelled(lambda given: _up_to(_KEEPALIVE(given)), whole=True),
-    lambda given: _up_to(_KEEPALIVE(given)),
+    _spelled(_KEEPALIVE, whole=True),
+    _KEEPALIVE,
 )
 DNS_ORDER: Final = Kind(f"one of {', '.join(_ORDERS)}", _one_of(_ORDERS), _one_of(_ORDERS))
 SWITCH: Final = Kind("1, true, yes or on; 0, false, no or off", _switch, _is_bool, "True or False")
@@ -154,9 +156,3 @@ PREFIXES: Final = Kind(
     "a list of URLs with http or https and no credentials, query or fragment",
 )
 LEVEL: Final = Kind(f"one of {', '.join(_LEVELS)}", _one_of(_LEVELS), _one_of(_LEVELS))
-
-
-def _up_to(seconds: int) -> int:
-    if seconds > 32767:
-        raise ValueError
-    return seconds

@@ -12,7 +12,8 @@ from urllib.parse import unquote
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-_PORTS: Final = {"http": 80, "https": 443}
+from .origins import PORTS, origin_name
+
 #: What no URL has, and who takes one in passes over.
 _BLANKS: Final = re.compile(r"[\t\r\n]")
 _NUMERIC: Final = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}", re.ASCII)
@@ -59,15 +60,13 @@ class Prefix:
         """What a URL begins with, in one spelling of all that some server or other takes for the same."""
         parts = parse_url(_BLANKS.sub("", url.strip()))
         scheme = (parts.scheme or "").lower()
-        if scheme not in _PORTS or not parts.host:
+        if scheme not in PORTS or not parts.host:
             return None
-        port = _PORTS[scheme] if parts.port is None else parts.port
+        port = PORTS[scheme] if parts.port is None else parts.port
         return cls(scheme, _plain(parts.host), port, _segments(parts.path or ""))
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}/{'/'.join(self.segments)}"
+        return f"{origin_name(self.scheme, self.host, self.port)}/{'/'.join(self.segments)}"
 
 
 def _segments(path: str) -> tuple[str, ...]:

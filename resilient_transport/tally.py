@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from .remembered import Remembered
+
 #: The upper bounds of the histogram of waits, in seconds; what took longer counts in a last one.
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -111,20 +113,12 @@ class Tally:
             )
 
 
-#: Origins that are remembered; the one that was met first is forgotten.
-_MOST: Final = 1024
-_tallies: dict[str, Tally] = {}
+_tallies: Final[Remembered[str, Tally]] = Remembered(lambda _: Tally())
 
 
 def tally_for(origin: str) -> Tally:
     """The process-wide tally of an origin."""
-    tally = _tallies.get(origin)
-    if tally is None:
-        tally = _tallies.setdefault(origin, Tally())
-        # A list, since other threads add origins meanwhile.
-        for oldest in list(_tallies)[:-_MOST]:
-            _tallies.pop(oldest, None)
-    return tally
+    return _tallies[origin]
 
 
 def tallies() -> dict[str, Tally]:

@@ -27,7 +27,7 @@ LAYERS = (
     {"wire"},
     {"retry"},
     {"events", "history", "tally", "telling"},
-    {"exceptions", "kinds", "logs", "overriding", "prefixes", "settings"},
+    {"exceptions", "kinds", "logs", "origins", "overriding", "prefixes", "remembered", "settings"},
 )
 #: Stands beside the layers: a program for tests, which must not share the mistakes of what it tests.
 ASIDE = "testing"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from ..events import CallEvent
 from ..history import Attempt
+from ..origins import PORTS
 
 #: The version that the names are of.
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.34.0"
@@ -30,9 +31,6 @@ _METHODS: Final = frozenset(
 )
 _OTHER: Final = "_OTHER"
 
-#: The ports that go without saying.
-_PORTS: Final = {"http": 80, "https": 443}
-
 Values = dict[str, Any]
 
 
@@ -41,7 +39,7 @@ def of_server(origin: str) -> Mapping[str, Any]:
     """What an origin says of a server; nothing when it names none."""
     try:
         parts = urlsplit(origin)
-        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError:
         return {}
     if host is None or port is None:

@@ -19,6 +19,7 @@ from ..events import (
     Event,
 )
 from ..history import Attempt
+from ..remembered import keep_newest
 from .calls import Call, note, resent
 from .conventions import SCHEMA, of_outcome, of_request
 from .meters import Meters
@@ -73,8 +74,7 @@ class Watch:
             self._count(1, call)
         else:
             self._streams[event.call] = event.number
-            for oldest in list(self._streams)[:-_MOST_STREAMS]:
-                self._streams.pop(oldest, None)
+            keep_newest(self._streams, _MOST_STREAMS)
             resent(get_current_span())
 
     def _told(self, event: AttemptSucceeded | AttemptFailed) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
+from ..remembered import Remembered
+
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
@@ -140,21 +142,13 @@ class Circuit:
         return f"<Circuit {state}, {len(self._failed)} failures in a row>"
 
 
-#: Circuits that are remembered; the least recently made is forgotten, and so closed again.
-_MOST: Final = 1024
-_circuits: dict[Hashable, Circuit] = {}
+#: By origin and breaker. One that is forgotten is closed again.
+_circuits: Final[Remembered[tuple[Hashable, Breaker], Circuit]] = Remembered(lambda key: Circuit(key[1]))
 
 
 def circuit_for(origin: Hashable, breaker: Breaker) -> Circuit:
     """The process-wide circuit of an origin (scheme, host, port) for a breaker."""
-    key = origin, breaker
-    circuit = _circuits.get(key)
-    if circuit is None:
-        circuit = _circuits.setdefault(key, Circuit(breaker))
-        # A list, since other threads add origins meanwhile.
-        for oldest in list(_circuits)[:-_MOST]:
-            _circuits.pop(oldest, None)
-    return circuit
+    return _circuits[origin, breaker]
 
 
 def clear() -> None:

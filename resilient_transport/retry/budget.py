@@ -11,12 +11,12 @@ import threading
 from collections.abc import Hashable
 from typing import Final
 
+from ..remembered import Remembered
+
 CAPACITY: Final = 500
 RETRY_COST: Final = 5
 TIMEOUT_COST: Final = 10
 PAY_BACK: Final = 1
-#: Origins whose quotas are remembered; the least recently made is forgotten, and so full again.
-_ORIGINS: Final = 1024
 
 
 class Quota:
@@ -48,18 +48,13 @@ class Quota:
         return f"<Quota {self.tokens} of {self.capacity}>"
 
 
-_quotas: dict[Hashable, Quota] = {}
+#: One that is forgotten is full again.
+_quotas: Final[Remembered[Hashable, Quota]] = Remembered(lambda _: Quota())
 
 
 def quota_for(origin: Hashable) -> Quota:
     """The process-wide quota of an origin (scheme, host, port)."""
-    quota = _quotas.get(origin)
-    if quota is None:
-        quota = _quotas.setdefault(origin, Quota())
-        # A list, since other threads add origins meanwhile.
-        for oldest in list(_quotas)[:-_ORIGINS]:
-            _quotas.pop(oldest, None)
-    return quota
+    return _quotas[origin]
 
 
 def clear() -> None:

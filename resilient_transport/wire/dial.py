@@ -32,6 +32,26 @@ FRESH: Final = 5.0
 _IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0))
 
 
+def made(
+    family: int,
+    options: Sequence[Sequence[Any]] | None,
+    source: Any,
+    kind: int = socket.SOCK_STREAM,
+    protocol: int = 0,
+) -> socket.socket:
+    """A socket that is ready to connect: with its options, and bound to where it comes from."""
+    sock = socket.socket(family, kind, protocol)
+    try:
+        for option in options or ():
+            sock.setsockopt(*option)
+        if source:
+            sock.bind(source)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where a connect has just succeeded, and with what options."""
@@ -56,11 +76,7 @@ class Route:
         """Begin to connect; None when that is not possible now."""
         sock = None
         try:
-            sock = socket.socket(self.family, socket.SOCK_STREAM)
-            for option in self.options:
-                sock.setsockopt(*option)
-            if self.source:
-                sock.bind(self.source)
+            sock = made(self.family, self.options, self.source)
             sock.setblocking(False)
             if sock.connect_ex(self.address) in _IN_PROGRESS:
                 return sock

@@ -18,6 +18,8 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolKey, PoolManager
 from urllib3.util import parse_url
 
+from ..origins import PORTS, origin_name
+from ..remembered import keep_newest
 from ..settings import is_bundle_of_environment
 from .identity import FILES, TLS_SETTINGS, fault, fingerprint, name_of
 from .registry import registry
@@ -83,9 +85,7 @@ class Lookup:
     def put(self, key: Hashable, entry: Entry) -> None:
         """Remember an entry; the oldest makes room for it."""
         self._entries[key] = entry
-        # A list, since other threads add entries meanwhile.
-        for oldest in list(self._entries)[: -self._size]:
-            self._entries.pop(oldest, None)
+        keep_newest(self._entries, self._size)
 
     def clear(self) -> None:
         """Forget every entry."""
@@ -114,13 +114,9 @@ def origin_of(url: str) -> str | None:
     if not found:
         return None
     origin = found[1]
-    return origin if not origin.endswith((":80", ":443")) else _without_port(origin)
-
-
-def _without_port(origin: str) -> str:
-    """An origin without the port that goes without saying."""
-    secure = origin.startswith("https:")
-    return origin.removesuffix(":443" if secure else ":80")
+    if not origin.endswith((":80", ":443")):
+        return origin
+    return origin.removesuffix(f":{PORTS[origin.partition(':')[0]]}")
 
 
 def origin_at(url: str) -> str:
@@ -135,8 +131,7 @@ def _origin_by_parser(url: str) -> str:
         return _UNKNOWN
     if parts.host is None:
         return f"{parts.scheme}:" if parts.scheme else _UNKNOWN
-    port = "" if parts.port is None else f":{parts.port}"
-    return _without_port(f"{parts.scheme or 'http'}://{parts.host}{port}")
+    return origin_name(parts.scheme or "http", parts.host, parts.port)
 
 
 #: What stands for the origin of a URL that cannot be parsed.

@@ -16,10 +16,11 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from urllib3.connection import HTTPConnection, HTTPSConnection, port_by_scheme
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 
+from ..origins import origin_name
 from .connection import PlainConnection
 from .permit import Permit
 from .proof import is_alive
@@ -53,10 +54,8 @@ class _Lease(HTTPConnectionPool):
         #: Idle connections that have an owner, if there are no slots to hold them.
         self._owned: deque[Any] = deque()
         weakref.finalize(self, close_all, self._owned)
-        usual = port in (None, port_by_scheme.get(self.scheme))
         #: Where its connections lead to.
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        self.origin = f"{self.scheme}://{name}" + ("" if usual else f":{port}")
+        self.origin = origin_name(self.scheme, self.host, port)
         self._shelf_key = shelf_key if shelf_key is not None else object()
         self._shelf = registry.shelf(self._shelf_key, self)
 

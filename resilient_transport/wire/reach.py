@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Final
 
 from urllib3 import connection as connection_module
@@ -20,7 +20,8 @@ from urllib3.util.timeout import _DEFAULT_TIMEOUT
 
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
-from .resolve import Address, addresses
+from .dial import made
+from .resolve import Address, addresses, error_within, in_thread
 
 #: Where urllib3's own functions have their globals; those of somebody else, wrappers included, do not.
 _AT_HOME: Final = (vars(connection_module), vars(urllib3_connection))
@@ -83,15 +84,11 @@ def _first_that_answers(connection: Any, found: Any, deadline: Deadline) -> sock
 
 def _connect(connection: Any, address: Address, deadline: Deadline) -> socket.socket:
     family, kind, protocol, _, where = address
-    sock = socket.socket(family, kind, protocol)
+    sock = made(family, connection.socket_options, connection.source_address, kind, protocol)
     try:
-        for option in connection.socket_options or ():
-            sock.setsockopt(*option)
         if connection.timeout is not _DEFAULT_TIMEOUT:
             sock.settimeout(connection.timeout)
         sock.settimeout(deadline.for_socket(sock.gettimeout()))
-        if connection.source_address:
-            sock.bind(connection.source_address)
         sock.connect(where)
     except BaseException:
         sock.close()
@@ -105,33 +102,20 @@ def in_time(dial: Callable[[], socket.socket], connection: Any, deadline: Deadli
     Raises:
         urllib3.exceptions.ConnectTimeoutError: there was nothing in time.
     """
-    outcome: list[Any] = []
-    done, lock = threading.Event(), threading.Lock()
-    too_late = False
-
-    def work() -> None:
-        try:
-            result: Any = dial()
-        except BaseException as error:
-            result = error
-        with lock:
-            outcome.append(result)
-            unwanted = too_late
-        done.set()
-        if unwanted and not isinstance(result, BaseException):
-            result.close()
-
+    future: Future[socket.socket] = Future()
+    in_thread(dial, future, "resilient_transport-dial")
     try:
-        threading.Thread(target=work, name="resilient_transport-dial", daemon=True).start()
-    except RuntimeError:
-        # There may be no more threads: then it takes as long as it takes.
-        work()
-    done.wait(None if deadline is None else deadline.left())
-    with lock:
-        too_late = not outcome
-    if too_late:
-        raise ConnectTimeoutError(connection, f"Connection to {connection.host} timed out at the deadline")
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    sock: socket.socket = outcome[0]
-    return sock
+        error = error_within(future, None if deadline is None else deadline.left())
+    except TimeoutError:
+        future.add_done_callback(_close)
+        raise ConnectTimeoutError(
+            connection, f"Connection to {connection.host} timed out at the deadline"
+        ) from None
+    if error is not None:
+        raise error
+    return future.result()
+
+
+def _close(future: Future[socket.socket]) -> None:
+    if future.exception() is None:
+        future.result().close()

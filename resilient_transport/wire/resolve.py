@@ -31,6 +31,34 @@ Address = tuple[Any, Any, int, str, Any]
 _FIRST: Final = {"ipv4first": socket.AF_INET, "ipv6first": socket.AF_INET6}
 
 
+def in_thread(work: Callable[[], Any], future: Future[Any], name: str) -> None:
+    """Do something in a thread that no exit of the interpreter waits for; a future gets what comes of it."""
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError:
+        # There may be no more threads: then it takes as long as it takes.
+        run()
+
+
+def error_within(future: Future[Any], left: float | None) -> BaseException | None:
+    """What a future ends in within so many seconds (None: whenever it is), if that is an error.
+
+    Raises:
+        TimeoutError: it has not ended.
+    """
+    try:
+        return future.exception(None if left is None else min(left, threading.TIMEOUT_MAX))
+    except FutureTimeout:
+        raise TimeoutError("it was not done before the deadline") from None
+
+
 class Asking:
     """The questions that are under way."""
 
@@ -59,33 +87,13 @@ class Asking:
                 # One that hangs must not take everybody with it.
                 since, future = self._pending[key] = now, Future()
         if mine:
-            self._begin(key, question, future)
-        try:
-            error = future.exception(None if left is None else min(left, threading.TIMEOUT_MAX))
-        except FutureTimeout:
-            raise TimeoutError("the name was not resolved before the deadline") from None
+            future.add_done_callback(lambda done: self._forget(key, done))
+            in_thread(question, future, "resilient_transport-resolve")
+        error = error_within(future, left)
         if error is not None:
             # A copy: each thread raises an exception of its own.
             raise copy(error) from None
         return future.result()
-
-    def _begin(self, key: Any, question: Callable[[], Any], future: Future[Any]) -> None:
-        def work() -> None:
-            try:
-                answer = question()
-            except BaseException as error:
-                self._forget(key, future)
-                future.set_exception(error)
-            else:
-                self._forget(key, future)
-                future.set_result(answer)
-
-        name = "resilient_transport-resolve"
-        try:
-            threading.Thread(target=work, name=name, daemon=True).start()
-        except RuntimeError:
-            # There may be no more threads: then it takes as long as it takes.
-            work()
 
     def _forget(self, key: Any, future: Future[Any]) -> None:
         with self._lock:

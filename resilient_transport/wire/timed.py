@@ -50,10 +50,17 @@ def arm(sock: Any, deadline: Deadline, patience: float | None) -> None:
     sock.settimeout(deadline.for_socket(patience))
 
 
+def _limited() -> Any:
+    """The trail of the attempt that runs here, if that has a deadline."""
+    trail = CURRENT.get()
+    limited = trail is not None and trail.deadline is not None and trail.deadline.is_limited()
+    return trail if limited else None
+
+
 def rearm(sock: Any) -> None:
     """The same for a socket that has its time-out already, by the deadline of the attempt that runs here."""
-    trail = CURRENT.get()
-    if trail is None or trail.deadline is None or not trail.deadline.is_limited() or sock is None:
+    trail = _limited()
+    if trail is None or sock is None:
         return
     patience = sock.gettimeout()
     if patience != 0:
@@ -62,20 +69,23 @@ def rearm(sock: Any) -> None:
 
 def hasten(file: Any, seconds: float) -> None:
     """Let all further reading of a response's file be over within so many seconds."""
-    raw = getattr(getattr(file, "file", file), "raw", None)
-    if type(raw) is socket.SocketIO:
-        raw.__class__ = Timed
-    if isinstance(raw, Timed) and raw._sock is not None:
+    raw = _stream_under(getattr(file, "file", file))
+    if raw is not None and raw._sock is not None:
         raw.patience = raw._sock.gettimeout()
         raw.deadline = Deadline(seconds) if raw.deadline is None else raw.deadline.within(seconds)
 
 
 def timed(file: Any) -> None:
     """Let a response's file hurry, if the attempt that runs here has a deadline."""
-    trail, raw = CURRENT.get(), getattr(file, "raw", None)
-    if trail is None or trail.deadline is None or not trail.deadline.is_limited():
-        return
+    trail = _limited()
+    raw = None if trail is None else _stream_under(file)
+    if raw is not None:
+        raw.deadline, raw.patience = trail.deadline, trail.between_bytes(raw._sock)
+
+
+def _stream_under(file: Any) -> Timed | None:
+    """The raw stream of a file, which can hurry from now on; None: it is not one of a socket."""
+    raw: Any = getattr(file, "raw", None)
     if type(raw) is socket.SocketIO:
         raw.__class__ = Timed
-        timed_raw: Any = raw
-        timed_raw.deadline, timed_raw.patience = trail.deadline, trail.between_bytes(timed_raw._sock)
+    return raw if isinstance(raw, Timed) else None

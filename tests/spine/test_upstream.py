@@ -232,6 +232,13 @@ def test_an_answer_to_connect_is_read_like_any_other(kind):
     assert "response_class" in names_in(kind._tunnel)
 
 
+def test_a_socks_connection_is_told_of_its_proxy_by_its_options():
+    """`wire/socks.py` puts an address of the proxy in the place of its name."""
+    socks = pytest.importorskip("urllib3.contrib.socks")
+
+    assert "_socks_options" in names_in(socks.SOCKSConnection._new_conn)
+
+
 def test_a_response_reads_from_a_file_of_its_socket():
     """`wire/timed.py` changes the class of what lies under that file."""
     ours, theirs = socket.socketpair()
