@@ -14,6 +14,7 @@ from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.wire.lookup import origin_at
 from tests.retry.values import Clock
 from tests.spine.teller import Answer, Teller, told
+from tests.spine.ways import call
 from tests.timeouts import LONG_TIMEOUT
 
 BREAKER = Breaker(failures=3, window=10.0, cool_down=30.0)
@@ -38,14 +39,6 @@ def cooling(monkeypatch):
         return circuit._clock
 
     return put
-
-
-def call(session, url, **values):
-    """What comes of a call: the status or the exception."""
-    try:
-        return session.get(url, **values).status_code
-    except requests.RequestException as error:
-        return type(error)
 
 
 def fail(server, session, times=3):

@@ -11,6 +11,7 @@ from resilient_transport.retry.breaker import Breaker, circuit_for
 from resilient_transport.wire.lookup import origin_at
 from tests.retry.values import Clock
 from tests.spine.teller import FIN, RST, Answer, Teller, told
+from tests.spine.ways import call
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 BREAKER = Breaker(failures=3, window=10.0, cool_down=30.0)
@@ -32,14 +33,6 @@ def dialled(**values):
     session.trust_env = False
     session.mount("http://", ResilientAdapter(policy=RetryPolicy(**policy), **values))
     return session
-
-
-def call(session, url, **values):
-    """What comes of a call: the status or the exception."""
-    try:
-        return session.get(url, **values).status_code
-    except requests.RequestException as error:
-        return type(error)
 
 
 def put_on_clock(teller):

@@ -5,6 +5,7 @@ import time
 from contextlib import nullcontext
 
 import pytest
+import requests
 
 from resilient_transport import RetryPolicy, override
 from resilient_transport.wire import connection, pool, shelf
@@ -103,3 +104,11 @@ def resolved_to_both(patch):
     patch.setattr(socket, "getaddrinfo", getaddrinfo)
     patch.setattr(socket.socket, "connect", noted)
     return connected
+
+
+def call(session, url, **values):
+    """What comes of a call: the status or the exception."""
+    try:
+        return session.get(url, **values).status_code
+    except requests.RequestException as error:
+        return type(error)
