@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from benchmarks.contestants import session_of
 from benchmarks.rounds import timed
-from resilient_transport.settings import clean_environment
+from resilient_transport.settings.environment import clean_environment
 from tests.timeouts import LONG_TIMEOUT
 
 METHODS: Final = ("GET", "GET", "POST", "POST")

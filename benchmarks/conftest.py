@@ -14,7 +14,7 @@ from benchmarks.lateness import Lateness
 from benchmarks.rounds import CPU, Action, Comparison, alternate
 from benchmarks.sites import SITES, Site
 from benchmarks.tape import Tape
-from resilient_transport.settings import clean_environment
+from resilient_transport.settings.environment import clean_environment
 from resilient_transport.testing import Authority
 from tests.real.conftest import require
 

@@ -9,9 +9,10 @@ from unittest import mock
 import requests
 
 from benchmarks.rounds import CPU, Comparison, Sample, timed
-from resilient_transport import ResilientAdapter, attempts
-from resilient_transport.record import Record
-from resilient_transport.tally import Tally
+from resilient_transport import ResilientAdapter
+from resilient_transport.call import loop
+from resilient_transport.call.record import Record
+from resilient_transport.telemetry.counters import Counters
 
 #: The reference: nothing is recorded, counted or told. And once more, as the control.
 MUTE: Final = "mute"
@@ -32,9 +33,9 @@ def _nothing(*_: object) -> None:
 def muted() -> Iterator[None]:
     """Take out of the code all that tells: attempts, counts, log and hooks."""
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(attempts, "teller_for", _nothing))
+        stack.enter_context(mock.patch.object(loop, "dispatcher_for", _nothing))
         stack.enter_context(mock.patch.object(Record, "record", _nothing))
-        stack.enter_context(mock.patch.object(Tally, "ended", _nothing))
+        stack.enter_context(mock.patch.object(Counters, "ended", _nothing))
         yield
 
 

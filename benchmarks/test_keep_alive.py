@@ -16,11 +16,11 @@ ROUNDS = 120
 #: Requests of each contestant in a round.
 REQUESTS = 20
 
-Sessions = Mapping[str, requests.Session]
+TLSSessions = Mapping[str, requests.Session]
 
 
 @pytest.fixture(scope="module")
-def sessions(site: Site) -> Iterator[Sessions]:
+def sessions(site: Site) -> Iterator[TLSSessions]:
     """Give each contestant a session; its connections count from here."""
     site.new_connections()
     with ExitStack() as stack:
@@ -28,7 +28,7 @@ def sessions(site: Site) -> Iterator[Sessions]:
 
 
 @pytest.fixture(scope="module", params=[TINY, SMALL], ids="{:,} B".format)
-def sent(request, site: Site, sessions: Sessions, compare) -> Comparison:
+def sent(request, site: Site, sessions: TLSSessions, compare) -> Comparison:
     """Compare `adapter.send`."""
     url = f"{site.url}/bytes/{request.param}"
     actions = {name: per_request(sender(session, url)) for name, session in sessions.items()}
@@ -36,7 +36,7 @@ def sent(request, site: Site, sessions: Sessions, compare) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def got(site: Site, sessions: Sessions, compare) -> Comparison:
+def got(site: Site, sessions: TLSSessions, compare) -> Comparison:
     """Compare `Session.get`."""
     url = f"{site.url}/bytes/{TINY}"
     actions = {

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.lateness import TIMES, Lateness
 from resilient_transport import DeadlineExceeded, registry
 from resilient_transport.retry import budget
-from tests.spine.slow_calls import CASES, STREAMS, lateness
+from tests.end_to_end.slow_calls import CASES, STREAMS, lateness
 
 #: Seconds after the deadline, on a machine that has nothing else to do.
 CLAIM = 0.05

@@ -4,16 +4,16 @@
 >>> session.mount("https://", resilient_transport.ResilientAdapter())
 """
 
-from .adapter import ResilientAdapter
+from .adapter.adapter import ResilientAdapter
+from .events.attempt import Attempt, attempts_of
 from .exceptions import CircuitOpen, ClientCertificateRejected, DeadlineExceeded, EndpointDisabled
-from .figures import stats
-from .history import Attempt, attempts_of
 from .install import install, mount, uninstall
-from .overriding import override
+from .pool.registry import registry
 from .retry.breaker import Breaker
 from .retry.policy import RetryPolicy
 from .retry.stages import Stage
-from .wire.registry import registry
+from .settings.override import override
+from .telemetry.stats import stats
 
 __all__ = [
     "Attempt",

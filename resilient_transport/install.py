@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from .adapter import ResilientAdapter
+from .adapter.adapter import ResilientAdapter
 
 _lock = threading.Lock()
 _stock = requests.sessions.HTTPAdapter

@@ -7,12 +7,19 @@ The fixtures that start a fault server come from the package's own pytest plugin
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
+from resilient_transport import ResilientAdapter
+from resilient_transport.testing import FaultServer
 from tests.collecting import collected, requests_instrumented, watched  # noqa: F401 - fixtures
+from tests.end_to_end.ways import clock, environment, pauses, say  # noqa: F401 - fixtures
+from tests.slate import clean_slate  # noqa: F401 - a fixture
 
 #: What `requests` and OpenSSL read from the environment to find another CA bundle.
 CA_VARIABLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
@@ -84,3 +91,30 @@ def is_setting(name: str) -> bool:
     """Tell whether this environment variable changes what a request does."""
     folded = name.upper()
     return folded in CA_VARIABLES or folded.endswith("_PROXY") or folded.startswith("RESILIENT_TRANSPORT_")
+
+
+@pytest.fixture(scope="module")
+def server(authority: Any) -> Iterator[FaultServer]:
+    """Return a fault server that the tests of a module share; each plays a script of its own."""
+    with FaultServer(authority=authority) as server:
+        yield server
+
+
+@pytest.fixture
+def dial() -> Iterator[Callable[..., requests.Session]]:
+    """Return a function that makes a session for a server, with an adapter of its choice."""
+    with ExitStack() as stack:
+
+        def session_for(
+            server: FaultServer, adapter: HTTPAdapter | None = None, **settings: Any
+        ) -> requests.Session:
+            session = stack.enter_context(requests.Session())
+            session.trust_env = False
+            session.verify = server.authority.ca_file
+            session.cert = server.authority.client
+            adapter = adapter or ResilientAdapter(**settings)
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
+            return session
+
+        yield session_for

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from resilient_transport import registry, tally
+from resilient_transport import registry
 from resilient_transport.retry import breaker, budget
+from resilient_transport.telemetry import counters
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +15,6 @@ def clean_slate() -> Iterator[None]:
     registry.clear()
     budget.clear()
     breaker.clear()
-    tally.clear()
+    counters.clear()
     yield
     registry.clear()

@@ -9,9 +9,9 @@ import pytest
 import requests
 
 from resilient_transport import DeadlineExceeded, attempts_of
+from resilient_transport.call.outcome import with_attempts
 from resilient_transport.exceptions import add_note
-from resilient_transport.outcome import with_attempts
-from tests.test_events import ANSWERED, FAILED
+from tests.events.test_events import ANSWERED, FAILED
 
 SECRET = "Bearer 8f14e45fceea167a"
 

@@ -8,10 +8,10 @@ import requests
 
 from resilient_transport import RetryPolicy, registry, settings, uninstall
 from resilient_transport.cli.settings import shown
+from resilient_transport.connection.keepalive import FRESH_FOR
+from resilient_transport.pool.shared_pool import IDLE_TIMEOUT
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
 from resilient_transport.retry.stages import TABLE
-from resilient_transport.wire.habits import FRESH_FOR
-from resilient_transport.wire.shelf import IDLE_TIMEOUT
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

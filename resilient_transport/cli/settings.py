@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..settings import SETTINGS, told, warn_of_unknown
+from ..settings.environment import SETTINGS, told, warn_of_unknown
 from .command import OK, UNUSABLE, Command
 
 

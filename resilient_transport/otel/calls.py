@@ -10,7 +10,7 @@ from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, get_value
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, get_current_span
 
 from ..events import AttemptStarted, CallEnded
-from ..history import Attempt
+from ..events.attempt import Attempt
 from .conventions import ATTEMPT, RESENDS, Values, name_of, of_attempt, of_outcome, of_request
 
 #: Attempts of a call that its own span tells; the latest ones. As many as the SDK keeps.

@@ -13,8 +13,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..events import CallEvent
-from ..history import Attempt
-from ..origins import PORTS
+from ..events.attempt import Attempt
+from ..util.origin import PORTS
 
 #: The version that the names are of.
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.34.0"

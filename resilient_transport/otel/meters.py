@@ -8,7 +8,7 @@ from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
-from ..figures import stats
+from ..telemetry.stats import stats
 from .conventions import SCHEMA, SECONDS, of_server
 
 #: Who is told of connections now. A callback stays registered for ever, and only the first of its name does.

@@ -9,17 +9,9 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider, get_current_span, get_tracer
 
-from ..events import (
-    AttemptFailed,
-    AttemptStarted,
-    AttemptSucceeded,
-    BodyResumed,
-    CallEnded,
-    CallEvent,
-    Event,
-)
-from ..history import Attempt
-from ..remembered import keep_newest
+from ..events import AttemptFailed, AttemptStarted, AttemptSucceeded, BodyResumed, CallEnded, CallEvent, Event
+from ..events.attempt import Attempt
+from ..util.bounded_dict import keep_newest
 from .calls import Call, note, resent
 from .conventions import SCHEMA, of_outcome, of_request
 from .meters import Meters

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from ..remembered import Remembered
+from ..util.bounded_dict import Remembered
 
 
 @dataclass(frozen=True, slots=True)

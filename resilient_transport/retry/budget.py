@@ -11,7 +11,7 @@ import threading
 from collections.abc import Hashable
 from typing import Final
 
-from ..remembered import Remembered
+from ..util.bounded_dict import Remembered
 
 CAPACITY: Final = 500
 RETRY_COST: Final = 5

@@ -10,9 +10,8 @@ import pytest
 from resilient_transport.cli.demo import command, lane
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.cli.main import main
+from tests.cli.cells import STOCK, cell, outcome
 from tests.timeouts import LONG_TIMEOUT
-
-from .cells import STOCK, cell, outcome
 
 SMALL = ["demo", "--rounds", "3", "--scenario", "race", "--scenario", "resets", "--seed", "1"]
 LOST = cell(outcome("GET", "ConnectionError", "request"))

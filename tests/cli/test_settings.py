@@ -2,8 +2,8 @@
 
 import pytest
 
-from resilient_transport import settings
 from resilient_transport.cli.main import main
+from resilient_transport.settings import environment
 
 
 def lines(capsys):
@@ -22,7 +22,7 @@ def test_each_setting_is_printed_with_its_source(monkeypatch, capsys):
     printed = lines(capsys)
 
     assert status == 0
-    assert printed.keys() == {setting.variable for setting in settings.SETTINGS}
+    assert printed.keys() == {setting.variable for setting in environment.SETTINGS}
     assert printed["RESILIENT_TRANSPORT_RETRIES"] == ("7", "environment")
     assert printed["RESILIENT_TRANSPORT_BYPASS"] == ("on", "environment")
     assert printed["RESILIENT_TRANSPORT_DISABLE"] == (
@@ -41,12 +41,12 @@ def test_what_is_printed_can_be_set(monkeypatch, capsys):
             monkeypatch.setenv(name, value)
 
     assert main(["settings"]) == 0
-    assert all(settings.value(one.name) == one.default for one in settings.SETTINGS)
+    assert all(environment.value(one.name) == one.default for one in environment.SETTINGS)
 
 
 def test_a_wrong_value_is_told_beside_the_others(monkeypatch, capsys):
     """It cannot be used, so the status says so; an unknown name warns."""
-    monkeypatch.setattr(settings, "_warned", set())
+    monkeypatch.setattr(environment, "_warned", set())
     monkeypatch.setenv("RESILIENT_TRANSPORT_BACKOFF", "soon")
     monkeypatch.setenv("RESILIENT_TRANSPORT_RETRY", "1")
     with pytest.warns(UserWarning, match="nearest is RESILIENT_TRANSPORT_RETRIES"):

@@ -13,9 +13,8 @@ from resilient_transport.cli.demo.records import WRONG_BODY, Call, Order
 from resilient_transport.cli.demo.scenarios import Scenario
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.cli.cells import STOCK
 from tests.timeouts import SHORT_TIMEOUT
-
-from .cells import STOCK
 
 CALM = Scenario("calm", "no fault", ())
 

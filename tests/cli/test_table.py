@@ -7,8 +7,7 @@ from rich.console import Console
 from resilient_transport.cli.demo import table
 from resilient_transport.cli.demo.scenarios import SCENARIOS
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
-
-from .cells import STOCK, cell, outcome
+from tests.cli.cells import STOCK, cell, outcome
 
 CELLS = [
     cell(outcome("GET", "ConnectionError"), outcome("POST"), transport=STOCK, executions={"POST-1": 2}),

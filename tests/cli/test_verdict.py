@@ -6,8 +6,7 @@ import pytest
 
 from resilient_transport.cli.demo.records import WRONG_BODY, Call, Order, Start
 from resilient_transport.cli.demo.verdict import Cell, broken_promises, may_be_repeated
-
-from .cells import BY_NAME, STOCK, cell, outcome
+from tests.cli.cells import BY_NAME, STOCK, cell, outcome
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The guards of `tests/conftest.py` hold: nothing leaves this machine, nobody's settings come in."""
+"""The circuit checks of `tests/conftest.py` hold: nothing leaves this machine, nobody's settings come in."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ import requests
 from tests.conftest import CA_VARIABLES, LeftThisMachine, is_loopback, is_setting
 from tests.timeouts import HANG_TIMEOUT, LONG_TIMEOUT, SHORT_TIMEOUT
 
-#: Addresses for documentation (RFC 5737, RFC 3849), so that nobody is called even if the guard fails.
+#: Addresses for documentation (RFC 5737, RFC 3849), so that nobody is called even if the circuit check fails.
 ELSEWHERE = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")]
 
 
@@ -46,7 +46,7 @@ def test_a_name_that_needs_dns_is_not_found():
 
 
 def test_loopback_connects():
-    """The control: the guard is no wall."""
+    """The control: the circuit check is no wall."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(("localhost", listener.getsockname()[1]), timeout=LONG_TIMEOUT) as sock,
@@ -78,7 +78,9 @@ def test_nobodys_settings_come_in():
     assert [name for name in os.environ if is_setting(name)] == []
 
 
-@pytest.mark.parametrize("name", [*CA_VARIABLES, "https_proxy", "NO_PROXY", "RESILIENT_TRANSPORT_RETRIES"])
+@pytest.mark.parametrize(
+    "name", [*sorted(CA_VARIABLES), "https_proxy", "NO_PROXY", "RESILIENT_TRANSPORT_RETRIES"]
+)
 def test_what_counts_as_a_setting(name):
     """The control for the test above."""
     assert is_setting(name)

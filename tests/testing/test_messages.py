@@ -3,8 +3,8 @@
 import pytest
 
 from resilient_transport.testing.engine.channel import hello_is_complete
-from resilient_transport.testing.engine.ending import PeerGone
 from resilient_transport.testing.engine.messages import BadRequest, Reader, Reply, Request, parse_head
+from resilient_transport.testing.engine.termination import PeerGone
 
 
 def reader(*pieces):

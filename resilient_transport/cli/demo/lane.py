@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import IO, Any, Final
 
-from ...settings import clean_environment
+from ...settings.environment import clean_environment
 from ...testing import Authority, FaultServer, Script
 from .records import Call, Order, Outcome, Start
 from .scenarios import Scenario

@@ -14,7 +14,7 @@ from typing import Final
 
 import requests
 
-from ...history import attempts_of
+from ...events.attempt import attempts_of
 from .records import WRONG_BODY, Call, Order, Outcome, Start
 from .transports import session_for
 

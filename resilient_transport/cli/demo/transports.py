@@ -9,7 +9,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from ...adapter import ResilientAdapter
+from ...adapter.adapter import ResilientAdapter
 
 #: The one that the exit status is about.
 OURS: Final = "ResilientAdapter"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ssl
 
-from .ending import PeerGone
 from .peer import Peer
+from .termination import PeerGone
 
 #: A close_notify alert before any key is agreed: warning (1), close_notify (0); RFC 8446 §6.1.
 _PLAIN_CLOSE_NOTIFY = b"\x15\x03\x03\x00\x02\x01\x00"

@@ -13,11 +13,11 @@ from ..script import How, Moment, Script
 from . import pages, tunnel
 from .channel import Channel, TLSChannel
 from .contexts import Contexts
-from .ending import Ending, PeerGone
 from .hand import Hand, Hit, Visit
 from .ledger import Ledger
 from .messages import BODILESS, BadRequest, Reader, Reply, Request
 from .peer import Peer
+from .termination import Ending, PeerGone
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"

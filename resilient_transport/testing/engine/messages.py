@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
-from .ending import PeerGone
+from .termination import PeerGone
 
 _HEAD_LIMIT = 1 << 17
 #: Statuses without a body.

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from ..script import How
-from .ending import Ending, PeerGone
+from .termination import Ending, PeerGone
 
 #: Seconds any single wait for the client may take: the bound on every connection thread.
 LIMIT = 60.0

@@ -9,8 +9,8 @@ import time
 
 from ..script import How
 from .channel import Channel
-from .ending import Ending, PeerGone
 from .peer import LIMIT
+from .termination import Ending, PeerGone
 
 _LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 _CONNECT_TIMEOUT = 5.0

@@ -1,0 +1,1 @@
+"""The face to requests: `ResilientAdapter`, and requests' pool hooks."""

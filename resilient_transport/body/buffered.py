@@ -1,0 +1,98 @@
+"""Response bodies that are read before they are handed out.
+
+Leans on `_fp`, `_connection`, `_fp_bytes_read` and `_uncached_read_occurred` of urllib3's response, and on
+`_content` and `_content_consumed` of requests', pinned in `tests/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final, Protocol
+
+import urllib3
+from requests import Response
+from requests import exceptions as requests_errors
+from urllib3 import exceptions as urllib3_errors
+
+from ..connection.trace import Trace
+
+#: How much of a response's body is read at a time, in bytes.
+_CHUNK: Final = 65536
+
+#: What `requests.Response.iter_content` makes of urllib3's exceptions, in its order.
+_RAISED: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
+    (urllib3_errors.ProtocolError, requests_errors.ChunkedEncodingError),
+    (urllib3_errors.DecodeError, requests_errors.ContentDecodingError),
+    (urllib3_errors.ReadTimeoutError, requests_errors.ConnectionError),
+    (urllib3_errors.SSLError, requests_errors.SSLError),
+)
+
+
+class Reading(Protocol):
+    """A call whose response's body is read."""
+
+    #: The attempt that carries the body; another one once it was resumed.
+    carrier: Trace
+    #: Who resumes it, if somebody does.
+    resumer: Any
+
+    def body_read(self, received: int, error: BaseException | None = None) -> None:
+        """Note how many bytes of it came, and the error that ended it, if one did."""
+
+
+def buffer(response: Response, call: Reading) -> None:
+    """Read a response's body, still encoded, so that a reset in it is a failure of the attempt.
+
+    Decoding, and its errors, stay where requests has them: when the caller reads. The response and its
+    `raw` stay the same objects.
+
+    Args:
+        response: requests' response.
+        call: whose response it is; told what came.
+
+    Raises:
+        requests.exceptions.RequestException: what requests raises when it reads the same body.
+    """
+    raw: Any = response.raw
+    if not isinstance(response.raw, urllib3.HTTPResponse):
+        # A subclass's `build_response` has put something of its own there.
+        return
+    length = raw.length_remaining
+    received, encoded = 0, io.BytesIO()
+    try:
+        if length is not None and length <= _CHUNK:
+            # A short one comes in one piece; if it is cut, the next read says how.
+            data = raw.read(length or None, decode_content=False)
+            encoded, received = io.BytesIO(data), len(data)
+        if received != length:
+            encoded.seek(received)
+            encoded.writelines(raw.stream(_CHUNK, decode_content=False))
+            received = encoded.tell()
+        if call.resumer is not None and call.resumer.since:
+            call.resumer.check(encoded.getvalue())
+    except OSError as error:
+        call.body_read(received, error)
+        response.close()
+        broken = urllib3_errors.ProtocolError(f"Connection broken: {error!r}", error)
+        raise requests_errors.ChunkedEncodingError(broken) from None
+    except urllib3_errors.HTTPError as error:
+        call.body_read(encoded.tell(), error)
+        response.close()
+        wrapped = next((wrap for kind, wrap in _RAISED if isinstance(error, kind)), None)
+        if wrapped is None:
+            raise
+        raise wrapped(error)  # noqa: B904 - without a cause, as in requests
+    if call.resumer is None:
+        call.carrier.bytes_in = received
+    else:
+        call.body_read(received)
+    encoded.seek(0)
+    raw._fp = encoded
+    raw._fp_bytes_read = 0
+    raw._uncached_read_occurred = False
+    if raw.length_remaining is not None:
+        raw.length_remaining = received
+    if "content-encoding" not in raw.headers:
+        # Nothing to decode: spare requests a second pass. `raw` can be read all the same.
+        response._content = encoded.getvalue()
+        response._content_consumed = True  # type: ignore[attr-defined]

@@ -1,0 +1,84 @@
+"""A response whose body is read after it was handed out: its errors carry their attempts.
+
+Leans on `_fp_bytes_read` of urllib3's response, pinned in `tests/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Final, NoReturn
+
+from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError, SSLError
+from urllib3.response import HTTPResponse
+
+#: What urllib3 makes of whatever goes wrong on the wire while a body is read.
+_BROKEN: Final = (ProtocolError, ReadTimeoutError, SSLError)
+
+
+class Streamed(HTTPResponse):
+    """urllib3's response, whose errors tell what was tried."""
+
+    #: Is told of the error that ends the body, and how many bytes of it came; returns what the caller gets.
+    #: None: it was told.
+    broke_off: Callable[[BaseException, int], BaseException] | None = None
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        """Read, as urllib3 does."""
+        try:
+            return super().read(*args, **kwargs)
+        except _BROKEN as error:
+            self._raise(error)
+
+    def read_chunked(self, *args: Any, **kwargs: Any) -> Generator[bytes, None, None]:
+        """Read chunk by chunk, as urllib3 does."""
+        try:
+            yield from super().read_chunked(*args, **kwargs)
+        except _BROKEN as error:
+            self._raise(error)
+
+    #: Somebody has had enough of it, maybe in another thread: then it is not gone on with.
+    is_abandoned = False
+
+    def close(self) -> None:
+        """Close it, as urllib3 does."""
+        self.is_abandoned = True
+        super().close()
+
+    if hasattr(HTTPResponse, "shutdown"):
+
+        def shutdown(self) -> None:
+            """Wake up who reads it in another thread, as urllib3 does: that is its end."""
+            self.is_abandoned = True
+            super().shutdown()
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Tell of an error, and raise it, or what has to be raised in its place."""
+        # The error's traceback holds this object: nothing that this holds may hold the error.
+        tell, self.broke_off = self.broke_off, None
+        told = error if tell is None else tell(error, self._fp_bytes_read)
+        try:
+            if told is error:
+                raise error
+            raise told from error
+        finally:
+            del told, error
+
+    if hasattr(HTTPResponse, "read1"):
+
+        def read1(self, *args: Any, **kwargs: Any) -> bytes:
+            """Read what has come, as urllib3 does; an end before the end is an error, too."""
+            try:
+                data = super().read1(*args, **kwargs)
+                if not data and self.length_remaining and self.enforce_content_length and self.closed:
+                    cut = IncompleteRead(self._fp_bytes_read, self.length_remaining)
+                    raise ProtocolError(f"Connection broken: {cut!r}", cut)
+            except _BROKEN as error:
+                self._raise(error)
+            return data
+
+
+def tell_errors(raw: Any, broke_off: Callable[[BaseException, int], BaseException]) -> None:
+    """Let the errors of urllib3's own response be told; somebody else's is left as it is."""
+    if type(raw) is HTTPResponse:
+        raw.__class__ = Streamed
+        raw.broke_off = broke_off  # type: ignore[attr-defined]

@@ -1,0 +1,97 @@
+"""What the server has against a client certificate, in words that say what to do about it.
+
+Leans on `ssl._ssl._test_decode_cert`, the standard library's only way to read a certificate that no peer has
+sent, pinned in `tests/test_upstream.py`; without it the message names the file alone.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from requests.exceptions import SSLError
+
+from ..exceptions import ClientCertificateRejected
+from ..retry.stages import certificate_alert
+
+#: What to do, by alert.
+_CURES: Final = {
+    "certificate_expired": "Renew it; a replaced file is noticed within a second.",
+    "certificate_revoked": "Get a new one from its issuer.",
+    "unknown_ca": "The server does not trust its issuer: use one from a CA that the server trusts, with the "
+    "intermediate certificates behind it in the file.",
+}
+_OTHERWISE: Final = "Ask the server's operator which certificates it accepts."
+_NONE_SHOWN: Final = "Give one in cert=(certificate, key)."
+
+
+def rejection(error: Exception, cert: Any, has_context: bool) -> Exception:
+    """The error itself, or, when it is a server's refusal of the client certificate, one that tells so.
+
+    Args:
+        error: what is about to be raised.
+        cert: what the caller gave as `cert`.
+        has_context: whether the caller's own TLS context has the certificate.
+    """
+    alert = next(filter(None, map(certificate_alert, _tls_errors(error))), None)
+    if alert is None or type(error) is not SSLError:
+        return error
+    shown = cert if isinstance(cert, (str, bytes)) else cert[0] if cert else None
+    path = os.fsdecode(shown) if shown else None
+    subject, not_after = _read(path) if path else (None, None)
+    told = ClientCertificateRejected(
+        f"The server refused the client certificate (TLS alert {alert}): "
+        f"{_description(path, subject, not_after, has_context)} {_cure(alert, path, has_context)}",
+        request=error.request,
+    )
+    told.alert, told.subject, told.not_after = alert, subject, not_after
+    told.__cause__ = error.__cause__ or error.__context__ or error
+    return told
+
+
+def _tls_errors(error: BaseException) -> Iterator[ssl.SSLError]:
+    """The errors of `ssl` in an exception's arguments and reasons, where urllib3 keeps what it has met."""
+    inner = [*error.args, getattr(error, "reason", None)]
+    for each in inner:
+        if isinstance(each, ssl.SSLError):
+            yield each
+        elif isinstance(each, BaseException):
+            yield from _tls_errors(each)
+
+
+def _read(path: str) -> tuple[str | None, str | None]:
+    """Subject and expiry of the first certificate in a PEM file."""
+    try:
+        found: Any = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return None, None
+    parts = [f"{_SHORT.get(name, name)}={value}" for names in found["subject"] for name, value in names]
+    return ", ".join(parts), found.get("notAfter")
+
+
+_SHORT: Final = {
+    "commonName": "CN",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+}
+
+
+def _description(path: str | None, subject: str | None, not_after: str | None, has_context: bool) -> str:
+    if path is None:
+        return "that of ssl_context=." if has_context else "none was shown."
+    if subject is None or not_after is None:
+        return f"{path}."
+    over = ssl.cert_time_to_seconds(not_after) < time.time()
+    return f"{subject}, {'expired' if over else 'valid until'} {not_after}, from {path}."
+
+
+def _cure(alert: str, path: str | None, has_context: bool) -> str:
+    if path is None and not has_context:
+        return _NONE_SHOWN
+    return _CURES.get(alert, _OTHERWISE)

@@ -1,0 +1,25 @@
+"""The switch for an endpoint that nobody should call: one that is polled with no working credentials."""
+
+from __future__ import annotations
+
+from requests import PreparedRequest
+
+from ..exceptions import EndpointDisabled
+from ..settings.options import AdapterOptions
+from ..telemetry.counters import counters_for
+from ..util.origin import origin_at
+
+
+def refuse_disabled(request: PreparedRequest, options: AdapterOptions) -> None:
+    """Refuse a call to a disabled URL.
+
+    Raises:
+        EndpointDisabled: it is one.
+    """
+    prefix = options.covers(request.url or "")
+    if prefix is not None:
+        counters_for(origin_at(request.url or "")).refused("disabled")
+        raise EndpointDisabled(
+            f"Calls to {prefix} are switched off (RESILIENT_TRANSPORT_DISABLE, or disable= of the adapter).",
+            request=request,
+        )

@@ -1,0 +1,74 @@
+"""What a call leaves behind: exceptions and responses that carry their attempts, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from requests import PreparedRequest, Response
+from requests.exceptions import RequestException, RetryError
+from urllib3.exceptions import MaxRetryError, ResponseError
+from urllib3.util.retry import RequestHistory
+
+from ..body.streamed import Streamed
+from ..connection.timed_stream import hasten
+from ..events.attempt import Attempt, Attempts
+from ..exceptions import DeadlineExceeded, add_note, leave_request_behind
+from .redaction import without_query
+
+E = TypeVar("E", bound=BaseException)
+
+
+def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
+    """Give an exception its attempts, and a note (PEP 678) that tells them."""
+    told = Attempts(attempts)
+    error.attempts = told  # type: ignore[attr-defined]
+    leave_request_behind(error)
+    if told:
+        add_note(error, f"{len(told)} attempt{'s' if len(told) > 1 else ''}:\n{told}")
+    return error
+
+
+def deadline_exceeded(
+    request: PreparedRequest, seconds: float, furthest: BaseException | None
+) -> DeadlineExceeded:
+    """The exception for a call whose time is over."""
+    when = f"{seconds:.3f} s after" if seconds > 0 else "before"
+    error = DeadlineExceeded(f"The deadline was over {when} the call had begun.", request=request)
+    error.__cause__ = furthest
+    return error
+
+
+def too_many(request: PreparedRequest, response: Response) -> RetryError:
+    """What stock raises when attempts end on a status and `raise_on_status` is set."""
+    reason = ResponseError(ResponseError.SPECIFIC_ERROR.format(status_code=response.status_code))
+    pool: Any = getattr(response.raw, "_pool", None)
+    return RetryError(MaxRetryError(pool, without_query(request.path_url), reason), request=request)
+
+
+def history(request: PreparedRequest, response: Response | None, error: Exception | None) -> RequestHistory:
+    """An entry of `response.raw.retries.history`, as urllib3's own retries write it."""
+    status = None if response is None else response.status_code
+    cause = error.args[0] if isinstance(error, RequestException) and error.args else error
+    cause = getattr(cause, "reason", None) or cause
+    found = cause if isinstance(cause, Exception) else error
+    return RequestHistory(request.method, without_query(request.path_url), found, status, None)
+
+
+def discard(response: Response) -> None:
+    """Be done with a response that nobody will see; reading a small body keeps its connection."""
+    raw: Any = response.raw
+    length = getattr(raw, "length_remaining", None)
+    if length is not None and length <= _DRAINED_AT_MOST:
+        if isinstance(raw, Streamed):
+            # Nobody reads it, so nobody is told how it ends.
+            raw.broke_off = None
+        hasten(getattr(getattr(raw, "_original_response", None), "fp", None), _DRAINED_WITHIN)
+        raw.drain_conn()
+    response.close()
+
+
+#: Bytes of an unread body up to which reading it is cheaper than a new connection.
+_DRAINED_AT_MOST: Final = 65536
+#: And how long that may take, in seconds.
+_DRAINED_WITHIN: Final = 0.1

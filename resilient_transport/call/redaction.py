@@ -1,0 +1,66 @@
+"""Exceptions and histories without secrets, and without what their tracebacks hold."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError, MaxRetryError, RequestError
+from urllib3.util.retry import RequestHistory
+
+
+def describe(error: BaseException) -> str:
+    """The type of an error and the part of its reason that can hold no secret."""
+    inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(inner, ssl.SSLError):
+        reason = inner.reason or inner.strerror
+    else:
+        reason = inner.strerror if isinstance(inner, OSError) else None
+    return f"{type(inner).__name__}: {reason}" if reason else type(inner).__name__
+
+
+def redact(error: BaseException) -> None:
+    """Take the query string out of the messages and addresses of urllib3's errors in a chain."""
+    chain: list[Any] = [error]
+    seen: set[int] = set()
+    while chain:
+        found = chain.pop()
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, RequestError) and found.url and "?" in found.url:
+            found.url = without_query(found.url)
+            if isinstance(found, MaxRetryError):
+                clean = MaxRetryError(found.pool, found.url, found.reason)
+                # As much of it as this urllib3 keeps besides.
+                found.args = clean.args
+                vars(found).update({name: vars(clean)[name] for name in ("_message",) if name in vars(clean)})
+        if isinstance(found, (HTTPError, RequestException)):
+            # Of anybody else's nothing is changed.
+            clean_args = tuple(map(_without_userinfo, found.args))
+            found.args = clean_args if clean_args != found.args else found.args
+        chain += [*found.args, found.__cause__, found.__context__, getattr(found, "reason", None)]
+
+
+def _without_userinfo(argument: Any) -> Any:
+    """A message without the credentials of a URL in it, such as that of a proxy that cannot be parsed."""
+    if not isinstance(argument, str) or "@" not in argument:
+        return argument
+    return re.sub(r"//[^\s/]*@", "//...@", argument)
+
+
+def forget_frames(entries: Sequence[RequestHistory]) -> None:
+    """Let go of what the tracebacks of errors in a history hold: sockets, bodies, responses."""
+    for entry in entries:
+        error: BaseException | None = entry.error
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+
+
+def without_query(url: str) -> str:
+    """A URL or a request target up to its query."""
+    return url.split("?", 1)[0]

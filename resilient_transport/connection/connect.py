@@ -1,0 +1,121 @@
+"""A TCP connection to a host, within a deadline and in an order of addresses.
+
+urllib3 does the same without either, and so is asked where neither is wanted. Its exceptions and their words
+are kept. Leans on `_dns_host` of its connection, and on `create_connection` and `_DEFAULT_TIMEOUT` in
+`urllib3.util`, pinned in `tests/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from urllib3 import connection as connection_module
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util import connection as urllib3_connection
+from urllib3.util.timeout import _DEFAULT_TIMEOUT
+
+from ..retry.deadline import Deadline
+from ..retry.stages import Stage
+from .preconnect import made
+from .resolver import Address, addresses, error_within, in_thread
+
+#: Where urllib3's own functions have their globals; those of somebody else, wrappers included, do not.
+_AT_HOME: Final = (vars(connection_module), vars(urllib3_connection))
+
+
+def is_urllib3s(new_conn: Any) -> bool:
+    """Whether this is how urllib3 connects; a program may have replaced it, or what it calls, at any time."""
+    functions = getattr(new_conn, "__func__", None), urllib3_connection.create_connection
+    return all(
+        getattr(function, "__globals__", None) is home
+        for function, home in zip(functions, _AT_HOME, strict=True)
+    )
+
+
+def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:
+    """Connect to the host of a connection.
+
+    Args:
+        connection: ours; its trace is told whether it resolves or connects.
+        deadline: when it has to be there.
+        order: of the addresses, as in `resolve.addresses`.
+
+    Raises:
+        urllib3.exceptions.NameResolutionError, ConnectTimeoutError, NewConnectionError: as urllib3 does.
+    """
+    trace = connection.trace
+    try:
+        trace.mark(Stage.RESOLVE)
+        found = addresses(connection._dns_host, connection.port, order, deadline)
+        trace.mark(Stage.CONNECT)
+        sock = _first_that_answers(connection, found, deadline)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    except TimeoutError as error:
+        raise ConnectTimeoutError(
+            connection, f"Connection to {connection.host} timed out. (connect timeout={connection.timeout})"
+        ) from error
+    except OSError as error:
+        raise NewConnectionError(connection, f"Failed to establish a new connection: {error}") from error
+    sys.audit("http.client.connect", connection, connection.host, connection.port)
+    return sock
+
+
+def _first_that_answers(connection: Any, found: Any, deadline: Deadline) -> socket.socket:
+    """A socket that is connected to one of some addresses; the time-out holds for each of them."""
+    failed: OSError = OSError("getaddrinfo returns an empty list")
+    try:
+        for address in found:
+            if deadline.is_over():
+                raise TimeoutError("the deadline was over before all addresses were tried")
+            try:
+                return _connect(connection, address, deadline)
+            except OSError as error:
+                failed = error
+        raise failed
+    finally:
+        # Its traceback holds this frame: what the frame holds must not be the exception.
+        del failed
+
+
+def _connect(connection: Any, address: Address, deadline: Deadline) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = made(family, connection.socket_options, connection.source_address, kind, protocol)
+    try:
+        if connection.timeout is not _DEFAULT_TIMEOUT:
+            sock.settimeout(connection.timeout)
+        sock.settimeout(deadline.for_socket(sock.gettimeout()))
+        sock.connect(where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def in_time(dial: Callable[[], socket.socket], connection: Any, deadline: Deadline | None) -> socket.socket:
+    """Connect in somebody else's way, which knows no deadline, in a thread; what comes too late is closed.
+
+    Raises:
+        urllib3.exceptions.ConnectTimeoutError: there was nothing in time.
+    """
+    future: Future[socket.socket] = Future()
+    in_thread(dial, future, "resilient_transport-dial")
+    try:
+        error = error_within(future, None if deadline is None else deadline.left())
+    except TimeoutError:
+        future.add_done_callback(_close)
+        raise ConnectTimeoutError(
+            connection, f"Connection to {connection.host} timed out at the deadline"
+        ) from None
+    if error is not None:
+        raise error
+    return future.result()
+
+
+def _close(future: Future[socket.socket]) -> None:
+    if future.exception() is None:
+        future.result().close()

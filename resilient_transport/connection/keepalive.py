@@ -1,0 +1,65 @@
+"""How long the server of a shared pool keeps idle connections, as far as it has shown.
+
+Knows nothing of sockets. Times are in seconds, as somebody else has measured them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: A request that may not be repeated takes only a connection known to work within this time, in seconds,
+#: where nothing is known of the server: half of 5 s, the idle limit of Node and Apache.
+FRESH_FOR: Final = 2.5
+#: A server that closes sooner does so for another reason than idleness, such as a restart.
+_LEAST: Final = 0.1
+#: What has been learned is forgotten when connections outlive this.
+_LONGEST: Final = 60.0
+#: How much sooner than the server we let go of a connection that it has set a limit to.
+SPARE: Final = 1.0
+
+_TIMEOUT: Final = re.compile(r"(?:^|[\s,;])timeout\s*=\s*\"?(\d{1,9})", re.ASCII | re.IGNORECASE)
+_MAX: Final = re.compile(r"(?:^|[\s,;])max\s*=\s*\"?(\d{1,9})", re.ASCII | re.IGNORECASE)
+
+
+def hints(field: str) -> tuple[float | None, int | None]:
+    """What a `Keep-Alive` field says (RFC 2068 section 19.7.1.1): seconds, and how many more requests."""
+    seconds, count = _TIMEOUT.search(field), _MAX.search(field)
+    return (float(seconds[1]) if seconds else None, int(count[1]) if count else None)
+
+
+class KeepAlivePolicy:
+    """What is known of one server. Read and written without a lock: each value stands for itself."""
+
+    __slots__ = ("shown",)
+
+    def __init__(self) -> None:
+        #: After how long it has closed one under us; None: it has not, or that was long ago.
+        self.shown: float | None = None
+
+    def allows(self, idle_for: float) -> bool:
+        """Whether a connection that was idle for so long may be used, as far as the server has a say."""
+        return self.shown is None or idle_for < self.shown
+
+    def fresh_for(self, told: float | None) -> float:
+        """For how long a connection counts as known to work: half of the server's limit.
+
+        What was shown bounds the limit from above only: a connection found closed after a minute may have
+        been closed after a second. So that makes the time shorter, and never longer.
+        """
+        usual = FRESH_FOR if told is None else told / 2
+        return usual if self.shown is None else min(usual, self.shown / 2)
+
+    def closed_after(self, idle_for: float) -> None:
+        """A connection that was idle for so long was found closed."""
+        if idle_for >= _LEAST and self.allows(idle_for):
+            self.shown = idle_for
+
+    def outlived(self, idle_for: float) -> None:
+        """A connection that was idle for so long, and so was not used, was open all the same."""
+        if self.shown is not None and idle_for >= self.shown:
+            longer = 2 * self.shown
+            self.shown = longer if longer < _LONGEST else None
+
+    def __repr__(self) -> str:
+        return f"<Habits shown {self.shown}>"

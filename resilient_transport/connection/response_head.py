@@ -1,0 +1,98 @@
+"""How a connection ended: told apart where the standard library makes all endings look alike.
+
+`ssl` reports an end of file without close_notify as an orderly one (`suppress_ragged_eofs`), and up to Python
+3.12 a reset, too. `http.client` takes an end of file in the middle of a response's head for the end of the
+head. Either way a cut response would pass for a whole one (RFC 9112 section 8, RFC 8446 section 6.1).
+"""
+
+from __future__ import annotations
+
+from http.client import OK, PROCESSING, BadStatusLine, HTTPResponse, RemoteDisconnected, parse_headers
+from typing import Any, Final
+
+from .timed_stream import timed
+
+#: Interim responses before the final one that are read, at the most.
+_INTERIM_AT_MOST: Final = 100
+
+
+class WatchedHTTPResponse(HTTPResponse):
+    """A response whose head is whole or an error, and which is the final one.
+
+    Overrides `_read_status` of `http.client`, pinned in `tests/test_upstream.py`.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client skips 100 only; 103 and its kin are interim, too (RFC 9110 section 15.2), 101 is not.
+        for _ in range(_INTERIM_AT_MOST):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not PROCESSING <= status < OK:
+                return version, status, reason
+            parse_headers(self.fp)
+        raise BadStatusLine("too many interim responses")
+
+    def begin(self) -> None:
+        """Receive the head.
+
+        Raises:
+            http.client.RemoteDisconnected: the connection ended before the empty line that ends the head.
+        """
+        lines = _Lines(self.fp)
+        self.fp: Any = lines
+        try:
+            super().begin()
+        finally:
+            if self.fp is lines:
+                self.fp = lines.file
+        if not lines.last:
+            self.close()
+            raise RemoteDisconnected("Remote end closed connection in the head of the response")
+        if self.chunked is True and self.fp is not None:
+            self.fp = Chunks(self.fp)
+
+
+class HurriedHTTPResponse(WatchedHTTPResponse):
+    """The same within a deadline: no read waits longer than that allows."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        timed(self.fp)
+
+
+class Chunks:
+    """A file in which a line that is cut is no line: a chunk size of 0005, cut to 0, would end the body."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.read = file.read
+        #: The line that was read last; an empty one ends the body (RFC 9112 section 7.1.2).
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read a line; nothing when the end of the file comes before the end of the line."""
+        line: bytes = self.file.readline(limit)
+        self.last = line = line if line.endswith(b"\n") or len(line) == limit else b""
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+class _Lines:
+    """The part of a file that `http.client` reads a head with; remembers the last line."""
+
+    __slots__ = ("_read", "file", "last")
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self._read = file.readline
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read a line."""
+        self.last = line = self._read(limit)
+        return line  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close the file: `http.client` does so when the head cannot be parsed."""
+        self.file.close()

@@ -1,0 +1,138 @@
+"""A TLS context that is complete when it is made, and frozen from then on.
+
+A context that is changed while connections are made with it puts the wrong client certificate on the wire
+(psf/requests#6726) or crashes (psf/requests#6872). What urllib3 sets again before every handshake, to the
+same value, is accepted as the no-op that it is.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
+
+from .eof import WatchedSSLSocket
+from .tls_sessions import offered
+
+#: What urllib3 decides about a context, in an order in which `ssl` accepts it.
+_SETTINGS = (
+    "options", "verify_flags", "minimum_version", "maximum_version", "post_handshake_auth",
+    "hostname_checks_common_name",
+)  # fmt: skip
+_MISSING = object()
+
+
+class _Frozen:
+    """Put before an SSLContext class: refuses changes once `_frozen` is set."""
+
+    _frozen = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not self._frozen:
+            super().__setattr__(name, value)
+        elif getattr(self, name, _MISSING) != value:
+            raise _refusal(name)
+
+    def set_alpn_protocols(self, protocols: Any) -> None:
+        if not self._frozen:
+            super().set_alpn_protocols(protocols)  # type: ignore[misc]
+        elif list(protocols) != list(ALPN_PROTOCOLS):
+            raise _refusal("ALPN protocols")
+
+
+class _Resuming:
+    """Put before `ssl.SSLContext`: offers the session that the connection has named, if any."""
+
+    def wrap_socket(self, *args: Any, server_hostname: Any = None, session: Any = None, **kwargs: Any) -> Any:
+        if session is None:
+            session = offered(server_hostname)
+        return super().wrap_socket(  # type: ignore[misc]
+            *args, server_hostname=server_hostname, session=session, **kwargs
+        )
+
+
+def _refusal(what: str) -> AttributeError:
+    return AttributeError(
+        f"this TLS context is shared by the process and frozen; {what} cannot be changed. "
+        "Pass ssl_context= to ResilientAdapter to use a context of your own"
+    )
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._frozen:
+            raise _refusal(f"{name}()")
+        return getattr(super(_Frozen, self), name)(*args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+for _name in (
+    "load_verify_locations", "load_cert_chain", "load_default_certs", "set_default_verify_paths",
+    "set_ciphers", "load_dh_params", "set_ecdh_curve", "set_npn_protocols", "set_servername_callback",
+    "set_psk_client_callback",
+):  # fmt: skip
+    setattr(_Frozen, _name, _refusing(_name))
+
+_classes: dict[type, type[ssl.SSLContext]] = {}
+
+
+def frozen_class() -> type[ssl.SSLContext]:
+    """The frozen kind of whatever `ssl.SSLContext` is now: truststore replaces it."""
+    base = ssl.SSLContext
+    if base not in _classes:
+        # A context that somebody has put in its place makes sockets of its own kind.
+        if base.__module__ == "ssl":
+            bases: tuple[type, ...] = (_Frozen, _Resuming, base)
+            members = {"sslsocket_class": WatchedSSLSocket}
+        else:
+            bases, members = (_Frozen, base), {}
+        _classes[base] = type("FrozenSSLContext", bases, members)
+    return _classes[base]
+
+
+def build_context(
+    *,
+    verify_mode: ssl.VerifyMode,
+    check_hostname: bool,
+    fill: Callable[[ssl.SSLContext], None],
+    ssl_version: int | None = None,
+    minimum: ssl.TLSVersion | None = None,
+    maximum: ssl.TLSVersion | None = None,
+) -> ssl.SSLContext:
+    """Make a client context with urllib3's settings, have it filled, and freeze it.
+
+    Args:
+        verify_mode: whether the server's certificate is checked.
+        check_hostname: whether `ssl` compares the host name; urllib3 does it when a name is pinned.
+        fill: loads certificates and keys.
+        ssl_version: urllib3's deprecated setting of one version.
+        minimum: the lowest TLS version; None: urllib3's default.
+        maximum: the highest.
+
+    Raises:
+        OSError: `fill` could not read a file.
+        ssl.SSLError: a file is not what it should be.
+    """
+    model = create_urllib3_context(
+        ssl_version, verify_mode, ssl_minimum_version=minimum, ssl_maximum_version=maximum
+    )
+    context = frozen_class()(ssl.PROTOCOL_TLS_CLIENT)
+    for name in _SETTINGS:
+        setattr(context, name, getattr(model, name))
+    if keylog := getattr(model, "keylog_filename", None):
+        context.keylog_filename = keylog
+    # Debian's Python sets it, and then a cut stream ends as if it were whole.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    # urllib3 asks for no tickets in TLS 1.2, since it never resumes.
+    context.options &= ~ssl.OP_NO_TICKET
+    context.check_hostname = False
+    context.verify_mode = verify_mode
+    context.check_hostname = check_hostname
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    fill(context)
+    context._frozen = True  # type: ignore[attr-defined]
+    return context

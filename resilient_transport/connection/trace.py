@@ -1,0 +1,144 @@
+"""The record that the wire makes of one attempt, while it happens.
+
+An attempt's trace is in `CURRENT` while the attempt runs; the pool gives it to the connection it hands
+out, and the connection marks each stage on it.  Only the thread that makes the attempt, or reads its body,
+touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, Final
+
+from ..gate.waiter import Charges
+from ..retry.deadline import Deadline
+from ..retry.stages import Stage
+from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
+from ..telemetry.counters import Counters
+from ..telemetry.dispatch import Dispatcher
+
+#: After so many failures a call offers no TLS session any more.
+_CHOKES: Final = 2
+
+
+class Trace:
+    """How far an attempt got, what it moved, and what the wire may do for it.
+
+    Args:
+        replayable: whether the request may be sent again once it has left. If not, it gets only a
+            connection that was proven a moment ago.
+        deadline: when the call has to be over.
+        connect_timeout: seconds that the caller grants for getting a connection; anything else: no limit.
+        require_close_notify: whether a body without a length has to end with an orderly close of TLS.
+        fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
+        charges: the failures of others that the call was charged with; None: it is not told of them.
+        warming: connect, and send nothing.
+        usage: how long connections live, and how new ones are made.
+        dispatcher: tells of the call; None: nobody wants to hear.
+        counters: counts what happens; None: nobody does.
+    """
+
+    # Every attempt makes one: what holds for most of them is the class's.
+    stage = Stage.QUEUE
+    #: The failure as the wire met it, before urllib3 wrapped it. Set by the connection, the pool and
+    #: the body; what none of them recorded did not happen on the wire and is not repeated.
+    error: BaseException | None = None
+    bytes_out = 0
+    bytes_in = 0
+    #: Whether the failure was another caller's, whom this one has waited for.
+    borrowed = False
+    #: Whether the pool pauses before it connects again, so that the caller need not.
+    paced = False
+    #: Whether the server had accepted no connection yet when this one began to look for one.
+    cold = False
+    reused = False
+    resumed = False
+    #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
+    tls_version: str | None = None
+    #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
+    send_timeout: float | None = -1.0
+    #: The response's status; set by the connection.
+    status: int | None = None
+    #: Whether hooks have heard of its failure: what is decided anew afterwards is no other one.
+    told = False
+    #: The attempt's place among those of its call, from 1, once it was recorded.
+    number = 0
+    #: Is shown urllib3's response before anybody has read of its body, to watch over that.
+    on_answer: Callable[[Any], None] | None = None
+    #: When the connection was ready, on the monotonic clock.
+    connected: float | None = None
+
+    def __init__(
+        self,
+        *,
+        replayable: bool = True,
+        deadline: Deadline | None = None,
+        fresh: bool = False,
+        require_close_notify: bool = True,
+        connect_timeout: Any = None,
+        charges: Charges | None = None,
+        warming: bool = False,
+        connection_options: ConnectionOptions = DEFAULT_OPTIONS,
+        dispatcher: Dispatcher | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        self.replayable = replayable
+        self.deadline = deadline
+        self.fresh = fresh
+        self.require_close_notify = require_close_notify
+        self.connect_timeout: float | None = (
+            float(connect_timeout) if isinstance(connect_timeout, (int, float)) else None
+        )
+        self.charges = charges
+        self.warming = warming
+        self.connection_options = connection_options
+        self.dispatcher = dispatcher
+        self.counters = counters
+        self.began = monotonic()
+        #: When the stage was marked, on the monotonic clock.
+        self.marked = self.began
+
+    def mark(self, stage: Stage) -> None:
+        """From here on, the attempt is in this stage."""
+        self.stage = stage
+        self.marked = monotonic()
+
+    def fail(self, error: BaseException) -> None:
+        """Record what went wrong, in the stage that was marked last."""
+        self.error = error
+
+    def is_late(self) -> bool:
+        """Whether its time, or that of its call, is over."""
+        return self.deadline is not None and self.deadline.is_over()
+
+    def may_resume(self) -> bool:
+        """Whether to offer a TLS session: not to a server that has failed the call twice when it saw one."""
+        return self.charges is None or self.charges.chokes < _CHOKES
+
+    def choked(self) -> None:
+        """A handshake that offered a TLS session has failed."""
+        if self.charges is not None:
+            self.charges.chokes += 1
+
+    def patience(self) -> float | None:
+        """Seconds that the call may wait for a connection; None: for ever."""
+        return self.deadline.bound(self.connect_timeout) if self.deadline else self.connect_timeout
+
+    def between_bytes(self, sock: Any) -> float | None:
+        """Seconds that the caller lets pass between two bytes of an answer on this socket; None: for ever."""
+        if self.stage.rank <= Stage.TUNNEL.rank:
+            # An answer of a proxy belongs to getting a connection.
+            return self.connect_timeout
+        granted = self.send_timeout
+        told: float | None = sock.gettimeout() if granted is not None and granted < 0 else granted
+        return told
+
+    def connecting(self) -> float:
+        """Seconds until the connection was ready; 0 when it was there already."""
+        return 0.0 if self.reused or self.connected is None else self.connected - self.began
+
+
+#: The trace of the attempt that runs in this context.
+CURRENT: ContextVar[Trace | None] = ContextVar("resilient_transport_trail", default=None)

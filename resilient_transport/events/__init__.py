@@ -1,0 +1,268 @@
+"""What happens in calls, as frozen values that hold no secrets: attempts, and events for hooks.
+
+>>> with resilient_transport.events.subscribed(print):
+...     session.get("https://api.example/")
+
+A hook gets each event in the thread in which it happens. It may be given to one adapter
+(`ResilientAdapter(on_event=...)`), or to all of the process (`subscribe`, `subscribed`). What it raises
+breaks no call, and the calls that it makes itself are told to nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from .attempt import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something has happened."""
+
+    #: The level of its line in the log; None: it has none.
+    level: ClassVar[int | None] = None
+
+    #: `scheme://host:port`, without credentials.
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent(Event):
+    """Something has happened in a call."""
+
+    #: A number that all events of a call have in common, and no other call of the process.
+    call: int
+    #: The request's method.
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: {type(self).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(CallEvent):
+    """An attempt begins, by looking for a connection."""
+
+    #: 1 for the first.
+    number: int
+    #: Whether it connects only, and sends nothing (`ResilientAdapter.warm`).
+    warming: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: attempt {self.number} begins"
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeDone(CallEvent):
+    """A connection was made: TCP, the proxy, TLS, and proof where that is waited for."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: "TLSv1.3" and the like; None without TLS.
+    tls_version: str | None
+    #: Whether a TLS session was resumed.
+    resumed: bool
+    #: Whether the server has shown that it accepts the client (a ticket, or TLS 1.2).
+    confirmed: bool
+    #: Seconds that it took, waiting for leave to connect not included.
+    seconds: float
+
+    def __str__(self) -> str:
+        how = (self.tls_version or "no TLS") + ", resumed" * self.resumed + ", confirmed" * self.confirmed
+        return f"{self.method} {self.origin}: connected in {self.seconds:.3f} s ({how})"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSucceeded(CallEvent):
+    """An attempt has brought the response that is handed out."""
+
+    #: What it did.
+    attempt: Attempt
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: {self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(CallEvent):
+    """An attempt has failed, on the wire or by its status, or its body was cut."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: What it did, and what was decided after it.
+    attempt: Attempt
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: {self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled(CallEvent):
+    """Another attempt will be made."""
+
+    #: The number of the attempt that has failed.
+    number: int
+    #: Seconds until the next one.
+    delay: float
+    #: Why, in one sentence.
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: attempt {self.number} is not the last; {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyResumed(CallEvent):
+    """A response goes on with a body that was cut."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: The attempt that brought the rest, as far as it has got.
+    attempt: Attempt
+    #: The first byte that was missing, as encoded on the wire: so many need not come again.
+    from_byte: int
+
+    @property
+    def number(self) -> int:
+        """The number of that attempt."""
+        return self.attempt.number
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin}: attempt {self.number} goes on from byte {self.from_byte}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(CallEvent):
+    """A call has succeeded after attempts that failed: its response came, or the rest of a stream."""
+
+    level: ClassVar[int | None] = logging.DEBUG
+
+    #: How many attempts it took.
+    attempts: int
+    #: Seconds from its start.
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin} recovered after {self.attempts} attempts in {self.seconds:.3f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp(CallEvent):
+    """A call has failed for good, or has ended on a status that would have been retried once more.
+
+    A status that is never retried (a POST's, one with a Retry-After that is too long) is a response like any
+    other, and an error that is not of the wire (a file that is missing) is the caller's affair.
+    """
+
+    level: ClassVar[int | None] = logging.WARNING
+
+    #: The last attempt; its decision says why there is no other. None: there was none.
+    attempt: Attempt | None
+    #: The type of what is raised; None: the response is handed out.
+    error: str | None
+    #: Seconds from its start.
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin} gave up: {self.attempt or f'{self.error} before any attempt'}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded(CallEvent):
+    """A call has returned, or raises: whatever else was told, this is told once, and last.
+
+    Only what becomes of the body of a stream is told later: it is read after the call.
+    """
+
+    #: The status of the response that is handed out; None: there is none.
+    status: int | None
+    #: The type of what is raised, an interrupt included; None: nothing is.
+    error: str | None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.origin} has ended: {self.error or f'status {self.status}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRotated(Event):
+    """Certificate files were replaced."""
+
+    level: ClassVar[int | None] = logging.INFO
+
+    #: Whether what is there now is in use; False: it is not usable, and the old one stays.
+    usable: bool
+
+    def __str__(self) -> str:
+        now = "the new ones are in use" if self.usable else "they are not usable, and the old ones stay"
+        return f"{self.origin}: certificate files were replaced; {now}"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOpened(Event):
+    """The circuit breaker of an origin has opened: nothing is sent until it has cooled down."""
+
+    level: ClassVar[int | None] = logging.WARNING
+
+    #: Seconds until a probe is made.
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.origin}: the circuit is open for {self.seconds:g} s, its latest attempts have failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitClosed(Event):
+    """The probe of an open circuit has succeeded."""
+
+    level: ClassVar[int | None] = logging.INFO
+
+    def __str__(self) -> str:
+        return f"{self.origin}: the circuit is closed again"
+
+
+#: Is called with each event; what it returns is passed over.
+Hook = Callable[[Event], object]
+
+#: No lock: each of what is done with it is one step, and a lock might be held across a fork.
+_subscribers: Final[list[Hook]] = []
+
+
+def anybody() -> bool:
+    """Whether anybody has subscribed."""
+    return bool(_subscribers)
+
+
+def subscribers() -> tuple[Hook, ...]:
+    """The hooks of the process, in their order."""
+    return tuple(_subscribers)
+
+
+def subscribe(hook: Hook) -> None:
+    """Tell a hook of every event of every adapter of the process, from the next call on.
+
+    Raises:
+        TypeError: it cannot be called.
+    """
+    if not callable(hook):
+        raise TypeError(f"a hook is called with each event, and {type(hook).__name__} cannot be called")
+    _subscribers.append(hook)
+
+
+def unsubscribe(hook: Hook) -> None:
+    """Tell a hook no more; one that was never told is passed over."""
+    with suppress(ValueError):
+        _subscribers.remove(hook)
+
+
+@contextmanager
+def subscribed(hook: Hook) -> Iterator[Hook]:
+    """Tell a hook of every event of the process while a block runs."""
+    subscribe(hook)
+    try:
+        yield hook
+    finally:
+        unsubscribe(hook)

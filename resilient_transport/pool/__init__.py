@@ -1,0 +1,1 @@
+"""Who gets which connection: one process-wide registry of pools, keyed by who you are."""

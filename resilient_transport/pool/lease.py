@@ -1,0 +1,262 @@
+"""urllib3 pools whose connections come from a pool shared by the process.
+
+A pool here is one adapter's lease of a shared pool. It keeps what is its own (how many connections it may
+use at once, NTLM and Negotiate connections) and has the rest in common with all leases of the same key.
+
+Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_get_conn`, `_put_conn`, `_new_conn`,
+`_validate_conn`, `ConnectionCls`, and `pool`, the queue of slots.
+"""
+
+from __future__ import annotations
+
+import queue
+import weakref
+from collections import deque
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError
+
+from ..connection.connection import PlainConnection
+from ..connection.liveness import is_alive
+from ..connection.tls_connection import TLSConnection
+from ..connection.trace import CURRENT, Trace
+from ..gate.permit import Permit
+from ..gate.waiter import Told
+from ..settings.options import DEFAULT_OPTIONS
+from ..util.origin import origin_name
+from .registry import registry
+from .shared_pool import Connection, SharedPool, close_all
+
+
+class LeasedPool(HTTPConnectionPool):
+    """What the plain and the TLS pool have in common."""
+
+    #: The class of urllib3 that this one stands in for.
+    upstream: type[HTTPConnectionPool] = HTTPConnectionPool
+    #: The class of its connections as urllib3 ships it, and ours.
+    stock_connection: type[HTTPConnection] = HTTPConnection
+    own_connection: type[HTTPConnection] = PlainConnection
+    #: Whether a TCP connect is something that can be done ahead.
+    dials_ahead = False
+
+    def __init__(
+        self, host: str, port: int | None = None, *, shared_key: Any = None, maxsize: int = 1, **kwargs: Any
+    ) -> None:
+        super().__init__(host, port, maxsize=maxsize, **kwargs)
+        #: How many idle connections this lease asks the shared pool to keep.
+        self.idle_capacity = maxsize
+        #: How it uses its connections; its adapter's, once that has asked for one.
+        self.connection_options = DEFAULT_OPTIONS
+        #: Idle connections that have an owner, if there are no slots to hold them.
+        self._owned: deque[Any] = deque()
+        weakref.finalize(self, close_all, self._owned)
+        #: Where its connections lead to.
+        self.origin = origin_name(self.scheme, self.host, port)
+        self._shared_key = shared_key if shared_key is not None else object()
+        self._shared_pool = registry.shared_pool(self._shared_key, self)
+
+    @property
+    def shared_pool(self) -> SharedPool:
+        """The shared pool of this lease; a new and empty one after a fork."""
+        if self._shared_pool.generation != registry.generation:
+            self._shared_pool = registry.shared_pool(self._shared_key, self)
+        return self._shared_pool
+
+    def give_back(self) -> None:
+        """End the lease: what was its alone is closed, the rest stays for those that come."""
+        self.shared_pool.leave(self)
+        self._close_owned()
+
+    def __str__(self) -> str:
+        # Messages name urllib3's class, as they do in stock: people search logs for them.
+        return f"{self.upstream.__name__}(host={self.host!r}, port={self.port!r})"
+
+    def _is_foreign(self) -> bool:
+        """Whether somebody put a connection class of their own into urllib3, as vcrpy does: it is used."""
+        return self.upstream.ConnectionCls is not self.stock_connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        if self._is_foreign():
+            self.ConnectionCls = self.upstream.ConnectionCls
+            return super()._get_conn(timeout)
+        registry.reap()
+        trace = CURRENT.get() or Trace(connect_timeout=self.timeout.connect_timeout)
+        if trace.connection_options is not self.connection_options:
+            self.connection_options = trace.connection_options
+            self.shared_pool.agree()
+        owned = self._take_slot(timeout, trace)
+        if owned is not None:
+            if _is_ours(owned) and self.shared_pool.suits(owned, trace) and is_alive(owned.sock):
+                return self._hand_out(owned, trace)
+            owned.close()
+        found = self.shared_pool.checkout(trace, trace.patience())
+        if isinstance(found, Permit):
+            return self._make(found, trace)
+        if isinstance(found, Told):
+            return self._fail(found, trace)
+        return self._hand_out(found, trace)
+
+    def _take_slot(self, timeout: float | None, trace: Trace) -> Any:
+        """Wait for a slot, if their number binds; what lies in it, or beside, is this lease's alone."""
+        if self.pool is None:
+            raise ClosedPoolError(self, "Pool is closed.")
+        if not self.block:
+            try:
+                return self._owned.pop() if self._owned else None
+            except IndexError:
+                return None
+        limit = trace.deadline.bound(timeout) if trace.deadline else timeout
+        try:
+            return self.pool.get(block=True, timeout=limit)
+        except queue.Empty:
+            pass
+        if limit != timeout:
+            # urllib3 gives back a slot for every other exception, and none was taken.
+            trace.fail(TimeoutError("no slot of the pool came free before the deadline"))
+        raise EmptyPoolError(self, "Pool is empty and a new connection can't be opened due to blocking mode.")
+
+    def _make(self, permit: Permit, trace: Trace) -> Any:
+        try:
+            connection = self._own_conn(trace)
+            shared_pool = self.shared_pool
+            unused_or_once = trace.warming or not trace.replayable
+            connection.wants_proof = unused_or_once or shared_pool.gate.needs_proof()
+            connection.in_doubt = shared_pool.gate.window.doubted
+            connection.sessions, connection.keep_alive = shared_pool.sessions, shared_pool.keep_alive
+            if self.dials_ahead:
+                connection.begun = shared_pool.preconnects.take()
+                connection.dial_for_others = (
+                    None if shared_pool.gate.window.proven else shared_pool.dial_for_others
+                )
+            connection.permit = permit
+        except BaseException:
+            permit.unused()
+            raise
+        return connection
+
+    def _fail(self, told: Told, trace: Trace) -> Any:
+        """A connection that fails when it is made, in urllib3's hands, as another caller's did."""
+        connection = self._own_conn(trace)
+        connection.told = told.failure
+        return connection
+
+    def _own_conn(self, trace: Trace) -> Any:
+        self.ConnectionCls = self.own_connection
+        connection: Any = self._new_conn()
+        connection.generation = registry.generation
+        connection.trace = trace
+        return connection
+
+    def _hand_out(self, connection: Connection, trace: Trace) -> Connection:
+        trace.reused = True
+        # Nothing is made that would be told, and an idle connection keeps its trace.
+        trace.dispatcher = None
+        connection.trace = trace
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is None:
+            self._free_slot()
+        elif not isinstance(conn, (PlainConnection, TLSConnection)):
+            super()._put_conn(conn)
+        elif conn.sock is None or not conn.is_drained() or conn.generation != registry.generation:
+            conn.close()
+            self._free_slot()
+        elif conn.has_owner:
+            conn.proven_at = monotonic()
+            self._keep(conn)
+        else:
+            # First the connection, then the slot: who waits for the slot finds the connection.
+            self.shared_pool.put(conn)
+            self._free_slot()
+
+    def _free_slot(self, conn: Any = None) -> None:
+        if not self.block and not self._is_foreign():
+            return
+        try:
+            self.pool.put(conn, block=False)  # type: ignore[union-attr]
+        except (AttributeError, queue.Full):
+            if conn is not None:
+                conn.close()
+
+    def _keep(self, conn: Any) -> None:
+        """Put an owned connection where only this lease finds it."""
+        if self.block:
+            self._free_slot(conn)
+            return
+        self._owned.append(conn)
+        if self.pool is None or len(self._owned) > self.idle_capacity:
+            with suppress(IndexError):
+                # Another thread may have taken it meanwhile.
+                self._owned.popleft().close()
+
+    def close(self) -> None:
+        """Close the connections that are this lease's alone, and hand out no more."""
+        super().close()
+        self._close_owned()
+
+    def _close_owned(self) -> None:
+        # A slot stays where it is; who takes it finds the connection dead.
+        doomed = list(self.pool.queue) if self.pool is not None and self.block else []
+        with suppress(IndexError):
+            while True:
+                doomed.append(self._owned.pop())
+        close_all(connection for connection in doomed if connection is not None)
+
+    def _validate_conn(self, conn: Any) -> None:
+        # urllib3 connects plain connections only when it sends; here the stages are apart.
+        if conn.is_closed:
+            conn.connect()
+        super()._validate_conn(conn)
+
+
+def _is_ours(connection: Any) -> bool:
+    """Whether a connection is of this transport, and was made in this process rather than before a fork."""
+    kinds = (PlainConnection, TLSConnection)
+    return isinstance(connection, kinds) and connection.generation == registry.generation
+
+
+class PlainPool(LeasedPool):
+    """Connections without TLS."""
+
+
+class _Once:
+    """A setting that is what the pool was made with; what somebody sets afterwards has no effect.
+
+    requests calls `cert_verify` with every pool, before every request. A subclass's settings have become part
+    of the pool's key, and of its TLS context, when it was called with no pool.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_made_with_{name}"
+
+    def __get__(self, pool: Any, owner: type) -> Any:
+        return self if pool is None else vars(pool).get(self._name)
+
+    def __set__(self, pool: Any, value: Any) -> None:
+        vars(pool).setdefault(self._name, value)
+
+
+class TLSPool(LeasedPool, HTTPSConnectionPool):
+    """Connections with TLS."""
+
+    key_file = _Once()
+    cert_file = _Once()
+    cert_reqs = _Once()
+    key_password = _Once()
+    ca_certs = _Once()
+    ca_cert_dir = _Once()
+    ssl_version = _Once()
+    ssl_minimum_version = _Once()
+    ssl_maximum_version = _Once()
+    assert_hostname = _Once()
+    assert_fingerprint = _Once()
+
+    upstream: type[HTTPConnectionPool] = HTTPSConnectionPool
+    stock_connection: type[HTTPConnection] = HTTPSConnection
+    own_connection: type[HTTPConnection] = TLSConnection
+    dials_ahead = True

@@ -1,0 +1,141 @@
+"""urllib3's pool managers, as leases: what they show and close is one adapter's own.
+
+Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_new_pool` (meant to be overridden),
+`connection_from_context`, `pools`, `pool_classes_by_scheme`, `key_fn_by_scheme`, `PoolKey`, `SSL_KEYWORDS`,
+and `_maxsize` of the container of pools.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, ClassVar, Final
+
+from urllib3 import poolmanager as stock
+from urllib3._collections import RecentlyUsedContainer
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
+
+from ..connection.socket_options import SocketOptions, with_keepalive
+from .identity import TLS_SETTINGS, context_for
+from .lease import PlainPool, TLSPool
+
+#: Parts of urllib3's key that say how a lease is used and nothing about its connections.
+_OWN_TO_THE_LEASE = ("timeout", "retries", "block", "maxsize", "headers")
+
+
+class LeasingPoolManager(PoolManager):
+    """A pool manager whose pools take their connections from the process-wide registry."""
+
+    #: The kinds of its pools.
+    leases: ClassVar[dict[str, type[HTTPConnectionPool]]] = {"http": PlainPool, "https": TLSPool}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pool_classes_by_scheme = self.leases
+
+    #: What sockets are set to where nobody says so.
+    on_sockets: SocketOptions | None = None
+
+    def connection_from_context(self, request_context: dict[str, Any]) -> HTTPConnectionPool:
+        """Put the shared context of the TLS identity in the place of files, passwords and versions."""
+        if self.on_sockets is not None and request_context.get("socket_options") is None:
+            request_context = {**request_context, "socket_options": self.on_sockets}
+        if request_context["scheme"].lower() == "https":
+            request_context = _identified(request_context)
+        return super().connection_from_context(request_context)
+
+    def _new_pool(
+        self, scheme: str, host: str, port: int, request_context: dict[str, Any] | None = None
+    ) -> HTTPConnectionPool:
+        context = dict(self.connection_pool_kw if request_context is None else request_context)
+        context.update(scheme=scheme, host=host, port=port)
+        if scheme == "http":
+            # What else belongs to TLS every urllib3 drops; 2.0 leaves these, which no plain connection takes.
+            context = {name: value for name, value in context.items() if not name.startswith("assert_")}
+        dropped = _OWN_TO_THE_LEASE if scheme == "https" else (*_OWN_TO_THE_LEASE, *SSL_KEYWORDS)
+        shared = {name: value for name, value in context.items() if name not in dropped}
+        context["shared_key"] = self.key_fn_by_scheme[scheme](shared)
+        return super()._new_pool(scheme, host, port, context)
+
+    def clear(self) -> None:
+        """Give the leases back. Connections stay in the registry for whoever else uses them."""
+        with self.pools.lock:
+            pools = [self.pools.get(key) for key in self.pools.keys()]  # noqa: SIM118 - it is no mapping to iterate
+        super().clear()
+        for pool in pools:
+            if isinstance(pool, (PlainPool, TLSPool)):
+                pool.give_back()
+
+
+class LeasingProxyManager(LeasingPoolManager, ProxyManager):
+    """The same for connections through an HTTP or HTTPS proxy."""
+
+
+class _Empty:
+    """Shows what a class has that has nothing of its own."""
+
+
+_LEASING: Final[dict[type, type[LeasingPoolManager]]] = {
+    PoolManager: LeasingPoolManager,
+    ProxyManager: LeasingProxyManager,
+}
+_NOTHING: Final = frozenset(vars(_Empty))
+
+
+def leased(manager: Any, keepalive: int) -> Any:
+    """A manager of urllib3's own make as one whose pools are leases; anything else as it is.
+
+    It keeps the settings, in the same dictionary. A manager with methods or pools of its own would lose them,
+    and one that is no `PoolManager` is some test's.
+
+    Args:
+        manager: the manager.
+        keepalive: seconds of silence until TCP asks for a sign of life; 0: never.
+    """
+    manager = _leasing(manager)
+    if issubclass(type(manager), LeasingPoolManager) and manager.on_sockets is None:
+        manager.on_sockets = with_keepalive(keepalive)
+    return manager
+
+
+def _leasing(manager: Any) -> Any:
+    own = next((kind for kind in type(manager).__mro__ if vars(kind).keys() - _NOTHING), object)
+    kind = _LEASING.get(own)
+    if kind is None or manager.pool_classes_by_scheme is not stock.pool_classes_by_scheme:
+        return manager
+    return _copied(manager, kind, pool_classes_by_scheme=kind.leases)
+
+
+def emptied(manager: Any) -> Any:
+    """The same manager without a pool, and without a lock that a thread may hold; a test's as it is."""
+    return _copied(manager, type(manager)) if is_real(manager) else manager
+
+
+def is_real(manager: Any) -> bool:
+    """Whether it is one of urllib3's kind; a test's double may say so of itself, and is not."""
+    return issubclass(type(manager), PoolManager)
+
+
+def _copied(manager: Any, kind: type[Any], **changes: Any) -> Any:
+    copy: Any = object.__new__(kind)
+    vars(copy).update(vars(manager), pools=RecentlyUsedContainer(manager.pools._maxsize), **changes)
+    return copy
+
+
+def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
+    context = dict(request_context)
+    proxy: Any = context.get("_proxy")
+    config: Any = context.get("_proxy_config")
+    if proxy is not None and proxy.scheme == "https" and config.ssl_context is None:
+        # Stock checks the proxy's certificate like the server's and shows it no client certificate.
+        told = ("ca_", "cert_reqs", "ssl_m")
+        settings = {name: value for name, value in context.items() if name.startswith(told)}
+        settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
+        context["_proxy_config"] = config._replace(ssl_context=context_for(settings))
+    if context.get("ssl_context") is None:
+        context["ssl_context"] = context_for(context)
+        for name in TLS_SETTINGS:
+            context.pop(name, None)
+    own: ssl.SSLContext = context["ssl_context"]
+    context["cert_reqs"] = own.verify_mode
+    return context

@@ -1,0 +1,149 @@
+"""Settings from the environment, for programs that nobody can edit.
+
+The only module that reads the environment. `SETTINGS` is the table: what each is called, what it may be, and
+what holds when nobody says anything. It is read where an adapter or a policy is made, never at import; what
+is not allowed is refused there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from . import value_types as kinds
+from .value_types import Kind
+
+#: What the names of all variables begin with.
+PREFIX: Final = "RESILIENT_TRANSPORT_"
+
+#: What points `requests` or OpenSSL to other certificates or to a proxy. `REQUESTS_CA_BUNDLE` beats
+#: `Session.verify`, so that tests, demo and benchmarks take these out of what they run.
+_FOREIGN: Final = frozenset(
+    {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"}
+    | {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: an argument of `ResilientAdapter` or `RetryPolicy`, and a variable of the environment."""
+
+    #: The argument's name; the variable's is this in capitals, after `PREFIX`.
+    name: str
+    #: What it may be.
+    kind: Kind
+    #: What holds when nobody says anything.
+    default: Any
+    #: What it is, in half a line.
+    about: str
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment."""
+        return PREFIX + self.name.upper()
+
+
+#: The order of the README and of `python -m resilient_transport settings`.
+SETTINGS: Final = (
+    Setting(
+        "retries", kinds.COUNT_OR_NONE, None, "repetitions of a call; none: each cause has its own limit"
+    ),
+    Setting("backoff", kinds.SECONDS, 0.05, "seconds: ceiling of the first pause"),
+    Setting("backoff_max", kinds.SECONDS, 2.0, "seconds: ceiling of every pause"),
+    Setting("connect_timeout", kinds.TIMEOUT, 10.0, "seconds to connect, for calls without a time-out"),
+    Setting("read_timeout", kinds.TIMEOUT, 300.0, "seconds between two bytes, for calls without a time-out"),
+    Setting("deadline", kinds.LIMIT, None, "seconds for a whole call"),
+    Setting("idle_timeout", kinds.SECONDS, 55.0, "seconds for which an idle connection is kept"),
+    Setting("max_age", kinds.TIMEOUT, None, "seconds after which a connection is not used again"),
+    Setting("tcp_keepalive", kinds.KEEPALIVE, 60, "seconds of silence until TCP asks for a sign of life"),
+    Setting("dns_order", kinds.DNS_ORDER, "system", "order of the addresses of a name"),
+    Setting("handshakes", kinds.POSITIVE, 16, "handshakes that may run at once for one origin"),
+    Setting("retry_non_idempotent", kinds.SWITCH, False, "repeat POST, PATCH and their kin, too"),
+    Setting("disable", kinds.PREFIXES, (), "URL prefixes that are refused before anything is opened"),
+    Setting("bypass", kinds.SWITCH, False, "all off: behave as requests' own adapter"),
+    Setting("log", kinds.LEVEL, "off", "write what is told to standard error, from this level on"),
+)
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+_BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS}
+#: Unknown names that were warned of.
+_warned: set[str] = set()
+
+
+def default(name: str) -> Any:
+    """What a setting is when nobody says anything."""
+    return _BY_NAME[name].default
+
+
+def value(name: str) -> Any:
+    """What a setting is by the environment, or else by default.
+
+    Raises:
+        ValueError: the environment says something that is not allowed.
+    """
+    return told(name)[0]
+
+
+def told(name: str) -> tuple[Any, bool]:
+    """What a setting is, and whether the environment has said so.
+
+    Raises:
+        ValueError: as in `value`.
+    """
+    setting = _BY_NAME[name]
+    text = os.environ.get(setting.variable)
+    if text is None or not text.strip():
+        return setting.default, False
+    return _read(setting, text.strip()), True
+
+
+@lru_cache(maxsize=64)
+def _read(setting: Setting, text: str) -> Any:
+    try:
+        return setting.kind.read(text)
+    except ValueError:
+        # Without its cause, which may tell more of the value.
+        raise ValueError(
+            f"{setting.variable}={kinds.shown(text)}: allowed is {setting.kind.allowed}"
+        ) from None
+
+
+def checked(name: str, given: Any) -> Any:
+    """A value that an argument was given, as the setting it is.
+
+    Raises:
+        TypeError, ValueError: it is not allowed.
+    """
+    kind = _BY_NAME[name].kind
+    try:
+        admitted = kind.admit(given)
+    except (TypeError, ValueError) as error:
+        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+    else:
+        return admitted
+    raise kind_of_error(f"{name} is {kind.meant or kind.allowed}, not {kinds.shown(given)}")
+
+
+def warn_of_unknown() -> None:
+    """Warn, once for each, of variables that look like settings and are none."""
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name not in _BY_VARIABLE and name not in _warned:
+            _warned.add(name)
+            nearest = difflib.get_close_matches(name.upper(), _BY_VARIABLE, 1, cutoff=0.0)[0]
+            warnings.warn(f"{name} is no setting and does nothing; the nearest is {nearest}", stacklevel=5)
+
+
+def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment without what points TLS to other certificates or HTTP to a proxy."""
+    source = os.environ if environment is None else environment
+    return {name: value for name, value in source.items() if name.upper() not in _FOREIGN}
+
+
+def is_bundle_of_environment(verify: object) -> bool:
+    """Whether this is the path that the environment has `requests` put in the place of `verify=True`."""
+    told = (os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE"))
+    return isinstance(verify, str) and bool(verify) and verify in told

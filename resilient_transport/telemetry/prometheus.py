@@ -1,0 +1,81 @@
+"""Figures in Prometheus' text format. Imported only when that is asked for: it takes prometheus_client.
+
+Names are as Prometheus wants them (https://prometheus.io/docs/practices/naming/): base units, `_total`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any, Final
+
+from .counters import BUCKETS, Waits
+
+try:
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+except ImportError as error:
+    raise ImportError("the text format takes prometheus_client: pip install prometheus_client") from error
+
+_PREFIX: Final = "resilient_transport_"
+
+#: Name, what it is, what it is read from, and the label of what are numbers by a label.
+_COUNTERS: Final = (
+    ("calls", "Calls that have ended.", "calls", None),
+    ("retries", "Repetitions.", "retries", None),
+    ("resumes", "Bodies that were gone on with.", "resumes", None),
+    ("resumed_bytes", "Bytes that need not come again.", "bytes_saved", None),
+    ("failures", "Failed attempts.", "failures", "stage"),
+    ("refusals", "Repetitions or calls that were not made.", "refusals", "reason"),
+)
+
+
+class _Collector:
+    """What prometheus_client asks for the figures."""
+
+    def __init__(self, figures: Mapping[str, Any]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Any]:
+        """Each family with the figures of every origin."""
+        for name, about, source, label in _COUNTERS:
+            yield self._counter(name, about, source, label)
+        handshakes = CounterMetricFamily(_PREFIX + "handshakes", "TLS handshakes.", labels=["origin", "kind"])
+        connections = GaugeMetricFamily(
+            _PREFIX + "connections", "Connections that are open.", labels=["origin", "state"]
+        )
+        waits = HistogramMetricFamily(
+            _PREFIX + "gate_wait_seconds", "Waits for a connection, or to make one.", labels=["origin"]
+        )
+        for origin, counts in self._figures.items():
+            handshakes.add_metric([origin, "full"], counts.handshakes_full)
+            handshakes.add_metric([origin, "resumed"], counts.handshakes_resumed)
+            connections.add_metric([origin, "idle"], counts.idle)
+            connections.add_metric([origin, "active"], counts.live - counts.idle)
+            waits.add_metric([origin], _buckets(counts.waits), counts.waits.seconds)
+        yield from (handshakes, connections, waits)
+
+    def _counter(self, name: str, about: str, source: str, label: str | None) -> Any:
+        labels = ["origin", label] if label else ["origin"]
+        family = CounterMetricFamily(_PREFIX + name, about, labels=labels)
+        for origin, counts in self._figures.items():
+            value = getattr(counts, source)
+            if label is None:
+                family.add_metric([origin], value)
+                continue
+            for kind, number in sorted(value.items()):
+                family.add_metric([origin, kind], number)
+        return family
+
+
+def _buckets(waits: Waits) -> list[tuple[str, float]]:
+    """The histogram as Prometheus has it: each bucket holds those before it, too."""
+    bounds = [*map(repr, BUCKETS), "+Inf"]
+    return list(zip(bounds, map(float, accumulate(waits.histogram)), strict=True))
+
+
+def exposition(figures: Mapping[str, Any]) -> str:
+    """Figures by origin in the text format."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(figures))
+    return generate_latest(registry).decode()

@@ -1,0 +1,1 @@
+"""What every room may use: origins, URL prefixes, bounded dictionaries."""

@@ -1,0 +1,144 @@
+"""What is known of how long a server keeps idle connections: what it says, and what it has shown."""
+
+import pytest
+
+from resilient_transport.connection.keepalive import FRESH_FOR, KeepAlivePolicy, hints
+
+
+@pytest.mark.parametrize(
+    ("field", "seconds", "count"),
+    [
+        ("timeout=5, max=100", 5, 100),
+        ("timeout=5", 5, None),
+        ("max=100", None, 100),
+        ("max=100, timeout=5", 5, 100),
+        ("timeout=5,max=2", 5, 2),
+        ("timeout=5; max=2", 5, 2),
+        ("timeout=5 max=2", 5, 2),
+        ('timeout="5", max="2"', 5, 2),
+        ("Timeout=5, MAX=2", 5, 2),
+        ("timeout = 5 , max = 2", 5, 2),
+        ("\ttimeout\t=\t5", 5, None),
+        ("timeout=5.9", 5, None),
+        ("timeout=5s", 5, None),
+        ("timeout=0, max=0", 0, 0),
+        ("timeout=007", 7, None),
+        ("timeout=5, timeout=9", 5, None),
+        ("timeout=-5, max=-1", None, None),
+        ("timeout=, max=", None, None),
+        ("timeout", None, None),
+        ("", None, None),
+        ("5", None, None),
+        ("idle-timeout=5, climax=2", None, None),
+        ("x=timeout=5", None, None),
+        ("timeout=\u0665", None, None),
+        ("true", None, None),
+    ],
+)
+def test_what_a_field_says(field, seconds, count):
+    """Seconds and requests, in each spelling that servers use; what is something else says nothing."""
+    assert hints(field) == (seconds, count)
+
+
+def test_a_field_of_any_length_is_read():
+    """More digits than anybody means are no error."""
+    seconds, count = hints("timeout=" + "9" * 5000 + ", max=" + "9" * 5000)
+
+    assert seconds > 10**8
+    assert count > 10**8
+
+
+def test_nothing_is_known_at_first():
+    """Everything is allowed, and a connection is fresh for half of the shortest limit that is usual."""
+    keep_alive = KeepAlivePolicy()
+
+    assert keep_alive.allows(10**6)
+    assert keep_alive.fresh_for(None) == FRESH_FOR == 2.5
+
+
+@pytest.mark.parametrize(("told", "fresh"), [(5, 2.5), (60, 30), (1, 0.5), (0, 0)])
+def test_half_of_what_was_told(told, fresh):
+    """The server's own word counts, whether it is longer or shorter than what is usual."""
+    keep_alive = KeepAlivePolicy()
+
+    assert keep_alive.fresh_for(told) == fresh
+    assert keep_alive.allows(10**6)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown", "fresh"), [(None, 3, 1.5), (None, 60, 2.5), (60, 10, 5), (4, 60, 2), (60, 59, 29.5)]
+)
+def test_what_was_shown_makes_it_shorter_only(told, shown, fresh):
+    """A connection found closed after a minute may have been closed after a second."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(shown)
+
+    assert keep_alive.fresh_for(told) == fresh
+
+
+def test_what_was_shown_is_not_outstayed():
+    """A connection that was idle for as long is not used any more."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(7)
+
+    assert keep_alive.allows(6.99)
+    assert not keep_alive.allows(7)
+
+
+@pytest.mark.parametrize(("closed", "shown"), [((7, 3), 3), ((3, 7), 3), ((3, 3), 3), ((0.1,), 0.1)])
+def test_the_shortest_counts(closed, shown):
+    """Each sooner end is learned; a later one teaches nothing."""
+    keep_alive = KeepAlivePolicy()
+    for seconds in closed:
+        keep_alive.closed_after(seconds)
+
+    assert keep_alive.shown == shown
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.0999, -1])
+def test_a_restart_is_no_habit(seconds):
+    """What is closed at once was closed for another reason than idleness."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(seconds)
+
+    assert keep_alive.shown is None
+
+
+@pytest.mark.parametrize(("shown", "times"), [(1, 6), (10, 3), (29, 2), (30, 1), (100, 1)])
+def test_it_is_unlearned_in_doublings(shown, times):
+    """Each connection that outlives the limit doubles it; past a minute it is forgotten."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(shown)
+    learned = []
+    while keep_alive.shown is not None:
+        learned.append(keep_alive.shown)
+        keep_alive.outlived(keep_alive.shown)
+
+    assert learned == [shown * 2**n for n in range(times)]
+    assert keep_alive.allows(10**6)
+
+
+@pytest.mark.parametrize("seconds", [0, 6.9])
+def test_what_was_not_put_to_the_test_is_kept(seconds):
+    """A connection that was idle for less than the limit says nothing against it."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(7)
+    keep_alive.outlived(seconds)
+
+    assert keep_alive.shown == 7
+
+
+def test_nothing_is_unlearned_where_nothing_is_known():
+    """A connection that lives long is no news."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.outlived(1000)
+
+    assert keep_alive.shown is None
+
+
+def test_it_tells_what_it_knows():
+    """For who debugs it."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(3)
+
+    assert repr(keep_alive) == "<Habits shown 3>"

@@ -1,0 +1,115 @@
+"""The ways in which a setting can be said, and a clock that is set forward by hand."""
+
+import socket
+import time
+from contextlib import nullcontext
+
+import pytest
+import requests
+
+from resilient_transport import RetryPolicy, override
+from resilient_transport.connection import connection
+from resilient_transport.pool import lease, shared_pool
+
+PREFIX = "RESILIENT_TRANSPORT_"
+#: What belongs to the policy.
+OF_POLICY = ("retries", "backoff", "backoff_max", "deadline", "retry_non_idempotent")
+
+ENVIRONMENT, CONSTRUCTOR, BLOCK = "environment", "constructor", "block"
+
+
+class Said:
+    """What was said, and how: the adapter's arguments, and the block around its calls."""
+
+    def __init__(self, patch, way, **values):
+        self.arguments, self.block = {}, nullcontext()
+        if way == ENVIRONMENT:
+            for name, value in values.items():
+                patch.setenv(PREFIX + name.upper(), str(value).lower())
+        elif way == BLOCK:
+            self.block = override(**values)
+        elif way == CONSTRUCTOR:
+            self.arguments = arguments(**values)
+
+
+def arguments(**values):
+    """Return what a constructor takes: what belongs to the policy in a policy."""
+    of_policy = {name: value for name, value in values.items() if name in OF_POLICY}
+    others = {name: value for name, value in values.items() if name not in OF_POLICY}
+    return {**others, "policy": RetryPolicy(**of_policy)} if of_policy else others
+
+
+@pytest.fixture
+def say(monkeypatch):
+    """Return a function that says settings in one of the ways; none of them says nothing."""
+    return lambda way, **values: Said(monkeypatch, way, **values)
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Return a function that says settings in the environment."""
+    return lambda **values: Said(monkeypatch, ENVIRONMENT, **values)
+
+
+class Later:
+    """The monotonic clock, set forward by hand."""
+
+    def __init__(self):
+        self.ahead = 0.0
+        #: When it stands still, what it shows.
+        self.stopped = None
+
+    def __call__(self):
+        """Tell the time."""
+        return (time.monotonic() if self.stopped is None else self.stopped) + self.ahead
+
+    def stop(self):
+        """Stand still from now on, but for what `ahead` says."""
+        self.stopped = time.monotonic()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock by which connections grow old; `ahead` sets it forward."""
+    later = Later()
+    for module in (shared_pool, connection, lease):
+        monkeypatch.setattr(module, "monotonic", later)
+    return later
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The pauses between attempts, in full and not waited for."""
+    import backoff
+
+    taken = []
+    monkeypatch.setattr(backoff, "full_jitter", lambda ceiling: ceiling)
+    monkeypatch.setattr("resilient_transport.call.loop.sleep", taken.append)
+    return taken
+
+
+def resolved_to_both(patch):
+    """Let each name have an address of both families; return those that are connected to, in their order."""
+    hosts = {socket.AF_INET6: "::1", socket.AF_INET: "127.0.0.1"}
+    connected = []
+    connect = socket.socket.connect
+
+    def getaddrinfo(host, port, *args, **values):
+        wanted = [family for family in hosts if host not in hosts.values() or host == hosts[family]]
+        return [(family, socket.SOCK_STREAM, 6, "", (hosts[family], int(port))) for family in wanted]
+
+    def noted(sock, address):
+        connected.append(sock.family)
+        connect(sock, address)
+
+    patch.setattr(socket, "getaddrinfo", getaddrinfo)
+    patch.setattr(socket.socket, "connect", noted)
+    return connected
+
+
+def call(session, url, **values):
+    """What comes of a call: the status or the exception."""
+    try:
+        return session.get(url, **values).status_code
+    except requests.RequestException as error:
+        return type(error)

@@ -1,0 +1,175 @@
+"""The log: silent until somebody listens, a readable line for each event, a warning for each give-up."""
+
+import logging
+import re
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from resilient_transport import DeadlineExceeded, RetryPolicy, events, override
+from resilient_transport.settings.environment import clean_environment
+from resilient_transport.testing import Fault, How, Moment, Rule, Script
+from tests.timeouts import HANG_TIMEOUT, SHORT_TIMEOUT
+
+FAST = {"backoff": 0.001, "backoff_max": 0.001}
+NAME = "resilient_transport"
+LINE = re.compile(r"(GET|POST) https://localhost:\d+:? \S.{10,300}")
+BROKEN = Script((Rule(Fault(Moment.EXECUTED)),))
+#: A call that gives up, in a process of its own: its arguments are the URL and the paths of its certificates.
+PROGRAM = """
+import sys
+import requests
+import resilient_transport
+
+session = requests.Session()
+session.trust_env = False
+session.verify, session.cert = sys.argv[2], tuple(sys.argv[3:])
+resilient_transport.mount(session)
+try:
+    session.post(sys.argv[1])
+except requests.ConnectionError:
+    print("failed")
+"""
+
+
+@pytest.fixture(autouse=True)
+def faultless(server):
+    """Begin each test with a server that does nothing wrong."""
+    server.play(Script())
+
+
+def program(server, text=PROGRAM, **environment):
+    """Run a program against a server that breaks every request; return its output and its errors."""
+    server.play(BROKEN)
+    paths = server.authority.ca_file, *server.authority.client
+    done = subprocess.run(
+        [sys.executable, "-c", text, server.url, *paths],
+        env={**clean_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=HANG_TIMEOUT,
+    )
+    return done.stdout.strip(), done.stderr
+
+
+def test_silent_by_default(server):
+    """A program without any logging sees nothing, not even of a call that gives up."""
+    assert program(server) == ("failed", "")
+
+
+def test_a_program_that_logs_sees_the_warning(server):
+    """The control: with logging set up there is the one line."""
+    said, errors = program(server, "import logging\nlogging.basicConfig()" + PROGRAM)
+
+    assert said == "failed"
+    assert re.fullmatch(rf"WARNING:{NAME}:POST {server.url} gave up: attempt 1: .*\n", errors)
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "off"])
+def test_the_environment_can_ask_for_it(server, level):
+    """RESILIENT_TRANSPORT_LOG writes to standard error from a level on, without a change to the program."""
+    said, errors = program(server, RESILIENT_TRANSPORT_LOG=level)
+    levels = re.findall(rf"^\d{{4}}-\S+ \S+ (\w+) {NAME}: ", errors, re.MULTILINE)
+    heard = ["DEBUG", "DEBUG", "WARNING"] if level == "debug" else ["WARNING"]
+
+    assert said == "failed"
+    assert levels == ([] if level in ("error", "off") else heard)
+    assert len(errors.splitlines()) == len(levels)
+
+
+def test_each_event_is_a_readable_line(server, dial, caplog):
+    """At DEBUG, the log says in words what hooks are told; a call on a warm connection is worth no line."""
+    caplog.set_level("DEBUG", logger=NAME)
+    told = []
+    server.play(Script((Rule(Fault(Moment.BODY, after_bytes=40), first=1),)))
+    session = dial(server, on_event=told.append, policy=RetryPolicy(**FAST))
+    session.get(server.url + "/bytes/100")
+    lines = caplog.messages[:]
+    caplog.clear()
+    session.get(server.url + "/words/1")
+
+    assert lines == [str(event) for event in told if event.level is not None][: len(lines)]
+    assert [LINE.fullmatch(line) is not None for line in lines] == [True] * 5
+    assert "at stage body after" in lines[1]
+    assert "resumed from byte 40" in lines[1]
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("child", ["", ".anything"])
+def test_there_is_one_tree(server, dial, caplog, child):
+    """All lines come from `resilient_transport` and what is below it; its level silences them all."""
+    caplog.set_level("DEBUG")
+    logging.getLogger(NAME + child)
+    server.play(BROKEN)
+    with pytest.raises(requests.ConnectionError):
+        dial(server, policy=RetryPolicy(retries=1, **FAST)).get(server.url)
+    ours = {record.name for record in caplog.records if "urllib3" not in record.name}
+    caplog.clear()
+    caplog.set_level("ERROR", logger=NAME)
+    with pytest.raises(requests.ConnectionError):
+        dial(server, policy=RetryPolicy(retries=1, **FAST)).get(server.url)
+
+    assert ours == {NAME}
+    assert {record.name for record in caplog.records} <= {"urllib3.connectionpool"}
+
+
+def raised(call, error):
+    """Make a call that raises."""
+    with pytest.raises(error):
+        call()
+
+
+def deadline_over(session, url):
+    """Make a call that the server never answers, within a deadline."""
+    with override(deadline=SHORT_TIMEOUT), pytest.raises(DeadlineExceeded):
+        session.get(url)
+
+
+GIVE_UPS = {
+    "GET": (BROKEN, lambda s, url: raised(lambda: s.get(url), requests.ConnectionError)),
+    "POST": (BROKEN, lambda s, url: raised(lambda: s.post(url), requests.ConnectionError)),
+    "handshake": (
+        Script((Rule(Fault(Moment.CLIENT_HELLO)),)),
+        lambda s, url: raised(lambda: s.get(url), requests.ConnectionError),
+    ),
+    "certificate": (
+        Script((Rule(Fault(Moment.HANDSHAKE, How.ALERT, seconds=0)),)),
+        lambda s, url: raised(lambda: s.get(url), requests.exceptions.SSLError),
+    ),
+    "deadline": (Script((Rule(Fault(Moment.EXECUTED, How.STALL)),)), deadline_over),
+    "status": (Script(), lambda s, url: s.get(url + "/status/503")),
+    "stream": (
+        Script((Rule(Fault(Moment.BODY, after_bytes=10)),)),
+        lambda s, url: raised(
+            lambda: s.get(url + "/bytes/100?etag=weak", stream=True).content, requests.RequestException
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("listening", [False, True])
+@pytest.mark.parametrize("name", GIVE_UPS)
+def test_one_warning_for_each_give_up(server, dial, caplog, name, listening):
+    """However a call ends in vain, there is one warning; the same, whether a hook listens or not."""
+    script, call = GIVE_UPS[name]
+    server.play(script)
+    told = []
+    hook = told.append if listening else None
+    call(dial(server, on_event=hook, policy=RetryPolicy(retries=1, **FAST)), server.url)
+    warnings = [record for record in caplog.records if record.name == NAME]
+    given_up = [event for event in told if isinstance(event, events.GaveUp)]
+
+    assert [record.levelno for record in warnings] == [logging.WARNING]
+    assert " gave up: attempt " in warnings[0].getMessage()
+    assert [str(event) for event in given_up] == [warnings[0].getMessage()] * listening
+
+
+@pytest.mark.parametrize("path", ["/words/3", "/status/503?times=1&id=log", "/status/404", "/bytes/100"])
+def test_no_warning_for_what_succeeded(server, dial, caplog, path):
+    """The control: a good call, one that recovered, an answer like any other, a body that was resumed."""
+    server.play(Script((Rule(Fault(Moment.BODY, after_bytes=40), first=1, path="/bytes"),)))
+    dial(server, policy=RetryPolicy(**FAST)).get(server.url + path)
+
+    assert [record for record in caplog.records if record.name == NAME] == []

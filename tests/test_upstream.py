@@ -1,0 +1,250 @@
+"""The private names of urllib3, http.client and requests that the package leans on, and what they do.
+
+When one of these fails, upstream has changed: look at the module named in the test before anything else.
+"""
+
+import http.client
+import inspect
+import io
+import socket
+import ssl
+
+import pytest
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
+from urllib3.response import HTTPResponse
+from urllib3.util import Retry
+from urllib3.util import connection as urllib3_connection
+
+from resilient_transport.pool.identity import TLS_SETTINGS
+from resilient_transport.testing import Script
+
+
+def names_in(function):
+    """The names that a function's code mentions."""
+    return set(function.__code__.co_names)
+
+
+@pytest.mark.parametrize(
+    ("caller", "name"),
+    [
+        # connection/connection.py
+        (HTTPSConnection.connect, "_new_conn"),
+        (HTTPSConnection.connect, "_tunnel"),
+        (HTTPSConnection.connect, "proxy_is_tunneling"),
+        (HTTPConnection.connect, "_new_conn"),
+        (HTTPConnection.request, "send"),
+        # connection/connect.py and connection/resolver.py
+        (HTTPConnection._new_conn, "_dns_host"),
+        (HTTPConnection._new_conn, "create_connection"),
+        (urllib3_connection.create_connection, "allowed_gai_family"),
+        (urllib3_connection.create_connection, "_DEFAULT_TIMEOUT"),
+        # connection/timed_stream.py
+        (socket.SocketIO.readinto, "_sock"),
+        # pool/lease.py
+        (HTTPConnectionPool.urlopen, "_get_conn"),
+        (HTTPConnectionPool.urlopen, "_put_conn"),
+        (HTTPConnectionPool._make_request, "_validate_conn"),
+        (HTTPConnectionPool._new_conn, "ConnectionCls"),
+        (HTTPSConnectionPool._new_conn, "ConnectionCls"),
+        (HTTPResponse.release_conn, "_put_conn"),
+        # pool/manager.py
+        (PoolManager.connection_from_host, "connection_from_context"),
+        (PoolManager.connection_from_pool_key, "_new_pool"),
+        (PoolManager._new_pool, "pool_classes_by_scheme"),
+        # body.py
+        (HTTPResponse._raw_read, "_fp"),
+        (HTTPResponse.release_conn, "_connection"),
+        (HTTPResponse._raw_read, "_fp_bytes_read"),
+        (HTTPResponse.read, "_uncached_read_occurred"),
+        (requests.cookies.extract_cookies_to_jar, "_original_response"),
+        (HTTPAdapter.build_response, "extract_cookies_to_jar"),
+        (requests.Response.content.fget, "_content"),
+        (requests.Response.content.fget, "_content_consumed"),
+        # leasing.py and adapter.py
+        (HTTPAdapter.send, "get_connection_with_tls_context"),
+        (HTTPAdapter.send, "cert_verify"),
+        (HTTPAdapter.send, "request_url"),
+        (HTTPAdapter.send, "urlopen"),
+        (HTTPAdapter.send, "max_retries"),
+        # install.py
+        (requests.Session.__init__, "HTTPAdapter"),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", value),
+)
+def test_who_calls_what(caller, name):
+    """The method that is overridden here is still called there."""
+    assert name in names_in(caller)
+
+
+def test_a_name_that_nobody_calls_is_noticed():
+    """The control."""
+    assert "_no_such_name" not in names_in(HTTPConnectionPool.urlopen)
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (HTTPConnectionPool._get_conn, ["self", "timeout"]),
+        (HTTPConnectionPool._put_conn, ["self", "conn"]),
+        (HTTPConnectionPool._validate_conn, ["self", "conn"]),
+        (HTTPConnection._new_conn, ["self"]),
+        (PoolManager._new_pool, ["self", "scheme", "host", "port", "request_context"]),
+        (PoolManager.connection_from_context, ["self", "request_context"]),
+        (HTTPAdapter.cert_verify, ["self", "conn", "url", "verify", "cert"]),
+        (HTTPAdapter.request_url, ["self", "request", "proxies"]),
+        (HTTPAdapter.get_connection_with_tls_context, ["self", "request", "verify", "proxies", "cert"]),
+        (HTTPAdapter.build_connection_pool_key_attributes, ["self", "request", "verify", "cert"]),
+        (HTTPAdapter.send, ["self", "request", "stream", "timeout", "verify", "cert", "proxies"]),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_signatures(function, parameters):
+    """What is overridden still takes what it took."""
+    assert list(inspect.signature(function).parameters) == parameters
+
+
+def test_tls_settings_are_urllib3s():
+    """Whatever urllib3 knows of TLS is either in the identity, or stays in the pool's key as it is."""
+    kept = {"ssl_context", "server_hostname", "assert_hostname", "assert_fingerprint"}
+
+    assert set(SSL_KEYWORDS) - kept <= set(TLS_SETTINGS)
+
+
+def test_a_proxy_manager_keys_its_proxy():
+    """`_proxy`, `_proxy_headers` and `_proxy_config` are in each pool's key: credentials part pools."""
+    keyword = ProxyManager("http://localhost:9").connection_pool_kw
+
+    assert {"_proxy", "_proxy_headers", "_proxy_config"} <= set(keyword)
+
+
+def test_closing_a_connection_in_getresponse_blames_the_proxy():
+    """http.client closes when it meets a ConnectionError there, and urllib3 tells a proxy's fault by that."""
+    import http.client
+
+    assert "close" in names_in(http.client.HTTPConnection.getresponse)
+    assert "has_connected_to_proxy" in names_in(HTTPConnectionPool.urlopen)
+
+
+def test_who_reached_a_proxy_is_remembered():
+    """`_has_connected_to_proxy` is what a told failure sets, so that urllib3 blames the same one."""
+    connection = HTTPConnection("localhost")
+    before = connection.has_connected_to_proxy
+    connection._has_connected_to_proxy = True
+
+    assert (before, connection.has_connected_to_proxy) == (False, True)
+
+
+def test_the_standard_library_can_read_a_certificate(authority):
+    """`ssl._ssl._test_decode_cert`, for the message about a refused one, gives what `getpeercert` gives."""
+    found = ssl._ssl._test_decode_cert(authority.client[0])
+
+    assert {"subject", "notAfter"} <= set(found)
+
+
+def test_a_manager_says_how_many_pools_it_keeps():
+    """`pools._maxsize`, which a manager that takes another one's place takes over."""
+    assert PoolManager(num_pools=7).pools._maxsize == 7
+
+
+def test_a_context_passes_a_session_on():
+    """`wrap_socket` takes `session`, and urllib3 wraps with the context's method."""
+    assert "session" in inspect.signature(ssl.SSLContext.wrap_socket).parameters
+    assert "wrap_socket" in names_in(urllib3.util.ssl_._ssl_wrap_socket_impl)
+
+
+def test_retry_has_no_field_that_is_not_translated():
+    """A new argument of urllib3's Retry has to be looked at."""
+    known = {
+        "self", "total", "connect", "read", "redirect", "status", "other", "allowed_methods",
+        "status_forcelist", "backoff_factor", "backoff_max", "raise_on_redirect", "raise_on_status",
+        "history", "respect_retry_after_header", "remove_headers_on_redirect", "backoff_jitter",
+        "retry_after_max",
+    }  # fmt: skip
+
+    assert set(inspect.signature(Retry.__init__).parameters) <= known
+
+
+def test_original_response_tells_whether_a_body_was_drained(server, dial):
+    """`_original_response.isclosed()` is what decides whether a connection may be used again."""
+    server.play(Script())
+
+    with dial(server).get(server.url + "/bytes/100000", stream=True) as response:
+        before = response.raw._original_response.isclosed()
+        response.content  # noqa: B018 - reading it is the point
+
+        assert (before, response.raw._original_response.isclosed()) == (False, True)
+
+
+def test_what_lies_under_a_body():
+    """`fp` is a BufferedReader over a SocketIO with a `_sock`, whose class may be changed: body/source.py."""
+    import socket
+
+    from resilient_transport.body.source import Source
+
+    one, other = socket.socketpair()
+    with one, other, one.makefile("rb") as reader:
+        assert (type(reader), type(reader.raw)) == (io.BufferedReader, socket.SocketIO)
+        assert reader.raw._sock is one
+        reader.raw.__class__ = Source
+
+        # A stream that is not read yet is looked into without waiting.
+        assert reader.peek() == b""
+
+
+def test_a_connection_remembers_the_response_that_is_read():
+    """`_HTTPConnection__response`, which `close` closes: connection/connection.py lets go of it before."""
+    import http.client
+
+    assert "_HTTPConnection__response" in names_in(http.client.HTTPConnection.close)
+    assert "_HTTPConnection__response" in vars(HTTPConnection("localhost"))
+
+
+@pytest.mark.parametrize("name", ["_pool", "_connection", "_fp", "_fp_bytes_read", "length_remaining"])
+def test_what_a_response_has(name):
+    """What body/source.py, body.py and streamed.py read and set."""
+    assert name in vars(HTTPResponse(b"", preload_content=False))
+
+
+def test_a_responses_class_may_be_changed():
+    """streamed.py gives it methods that tell their errors."""
+    from resilient_transport.body.streamed import Streamed
+
+    response = HTTPResponse(io.BytesIO(), preload_content=False)
+    response.__class__ = Streamed
+
+    assert response.read() == b""
+
+
+@pytest.mark.parametrize("name", ["read", "read_chunked"])
+def test_a_stream_is_read_by(name):
+    """`stream` calls what streamed.py overrides."""
+    assert name in names_in(HTTPResponse.stream)
+
+
+@pytest.mark.parametrize("kind", [http.client.HTTPConnection, HTTPConnection])
+def test_an_answer_to_connect_is_read_like_any_other(kind):
+    """`connection/timed_stream.py` hurries in what `response_class` reads, the proxy's answer included."""
+    assert "response_class" in names_in(kind._tunnel)
+
+
+def test_a_socks_connection_is_told_of_its_proxy_by_its_options():
+    """`pool/socks.py` puts an address of the proxy in the place of its name."""
+    socks = pytest.importorskip("urllib3.contrib.socks")
+
+    assert "_socks_options" in names_in(socks.SOCKSConnection._new_conn)
+
+
+def test_a_response_reads_from_a_file_of_its_socket():
+    """`connection/timed_stream.py` changes the class of what lies under that file."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        response = http.client.HTTPResponse(ours)
+        raw = response.fp.raw
+
+        assert type(raw) is socket.SocketIO
+        response.close()
