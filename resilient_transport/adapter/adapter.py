@@ -205,7 +205,7 @@ class ResilientAdapter(RepeatingAdapter):
             settings = settings_for(request, session, verify, cert, proxies)
             response, trace, spent = self._call(request, True, timeout, warming=True, **settings)
             return response, Warmed(
-                trace.tls_version, trace.resumed, trace.reused, spent, attempts_of(response)
+                trace.tls_version, trace.tls_resumed, trace.reused, spent, attempts_of(response)
             )
 
         if not background:

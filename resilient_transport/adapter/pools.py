@@ -71,6 +71,7 @@ class LeasingAdapter(HTTPAdapter):
         if not (key_password is None or callable(key_password) or isinstance(key_password, (str, bytes))):
             raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")
         self._options = options
+        registry.idle.most = settings.value("max_idle")
         #: Whether all of this is off. Then it is an `HTTPAdapter`, for which stock's own methods speak.
         self._bypassed: bool = settings.value("bypass")
         self._ssl_context = ssl_context

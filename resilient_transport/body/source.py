@@ -20,7 +20,7 @@ from http.client import HTTPException, IncompleteRead
 from io import BufferedReader
 from typing import Any, Final, Protocol
 
-from ..connection.connection import Staged
+from ..connection.connection import ResilientConnection
 from ..connection.response_head import Chunks
 from ..connection.timed_stream import Timed
 from ..pool.registry import registry
@@ -232,7 +232,7 @@ class Source(Timed):
         connection = None if owner is None else owner._connection
         if connection is None:
             return
-        if isinstance(connection, Staged):
+        if isinstance(connection, ResilientConnection):
             connection.let_go_of_answer()
         connection.close()
         if getattr(connection, "generation", registry.generation) == registry.generation:

@@ -260,7 +260,6 @@ class Call(Record):
         else:
             failed = furthest
         self.furthest = None
-        self.charges.over = True
         self.body.close()
         if rank > Stage.TUNNEL.rank and (self.request.url or "").startswith("https:"):
             # From there on it is the server that speaks, and no proxy.

@@ -13,7 +13,7 @@ from ..body.request_body import RequestBody
 from ..connection.trace import Trace
 from ..events import AttemptFailed, AttemptStarted, GaveUp, Hook, Recovered, RetryScheduled
 from ..events.attempt import Attempt, Attempts
-from ..gate.waiter import Charges
+from ..gate.caller import Caller
 from ..retry.budget import Quota
 from ..retry.deadline import Deadline
 from ..retry.decision import Decision, given_up, judge
@@ -96,8 +96,8 @@ class Record:
         self.warming = warming
         #: When it began, on the monotonic clock; a deadline may be set anew.
         self.started = deadline.started
-        #: What the call was charged with at a gate.
-        self.charges = Charges(policy.repeats_connects, policy.paces_by_default)
+        #: The call, as gates and connections know it.
+        self.caller = Caller(policy.shares_cold_start)
         self.body = RequestBody(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
@@ -113,7 +113,7 @@ class Record:
             deadline=self.deadline.within(self.policy.attempt_timeout),
             fresh=fresh,
             require_close_notify=self.policy.require_close_notify,
-            charges=self.charges,
+            caller=self.caller,
             warming=self.warming,
             connection_options=self.connection_options,
             dispatcher=self.dispatcher,
@@ -202,7 +202,7 @@ class Record:
             trace.bytes_out,
             trace.bytes_in,
             trace.reused,
-            trace.resumed,
+            trace.tls_resumed,
             began,
             self.deadline.spent() + self.deadline.started - trace.began,
             0.0 if trace.reused else trace.connecting(),

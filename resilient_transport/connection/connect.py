@@ -7,6 +7,8 @@ are kept. Leans on `_dns_host` of its connection, and on `create_connection` and
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -25,6 +27,10 @@ from .resolver import Address, addresses, error_within, in_thread
 
 #: Where urllib3's own functions have their globals; those of somebody else, wrappers included, do not.
 _AT_HOME: Final = (vars(connection_module), vars(urllib3_connection))
+
+
+#: This process, or the system, has no descriptor left.
+_NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 
 
 def is_urllib3s(new_conn: Any) -> bool:
@@ -63,6 +69,18 @@ def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:
         raise NewConnectionError(connection, f"Failed to establish a new connection: {error}") from error
     sys.audit("http.client.connect", connection, connection.host, connection.port)
     return sock
+
+
+def lacks_descriptors(error: BaseException) -> bool:
+    """Whether a connect has failed because no descriptor is left. The resolver does not say so: try one."""
+    met = error.__cause__ if isinstance(error, NewConnectionError) else error
+    if not isinstance(error, NameResolutionError):
+        return isinstance(met, OSError) and met.errno in _NO_DESCRIPTOR
+    try:
+        os.close(os.dup(0))
+    except OSError as refused:
+        return refused.errno in _NO_DESCRIPTOR
+    return False
 
 
 def _first_that_answers(connection: Any, found: Any, deadline: Deadline) -> socket.socket:

@@ -1,77 +1,130 @@
-"""A connection that marks its stages, and settles its permit.
+"""A connection that marks its stages, knows what it has sent, and settles its permit.
+
+It sends in pieces, each in its own time, and no byte more or less than was said.
 
 Leans on these names of urllib3 and http.client, pinned in `tests/test_upstream.py`: `_new_conn`, `_tunnel`,
-`_tunnel_host`, `getresponse`, `sock`, `_HTTPConnection__response`.
+`_tunnel_host`, `send`, `request`, `getresponse`, `sock`, `_HTTPConnection__response`.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
+import ssl
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import SWITCHING_PROTOCOLS
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-from urllib3.exceptions import NameResolutionError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError
 from urllib3.response import HTTPResponse
+from urllib3.util.wait import wait_for_read
 
 from ..events import HandshakeDone
+from ..gate.caller import Caller
 from ..gate.permit import Permit
 from ..gate.shared_failure import WIRE_ERRORS, SharedFailure
-from ..gate.waiter import Charges
 from ..retry.deadline import Deadline
 from ..retry.stages import Cause, Stage, classify
-from .connect import in_time, is_urllib3s, reach
+from .connect import in_time, is_urllib3s, lacks_descriptors, reach
 from .eof import refuse_ragged_end
 from .keepalive import KeepAlivePolicy, hints
 from .preconnect import Route, finish
-from .request_head import is_asked_for
-from .response_head import WatchedHTTPResponse
+from .request_head import is_asked_for, told_by
+from .response_head import HurriedHTTPResponse, WatchedHTTPResponse
 from .timed_stream import rearm
 from .tls_sessions import TLSSessions
-from .writer import Sending
+from .trace import Trace
+
+#: Bytes that are sent at once: so many have to get through within a time-out. `socket.sendall` counts that
+#: for all it is given, so that a large body would have to arrive within it.
+PIECE: Final = 65536
+
+#: Errors after which urllib3 looks for an answer, whoever has raised them.
+_PASSED_OVER: Final = (errno.EPIPE, errno.ESHUTDOWN, errno.ECONNRESET, errno.EPROTOTYPE)
 
 
-class Staged(Sending):
+@dataclass(frozen=True, slots=True)
+class ConnectionPlan:
+    """What a connection is made from. Nobody changes it afterwards."""
+
+    #: Leave to connect, and then membership of the gate.
+    permit: Permit | None = None
+    #: Another caller's failure, which this connection meets instead of the server.
+    shared_failure: SharedFailure | None = None
+    #: The TLS sessions of its shared pool.
+    sessions: TLSSessions | None = None
+    #: What is known of how long the server keeps idle connections.
+    keep_alive: KeepAlivePolicy | None = None
+    #: The shared pool that it is put back into.
+    home: Any = None
+    #: A TCP connect that was begun ahead.
+    begun: socket.socket | None = None
+    #: Begins connects for those that wait, once this one's has succeeded; None: nobody waits for that.
+    dial_for_others: Callable[[Route | None], None] | None = None
+    #: Whether to wait for proof after the handshake.
+    wants_proof: bool = False
+    #: Whether the last handshake of its pool was reset.
+    in_doubt: bool = False
+    #: The registry's generation: after a fork it is not the child's.
+    generation: int = 0
+    #: Closes idle connections where no descriptor is left; whether there were any.
+    free_descriptors: Callable[[], bool] = bool
+
+
+class ResilientConnection(HTTPConnection):
     """What the plain and the TLS connection have in common."""
 
-    #: Leave to connect, then membership of the gate; set by the pool, ended by `close`.
+    #: What it was made from. Set by the pool, once.
+    plan: ConnectionPlan = ConnectionPlan()
+    #: The record of the attempt that uses this connection. Set by the pool at each checkout.
+    trace: Trace
+    #: Membership of the gate, until the connection is closed; and a connect that was begun ahead, until it is
+    #: taken.
     permit: Permit | None = None
-    #: Another caller's failure, which this connection meets instead of the server; set by the pool.
-    told: SharedFailure | None = None
-    #: The TLS sessions of its shared pool; set by the pool.
-    sessions: TLSSessions | None = None
-    #: A TCP connect that was begun ahead; set by the pool, taken by `connect`.
-    begun: socket.socket | None = None
-    #: Begins connects for those that wait, once this one's has succeeded; set by the pool while it is cold.
-    dial_for_others: Callable[[Route | None], None] | None = None
+    _begun: socket.socket | None = None
     #: Whether the server has accepted it, as far as a ticket, TLS 1.2 or a response can say.
     is_proven: bool = True
-    #: Whether to wait for proof after the handshake; set by the pool.
-    wants_proof: bool = False
-    #: Whether the last handshake of this pool was reset; set by the pool.
-    in_doubt: bool = False
-    #: The registry's generation in which it was made: after a fork it is not the child's.
-    generation: int = 0
-    #: When it was last known to work, on the monotonic clock; set here and at each check-in.
+    #: When it was last known to work, on the monotonic clock. Set here and at each check-in.
     proven_at: float = 0.0
     #: When it was made, on the monotonic clock.
     made_at: float = 0.0
-    #: For how many seconds the server keeps it when it is idle, and how many requests more it takes, as far
-    #: as it has said so.
+    #: When the present caller got it, on the monotonic clock. Set here and at each checkout.
+    taken_at: float = 0.0
+    #: For how many seconds the server keeps it when it is idle, and how many more requests it takes, as far
+    #: as the server has said so.
     hint: float | None = None
     requests_left: int | None = None
-    #: What is known of the server; set by the pool.
-    keep_alive: KeepAlivePolicy | None = None
-    #: When the caller got it that has it, on the monotonic clock; set here and at each checkout.
-    taken_at: float = 0.0
-    #: Seconds that the TCP connect took.
+    #: Whether NTLM or Negotiate was asked for, or carried: then it belongs to one lease for ever.
+    has_owner: bool = False
+    #: Whether its last user has asked anything; warming asks nothing.
+    was_asked: bool = True
+    #: Whether the last request has asked to close it, which a server may do without a word (RFC 9112, 9.6).
+    _closing: bool = False
+    #: Whether the last request was sent to its end; an early answer may cut it short.
+    _sent_whole: bool = True
+    #: Why it was not, if the server may have answered all the same.
+    _unsent: OSError | None = None
+    #: Bytes of the body that the head has promised and that are still to come; None: it has promised none.
+    _due: int | None = None
+    #: Seconds that the TCP connect took, and seconds that it waited for proof.
     _dialled_in: float = 0.0
-    #: Seconds that it waited for proof.
     _waited: float = 0.0
     #: The response that was received last.
     _answer: Any = None
+
+    def prepare(self, plan: ConnectionPlan, trace: Trace) -> None:
+        """Take what it is made from, before anything is done with it."""
+        self.trace, self.permit, self._begun = trace, plan.permit, plan.begun
+        self.plan = plan
+
+    @property
+    def generation(self) -> int:
+        """The registry's generation in which it was made."""
+        return self.plan.generation
 
     def is_drained(self) -> bool:
         """Whether the last response was read to its end, so that another request may follow."""
@@ -96,8 +149,8 @@ class Staged(Sending):
         began = monotonic()
         outside = sys.exc_info()[1]
         try:
-            if self.told is not None:
-                self._meet(self.told)
+            if self.plan.shared_failure is not None:
+                self._meet(self.plan.shared_failure)
             self._bound_timeout()
             self._connect()
             self._prove()
@@ -114,23 +167,23 @@ class Staged(Sending):
         # Before others are let in: they may resume it.
         self.keep_session()
         if self.permit is not None:
-            self.permit.succeeded(self.proven_at - began - self._waited, self.is_proven)
+            self.permit.succeeded(self.is_proven)
         if trace.counters is not None and trace.tls_version is not None:
-            trace.counters.shook_hands(trace.resumed)
+            trace.counters.shook_hands(trace.tls_resumed)
         dispatcher, trace.dispatcher = trace.dispatcher, None
         if dispatcher is not None:
-            confirmed = self.wants_proof and self.is_proven and trace.tls_version is not None
-            dispatcher(HandshakeDone, trace.tls_version, trace.resumed, confirmed, self.made_at - began)
+            confirmed = self.plan.wants_proof and self.is_proven and trace.tls_version is not None
+            dispatcher(HandshakeDone, trace.tls_version, trace.tls_resumed, confirmed, self.made_at - began)
 
     def _connect(self) -> None:
         super().connect()
 
-    def _meet(self, told: SharedFailure) -> NoReturn:
+    def _meet(self, failure: SharedFailure) -> NoReturn:
         """Fail as the caller did that this one has waited for, with an exception of one's own."""
         self.trace.borrowed = self.trace.paced = True
-        self.trace.mark(told.stage)
-        self._has_connected_to_proxy = told.reached_proxy
-        raise told.again(self)
+        self.trace.mark(failure.stage)
+        self._has_connected_to_proxy = failure.reached_proxy
+        raise failure.again(self)
 
     def _fail(self, error: BaseException, outside: BaseException | None) -> None:
         """Settle the permit after a failure; what is the caller's own affair is nobody else's."""
@@ -145,7 +198,7 @@ class Staged(Sending):
             SharedFailure.of(error, stage, self.has_connected_to_proxy, outside),
             reset=stage.rank >= Stage.TUNNEL.rank and cause in (Cause.RESET, Cause.TLS),
             fatal=cause in (Cause.CERTIFICATE, Cause.DENIED),
-            charges=self.trace.charges,
+            caller=self.trace.caller,
         )
 
     def _prove(self) -> None:
@@ -168,6 +221,15 @@ class Staged(Sending):
         return sock
 
     def _dial(self) -> socket.socket:
+        """Connect; where no descriptor is left, close idle connections and try once more."""
+        try:
+            return self._dial_once()
+        except (OSError, HTTPError) as error:
+            if not lacks_descriptors(error) or not self.plan.free_descriptors():
+                raise
+        return self._dial_once()
+
+    def _dial_once(self) -> socket.socket:
         """Connect as urllib3 does; by our own hand where there is a deadline, or an order of addresses."""
         deadline, order = self.trace.deadline, self.trace.connection_options.dns_order
         limited = deadline is not None and deadline.is_limited()
@@ -181,7 +243,7 @@ class Staged(Sending):
 
     def _dialled(self) -> socket.socket | None:
         """The connect that was begun ahead, once it is done; None when there is none, or it has failed."""
-        begun, self.begun = self.begun, None
+        begun, self._begun = self._begun, None
         if begun is None:
             return None
         try:
@@ -195,6 +257,98 @@ class Staged(Sending):
         super()._tunnel()
         rearm(self.sock)
         self.trace.mark(Stage.HANDSHAKE)
+
+    def send(self, data: Any) -> None:
+        """Send bytes of the request, or of the CONNECT before it."""
+        trace = self.trace
+        size = len(data) if type(data) is bytes else memoryview(data).nbytes
+        if trace.stage is Stage.REQUEST:
+            self._due = self._left_after(size)
+        elif trace.stage is not Stage.TUNNEL:
+            trace.mark(Stage.REQUEST)
+            owned, self._closing, self._due = told_by(data)
+            self.has_owner = self.has_owner or owned
+        try:
+            if size <= PIECE:
+                self._bound_sending()
+                super().send(data)
+            else:
+                self._send_in_pieces(memoryview(data).cast("B"))
+        except OSError as error:
+            trace.fail(error)
+            raise
+        if trace.stage is Stage.REQUEST and size <= PIECE:
+            trace.bytes_out += size
+
+    def _send_in_pieces(self, data: memoryview) -> None:
+        for at in range(0, len(data), PIECE):
+            self._bound_sending()
+            piece = data[at : at + PIECE]
+            super().send(piece)
+            if self.trace.stage is Stage.REQUEST:
+                self.trace.bytes_out += len(piece)
+
+    def _left_after(self, size: int) -> int | None:
+        """What is due after some bytes of the body; more than that would be taken for another request."""
+        if self._due is None:
+            return None
+        left = self._due - size
+        if left < 0:
+            raise ProtocolError(f"The body has {-left} bytes more than its Content-Length says")
+        return left
+
+    def _bound_sending(self) -> None:
+        """Grant what may pass between two bytes; urllib3 grants what connecting may take."""
+        trace = self.trace
+        # What a proxy is told belongs to getting a connection.
+        granted = trace.connect_timeout if trace.stage is Stage.TUNNEL else trace.send_timeout
+        deadline = trace.deadline
+        if deadline is not None and deadline.is_over():
+            raise TimeoutError("the deadline was over while the request was being sent")
+        if self.sock is not None and (granted is None or granted >= 0):
+            self.sock.settimeout(deadline.for_socket(granted) if deadline is not None else granted)
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        """Send a request; one that authenticates the connection gives it an owner."""
+        self.was_asked = not self.trace.warming
+        if not self.was_asked:
+            return
+        self._bound_timeout()
+        self._sent_whole, self._unsent, self._due = False, None, None
+        try:
+            super().request(method, url, body=body, headers=headers, **options)
+        except OSError as error:
+            if not self._may_be_answered(error):
+                raise
+            # After a reset what is met next is told, as newer versions of urllib3 do.
+            self._unsent = None if isinstance(error, ConnectionResetError) else error
+            return
+        if self._due and body is not None:
+            raise ProtocolError(f"The body ended {self._due} bytes before its Content-Length")
+        self._sent_whole = True
+
+    def _may_be_answered(self, error: OSError) -> bool:
+        """Whether there may be an answer to what could not be sent to its end.
+
+        There are three cases: the body's own source has failed, which urllib3 must not take for the server's
+        doing; the server has closed, or takes no more and has said something; anything else.
+        """
+        if self.trace.error is not error:
+            if error.errno in _PASSED_OVER:
+                raise ProtocolError("The source of the body has failed", error) from error
+            return False
+        if isinstance(error, TimeoutError):
+            return self.sock is not None and bool(wait_for_read(self.sock, timeout=0))
+        # After a broken pipe urllib3 looks by itself.
+        return isinstance(error, (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
+
+    def _bound_timeout(self) -> None:
+        """Let no socket operation wait longer than what the deadline leaves; 0 would mean "do not block"."""
+        deadline = self.trace.deadline
+        if deadline is not None and deadline.is_limited():
+            self.timeout = deadline.for_socket(self.timeout)
+            # From now on; who has no deadline is not hurried by it.
+            self.response_class = HurriedHTTPResponse
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Receive the head of the response."""
@@ -217,8 +371,8 @@ class Staged(Sending):
             raise unsent from None
         trace.error = None
         trace.mark(Stage.BODY)
-        if trace.charges is not None and trace.charges.suspect is not None:
-            self._learn(trace.charges)
+        if trace.caller is not None and trace.caller.suspect is not None:
+            self._learn(trace.caller)
         if not self.is_proven:
             self._hear(permit, None)
         answer: Any = response._original_response
@@ -246,7 +400,7 @@ class Staged(Sending):
             permit.proved()
         elif cause is Cause.CERTIFICATE and error is not None:
             permit.refused(SharedFailure.of(error, self.trace.stage, self.has_connected_to_proxy))
-        elif cause is Cause.RESET and not self.wants_proof:
+        elif cause is Cause.RESET and not self.plan.wants_proof:
             # With TLS 1.3 it may have been the handshake.
             permit.doubted()
 
@@ -256,17 +410,17 @@ class Staged(Sending):
         Where it may be sent again, its next answer tells. Where not, the next one had better be careful.
         """
         trace = self.trace
-        if not trace.reused or trace.charges is None or classify(error) is not Cause.RESET:
+        if not trace.reused or trace.caller is None or classify(error) is not Cause.RESET:
             return
-        trace.charges.suspect = self.taken_at - self.proven_at
+        trace.caller.suspect = self.taken_at - self.proven_at
         if not trace.replayable:
-            self._learn(trace.charges)
+            self._learn(trace.caller)
 
-    def _learn(self, charges: Charges) -> None:
+    def _learn(self, caller: Caller) -> None:
         """The server had closed a connection that was idle: sent again, its request was answered."""
-        idle_for, charges.suspect = charges.suspect, None
-        if self.keep_alive is not None and idle_for is not None:
-            self.keep_alive.closed_after(idle_for)
+        idle_for, caller.suspect = caller.suspect, None
+        if self.plan.keep_alive is not None and idle_for is not None:
+            self.plan.keep_alive.closed_after(idle_for)
 
     def _obey(self, field: str) -> None:
         """Take the server's word for how long, and how often, it may be used again."""
@@ -285,7 +439,7 @@ class Staged(Sending):
         permit, self.permit = self.permit, None
         if permit is not None:
             permit.closed()
-        begun, self.begun = self.begun, None
+        begun, self._begun = self._begun, None
         if begun is not None:
             begun.close()
         super().close()
@@ -296,5 +450,5 @@ def nothing_asked() -> HTTPResponse:
     return HTTPResponse(body=b"", status=204, preload_content=False)
 
 
-class PlainConnection(Staged):
+class PlainConnection(ResilientConnection):
     """A connection without TLS to the server or to a forwarding proxy."""

@@ -15,6 +15,14 @@ PROOF_WAIT: Final = 0.020
 PROOF_WAIT_IN_DOUBT: Final = 0.100
 
 
+def has_something_to_read(sock: Any) -> bool:
+    """Whether something has come on an idle connection, or it is no connection any more."""
+    try:
+        return sock is None or wait_for_read(sock, timeout=0)
+    except (OSError, ValueError):
+        return True
+
+
 def is_alive(sock: Any) -> bool:
     """Whether an idle connection can carry a request: where something has come, one read that does not block.
 

@@ -12,9 +12,9 @@ import errno
 import os
 import socket
 import sys
-import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
@@ -106,10 +106,9 @@ def is_long(sock: Any, seconds: float) -> bool:
 
 
 class Preconnects:
-    """The begun connects of one shared pool."""
+    """The begun connects of one shared pool. Takes no lock: each step is one operation of a deque."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._begun: deque[tuple[float, socket.socket]] = deque()
 
     def begin(self, route: Route, wanted: int) -> None:
@@ -118,26 +117,32 @@ class Preconnects:
             sock = route.begin()
             if sock is None:
                 return
-            with self._lock:
-                self._begun.append((monotonic(), sock))
+            self._begun.append((monotonic(), sock))
 
     def take(self) -> socket.socket | None:
         """A connect that was begun a moment ago."""
         self.trim(len(self._begun))
-        with self._lock:
-            return self._begun.popleft()[1] if self._begun else None
+        return self._oldest()
 
     def trim(self, most: int) -> None:
         """Close all but so many, and what has become old."""
-        doomed = []
-        with self._lock:
-            while self._begun and (len(self._begun) > most or monotonic() - self._begun[0][0] > FRESH):
-                doomed.append(self._begun.popleft()[1])
-        for sock in doomed:
-            sock.close()
+        while len(self._begun) > most or self._has_old():
+            sock = self._oldest()
+            if sock is not None:
+                sock.close()
+
+    def _has_old(self) -> bool:
+        with suppress(IndexError):
+            return monotonic() - self._begun[0][0] > FRESH
+        return False
+
+    def _oldest(self) -> socket.socket | None:
+        with suppress(IndexError):
+            return self._begun.popleft()[1]
+        return None
 
     def abandon(self) -> None:
-        """In a forked child: close the inherited descriptors, without the lock, since its holder is gone."""
+        """In a forked child: close the inherited descriptors."""
         begun, self._begun = self._begun, deque()
         for _, sock in begun:
             sock.close()

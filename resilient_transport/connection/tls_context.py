@@ -53,6 +53,11 @@ class _Resuming:
         )
 
 
+def is_shared(context: Any) -> bool:
+    """Whether a TLS context is one of the process's, and not a caller's own."""
+    return isinstance(context, _Frozen)
+
+
 def _refusal(what: str) -> AttributeError:
     return AttributeError(
         f"this TLS context is shared by the process and frozen; {what} cannot be changed. "

@@ -7,10 +7,9 @@ check has passed, and it is kept with the server's name. A shared pool has one c
 from __future__ import annotations
 
 import ssl
-import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any, Final
@@ -27,10 +26,12 @@ SILENCE: Final = 60.0
 
 
 class TLSSessions:
-    """The sessions of a shared pool: unused ones first (RFC 8446 appendix C.4), else the last once more."""
+    """The sessions of a shared pool: unused ones first (RFC 8446 appendix C.4), else the last once more.
+
+    Takes no lock: each step is one operation of a deque, or sets one attribute.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._unused: deque[tuple[str, ssl.SSLSession]] = deque(maxlen=MOST)
         self._last: tuple[str, ssl.SSLSession] | None = None
         #: How many handshakes in a row have failed that offered one, with no other beside them.
@@ -39,7 +40,7 @@ class TLSSessions:
         self._silent_until = 0.0
 
     def choked(self) -> None:
-        """A handshake that offered one has failed; who does that every time gets none for a while."""
+        """A handshake that offered one has failed; if that goes on, none is offered for a while."""
         self._chokes += 1
         if self._chokes >= _CHOKES:
             self.clear()
@@ -51,29 +52,27 @@ class TLSSessions:
 
     def put(self, server_name: str, session: ssl.SSLSession) -> None:
         """Keep a session of a connection that has passed every check."""
-        with self._lock:
-            self._unused.append((server_name, session))
+        self._unused.append((server_name, session))
 
     def take(self, server_name: str) -> ssl.SSLSession | None:
         """A session to offer to this server, the newest first; None when there is none."""
-        with self._lock:
-            if self._unused:
-                self._last = self._unused.pop()
-            if self._last is None or self._last[0] != server_name or monotonic() < self._silent_until:
-                return None
-            return self._last[1]
+        last = self._last
+        with suppress(IndexError):
+            last = self._last = self._unused.pop()
+        if last is None or last[0] != server_name or monotonic() < self._silent_until:
+            return None
+        return last[1]
 
     def drop(self, session: ssl.SSLSession) -> None:
         """Forget a session that the server has refused."""
-        with self._lock:
-            if self._last is not None and self._last[1] is session:
-                self._last = None
+        last = self._last
+        if last is not None and last[1] is session:
+            self._last = None
 
     def clear(self) -> None:
         """Forget all."""
-        with self._lock:
-            self._unused.clear()
-            self._last = None
+        self._unused.clear()
+        self._last = None
 
     def __len__(self) -> int:
         return len(self._unused) + (self._last is not None)
@@ -101,7 +100,7 @@ class Offer:
         """The handshake has failed; with others beside it, that may have been their fault."""
         if self.offered is not None:
             self.trace.choked()
-            if self._permit is not None and self._permit.was_alone():
+            if self._permit is not None and self._permit.is_alone():
                 self.sessions.choked()
 
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import Any, Final
 
-from ..gate.waiter import Charges
+from ..gate.caller import Caller
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
@@ -33,7 +33,7 @@ class Trace:
         connect_timeout: seconds that the caller grants for getting a connection; anything else: no limit.
         require_close_notify: whether a body without a length has to end with an orderly close of TLS.
         fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
-        charges: the failures of others that the call was charged with; None: it is not told of them.
+        caller: the call; None: it shares nothing with others.
         warming: connect, and send nothing.
         usage: how long connections live, and how new ones are made.
         dispatcher: tells of the call; None: nobody wants to hear.
@@ -54,7 +54,7 @@ class Trace:
     #: Whether the server had accepted no connection yet when this one began to look for one.
     cold = False
     reused = False
-    resumed = False
+    tls_resumed = False
     #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
     tls_version: str | None = None
     #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
@@ -78,7 +78,7 @@ class Trace:
         fresh: bool = False,
         require_close_notify: bool = True,
         connect_timeout: Any = None,
-        charges: Charges | None = None,
+        caller: Caller | None = None,
         warming: bool = False,
         connection_options: ConnectionOptions = DEFAULT_OPTIONS,
         dispatcher: Dispatcher | None = None,
@@ -91,7 +91,7 @@ class Trace:
         self.connect_timeout: float | None = (
             float(connect_timeout) if isinstance(connect_timeout, (int, float)) else None
         )
-        self.charges = charges
+        self.caller = caller
         self.warming = warming
         self.connection_options = connection_options
         self.dispatcher = dispatcher
@@ -115,16 +115,20 @@ class Trace:
 
     def may_resume(self) -> bool:
         """Whether to offer a TLS session: not to a server that has failed the call twice when it saw one."""
-        return self.charges is None or self.charges.chokes < _CHOKES
+        return self.caller is None or self.caller.chokes < _CHOKES
 
     def choked(self) -> None:
         """A handshake that offered a TLS session has failed."""
-        if self.charges is not None:
-            self.charges.chokes += 1
+        if self.caller is not None:
+            self.caller.chokes += 1
 
     def patience(self) -> float | None:
         """Seconds that the call may wait for a connection; None: for ever."""
         return self.deadline.bound(self.connect_timeout) if self.deadline else self.connect_timeout
+
+    def within_deadline(self, seconds: float) -> float:
+        """The smaller of a time-out and what is left until the call has to be over, in seconds."""
+        return seconds if self.deadline is None else min(seconds, self.deadline.left())
 
     def between_bytes(self, sock: Any) -> float | None:
         """Seconds that the caller lets pass between two bytes of an answer on this socket; None: for ever."""

@@ -1,30 +1,40 @@
 """Who may connect, who gets an idle connection, and who waits.
 
 Knows nothing of sockets, TLS or urllib3: what it keeps and hands out are opaque items, and so are the
-failures that it tells.  It decides under its lock and does nothing else there; what has to be closed is
-handed back.
+failures that those who wait share. It decides under its lock and does nothing else there; what has to be
+closed is handed back.
 
 A caller that needs an item gets, whichever comes first (as in Go's `net/http` transport, queueForDial):
 
 1. an idle item that suits it,
-2. a permit to make one, when fewer are being made than the window allows and it is worth it (`window.py`),
-3. a place in the queue, and later one of the two. After a mean handshake of waiting, any free permit will do.
+2. a permit to make one, when fewer are being made than the window allows,
+3. a place in the queue, and later one of the two.
 
-While the pool is cold, one failure is everybody's: those who wait are told, and the next permit is held back
-for one pause that all share, so that N callers cost a dead server no more connects than one.
+While the pool is cold, a failure of the one that connects is everybody's that waits and takes part in the
+cold start (`cold_start.py`), so that N callers cost a dead server no more connects than one.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
-from typing import Any, Generic
+from typing import Any, Final, Generic
+from weakref import WeakKeyDictionary, WeakSet
 
+from ..util.inbox import Inbox
+from .caller import Caller
+from .cold_start import ColdStart
 from .permit import Permit
-from .waiter import LOOK_EVERY, STALLED, Charges, News, Suits, T, Told, Waiter, sharing
+from .waiter import Suits, T, Waiter
 from .window import MAXIMUM, Window
+
+#: A handshake that takes longer holds nobody else up, in seconds: TCP's first retransmission time-out
+#: (RFC 6298 section 2.1).
+STALLED: Final = 1.0
+#: Seconds between two looks of those who wait at what nobody has announced: permits that were lost.
+LOOK_EVERY: Final = 1.0
 
 
 class Gate(Generic[T]):
@@ -33,7 +43,8 @@ class Gate(Generic[T]):
     Args:
         capacity: how many idle items are kept; more are handed back to be closed.
         maximum: how many may be made at once.
-        pace: the pause before a cold pool connects again, in seconds, after so many failures.
+        pace: the pause before a cold pool connects again, in seconds, after so many failures, and by whether
+            the last one was a reset.
         clock: the monotonic clock, in seconds.
     """
 
@@ -41,125 +52,118 @@ class Gate(Generic[T]):
         self,
         capacity: int = 10,
         maximum: int = MAXIMUM,
-        pace: Callable[[int], float] = lambda _: 0.0,
+        pace: Callable[[int, bool], float] = lambda failures, reset: 0.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._lock = threading.Lock()
+        #: The lock, which guards all that follows and the pool around the gate.
+        self.inbox = Inbox()
         self._idle: list[T] = []
         self._queue: deque[Waiter[T]] = deque()
-        #: The number of permits that were given, which is the serial number of the last.
-        self.given = 0
-        #: When each was given whose item is not made yet, by serial number.
-        self._making: dict[int, float] = {}
-        #: The serial numbers of permits whose items are open.
-        self.open: set[int] = set()
-        #: Serial numbers of permits that have ended; appended to without the lock.
-        self._ended: deque[int] = deque()
+        #: Permits whose items are being made, and since when. Weak: a lost one is none.
+        self._making: WeakKeyDictionary[Permit, float] = WeakKeyDictionary()
+        #: Permits whose items are open.
+        self._open: WeakSet[Permit] = WeakSet()
         self._pace = pace
         self._clock = clock
-        #: What a cold pool tells those who come.
-        self._news = News()
-        #: Before this moment a cold pool gives no permit.
-        self._resume_at = -float("inf")
+        self.cold_start = ColdStart()
         self.capacity = capacity
         self.window = Window(maximum)
 
-    def enter(
-        self,
-        suits: Suits[T],
-        charges: Charges | None = None,
-        eager: bool = False,
-        began: float | None = None,
-    ) -> T | Permit | Told | Waiter[T]:
-        """Ask for an item, and get what the three cases above say.
+    def take(self, suits: Suits[T]) -> T | None:
+        """The newest idle item that suits; None: there is none."""
+        if not self._idle or self.inbox.is_mine():
+            return None
+        with self.inbox.lock:
+            if self.inbox.work:
+                self.inbox.empty()
+            return self._take(suits)
 
-        Args:
-            suits: whether an idle item will do.
-            charges: of a call that shares the failures of a cold pool; None: it is not told of them.
-            eager: take any free permit at once.
-            began: when the caller began, on the gate's clock; None: it is not told what was refused before.
-        """
-        with self._lock:
-            for place in range(len(self._idle) - 1, -1, -1):
-                if suits(self._idle[place]):
-                    return self._idle.pop(place)
-            charges = sharing(charges)
-            told = None if self.window.proven else self._news.of(self, charges, began)
-            if told is not None:
-                return told
-            now = self._clock()
-            self._admit(now)
-            waiter = Waiter(suits, charges, eager, now)
-            alone = not self._queue and self._news.is_for_nobody_but(charges)
-            held = self._is_paused(now) and waiter.is_held() and not alone
-            if not held and self._has_room(now) and (eager or self._is_worth(len(self._queue) + 1)):
-                return self._permit(now)
-            self._queue.append(waiter)
-            return waiter
-
-    def leave(self, waiter: Waiter[T]) -> T | Permit | Told | None:
-        """Stop waiting; what was granted in the same moment comes back, and is the caller's to use."""
-        with self._lock:
-            if waiter in self._queue:
-                self._queue.remove(waiter)
+    def enter(self, waiter: Waiter[T]) -> T | Permit | Any | None:
+        """Ask for what the three cases above say; None: the waiter is in the queue."""
+        if self.inbox.is_mine():
+            # A signal handler's call, in the middle of this thread's own bookkeeping: it goes its own way.
+            waiter.grant(Permit(None))
             return waiter.granted
+        with self.inbox.lock:
+            self.inbox.empty()
+            now = self._clock()
+            waiter.granted = self._take(waiter.suits)
+            if waiter.granted is None:
+                waiter.granted = self._share(waiter, now)
+            if waiter.granted is None:
+                self._queue.append(waiter)
+                self._admit(now)
+        return waiter.granted
+
+    def leave(self, waiter: Waiter[T]) -> T | Permit | Any | None:
+        """Stop waiting; what was granted in the same moment comes back, and is the caller's to use."""
+        self.inbox.do(self._leave, waiter)
+        return waiter.granted
 
     def look(self, waiter: Waiter[T], urgent: bool = False) -> None:
-        """Let in who may by now, this waiter at last on any permit; an urgent one whatever the window."""
-        with self._lock:
+        """Let in who may by now; this waiter, if it is urgent, whatever the window."""
+        if self.inbox.is_mine():
+            return
+        with self.inbox.lock:
+            self.inbox.empty()
             now = self._clock()
-            if waiter.is_held() and waiter.since < self._resume_at <= now:
-                waiter.since = now
-            handshake = self.window.handshake
-            waiter.eager = waiter.eager or (handshake is not None and now - waiter.since >= handshake)
             self._admit(now)
-            if urgent and waiter in self._queue and len(self._making) < self.window.maximum:
+            if urgent and waiter in self._queue:
                 self._grant(waiter, now)
 
-    def nap(self, waiter: Waiter[T]) -> float:
-        """Seconds until this waiter should look again, if nothing is granted before."""
-        now = self._clock()
-        ends = [LOOK_EVERY]
-        if waiter.since < self._resume_at and waiter.is_held():
-            ends.append(max(0.0, self._resume_at - now))
-        if not waiter.eager and self.window.handshake is not None:
-            ends.append(max(0.0, waiter.since + self.window.handshake - now))
-        return min(ends)
+    def nap(self, waiter: Waiter[T]) -> tuple[float, bool]:
+        """Seconds until this waiter should look again, and whether that is because of a pause."""
+        if self.inbox.is_mine():
+            return LOOK_EVERY, False
+        with self.inbox.lock:
+            now = self._clock()
+            pause = self._pause_for(waiter, now)
+            ages = [now - since for since in self._making.values()]
+        if pause:
+            return min(LOOK_EVERY, pause), True
+        return min([LOOK_EVERY, *(STALLED - age for age in ages if 0 <= age < STALLED)]), False
 
-    def pause(self) -> float:
-        """Seconds that a cold pool still holds back those that it paces."""
-        now = self._clock()
-        return self._resume_at - now if self._is_paused(now) else 0.0
-
-    def offer(self, item: T, held: float | None = None) -> T | None:
-        """Give an item that was held for so many seconds: to whom it suits, else to the idle, else back."""
-        with self._lock:
-            if held is not None:
-                self.window.held(held)
-            waiter = next((one for one in self._queue if one.suits(item)), None) if self._queue else None
+    def offer(self, item: T) -> T | None:
+        """Give an item to the first waiter that it suits, else to the idle, else back."""
+        if self.inbox.is_mine():
+            self.inbox.leave(self._idle.append, item)
+            return None
+        with self.inbox.lock:
+            self.inbox.empty()
+            waiter = next((one for one in self._queue if one.granted is None and one.suits(item)), None)
             if waiter is not None:
                 self._queue.remove(waiter)
                 waiter.grant(item)
-            elif len(self._idle) < self.capacity:
+                return None
+            if len(self._idle) < self.capacity:
                 self._idle.append(item)
-            else:
-                return item
-            if self._queue:
-                # It may be worth more now to those that wait on.
-                self._admit(self._clock())
-        return None
+                return None
+        return item
 
-    def take(self, doomed: Suits[T]) -> list[T]:
+    def take_out(self, doomed: Suits[T]) -> list[T]:
         """Take out the idle items that a predicate names, oldest first."""
-        with self._lock:
+        if self.inbox.is_mine():
+            return []
+        with self.inbox.lock:
+            self.inbox.empty()
             taken = [item for item in self._idle if doomed(item)]
-            self._idle = [item for item in self._idle if item not in taken] if taken else self._idle
+            self._idle[:] = [item for item in self._idle if item not in taken]
         return taken
 
-    def allow(self, maximum: int) -> None:
-        """Make so many at once, at the most."""
-        with self._lock:
-            self.window.allow(maximum)
+    def give_up_idle(self) -> list[T]:
+        """Take out all idle items, unless somebody holds the lock: waits for nobody."""
+        if self.inbox.is_mine() or not self.inbox.lock.acquire(blocking=False):
+            return []
+        try:
+            self.inbox.empty()
+            return [self._idle.pop(0) for _ in list(self._idle)]
+        finally:
+            self.inbox.lock.release()
+
+    def allow(self, maximum: int, capacity: int) -> None:
+        """Under the lock: make so many at once, and keep so many idle, at the most."""
+        self.window.allow(maximum)
+        self.capacity = capacity
 
     def needs_proof(self) -> bool:
         """Whether the server has accepted none yet, or has reset the last one: then the next is confirmed."""
@@ -171,126 +175,191 @@ class Gate(Generic[T]):
 
     def forget(self) -> None:
         """Let the next caller find out for itself what was refused before."""
-        with self._lock:
-            self._news.forget()
+        self.inbox.do(self._forget)
 
-    def idle(self) -> int:
-        """How many items are idle."""
-        return len(self._idle)
+    def idle(self) -> list[T]:
+        """The items that are idle, oldest first."""
+        return list(self._idle)
+
+    def open(self) -> int:
+        """How many items are open, idle ones included."""
+        return len(self._open)
+
+    def making(self) -> int:
+        """How many items are being made."""
+        return len(self._making)
 
     def waiting(self) -> int:
         """How many callers wait."""
         return len(self._queue)
 
-    def settle(self, serial: int, effect: Callable[[Window], None] | None, made: bool = False) -> None:
-        """Called by a permit: it has come to an end, or to an item."""
-        with self._lock:
-            now = self._clock()
-            first = self.window.handshake is None
-            made = made and (serial in self._making or serial in self.open)
-            self._making.pop(serial, None)
-            if made:
-                self.open.add(serial)
-            if effect is not None:
-                effect(self.window)
-            if self.window.proven:
-                self._news.forget()
-            self._admit(now)
-            for waiter in self._queue if first and self.window.handshake is not None else ():
-                waiter.stir(now)
+    def made(self, permit: Permit, proof: bool) -> None:
+        """Called by a permit: its item was made."""
+        self.inbox.do(self._made, permit, proof)
 
-    def fail(self, serial: int, failure: Any, reset: bool, fatal: bool, charges: Charges | None) -> bool:
+    def failed(self, permit: Permit, failure: Any, reset: bool, fatal: bool, caller: Caller | None) -> bool:
         """Called by a permit: its item could not be made; whether the pool pauses in the caller's place."""
-        charges = sharing(charges)
-        shared = not fatal and not self.window.proven
-        paced = shared and charges is not None and charges.paced()
-        pause = self._pace(charges.times + 1) if paced and charges is not None else 0.0
-        with self._lock:
+        if self.inbox.is_mine():
+            self.inbox.leave(self._unused, permit)
+            return False
+        with self.inbox.lock:
+            self.inbox.empty()
             now = self._clock()
+            since = self._making.pop(permit, now)
             if reset:
                 self.window.failed()
-            if shared:
-                self._news.failed(failure, self, charges, now)
-            self._tell(failure, fatal)
-            if paced:
-                self._resume_at = now + pause
-            self._making.pop(serial, None)
+            paced = not self.window.proven and self._end_round(failure, reset, fatal, caller, since, now)
             self._admit(now)
         return paced
 
-    def refuse(self, failure: Any) -> None:
-        """The server has refused an item that was made: while the pool is cold, this ends all waiting."""
-        with self._lock:
-            self._tell(failure, fatal=True)
+    def unused(self, permit: Permit) -> None:
+        """Called by a permit: nothing was made, for a reason of the caller's own."""
+        self.inbox.do(self._unused, permit)
 
-    def end(self, serial: int) -> None:
-        """Called by a permit that has ended, perhaps in a forked child: does not wait for the lock."""
-        self.lose(serial)
-        if self._lock.acquire(blocking=False):
-            try:
-                self._admit(self._clock())
-            finally:
-                self._lock.release()
+    def proved(self) -> None:
+        """Called by a permit: the server has accepted an item that was made."""
+        self.inbox.do(self._proved)
 
-    def lose(self, serial: int) -> None:
-        """Called by a permit's finaliser, which may run while its own thread holds the lock."""
-        self._ended.append(serial)
+    def doubted(self) -> None:
+        """Called by a permit: the server has reset an item that had carried nothing."""
+        self.inbox.do(self.window.failed)
 
-    def _tell(self, failure: Any, fatal: bool) -> None:
-        """Under the lock: give those who wait at a cold pool a failure of their own."""
-        if self.window.proven:
-            return
-        if fatal:
-            self._news.refused(failure, self._clock())
-        for waiter in [waiter for waiter in self._queue if fatal or waiter.charges is not None]:
+    def refused(self, failure: Any) -> None:
+        """Called by a permit: the server has refused an item that was made. That ends all waiting."""
+        self.inbox.do(self._refused, failure, get_ident())
+
+    def closed(self, permit: Permit) -> None:
+        """Called by a permit: its item is closed. Takes no lock: a finaliser may close."""
+        self._open.discard(permit)
+
+    def is_alone(self, permit: Permit) -> bool:
+        """Whether a permit is the only one whose item is being made."""
+        if self.inbox.is_mine():
+            return False
+        with self.inbox.lock:
+            return list(self._making) == [permit]
+
+    def _take(self, suits: Suits[T]) -> T | None:
+        for place in range(len(self._idle) - 1, -1, -1):
+            if suits(self._idle[place]):
+                return self._idle.pop(place)
+        return None
+
+    def _leave(self, waiter: Waiter[T]) -> None:
+        if waiter in self._queue:
             self._queue.remove(waiter)
-            if not fatal and waiter.charges is not None:
-                self._news.charge(waiter.charges)
-            waiter.grant(Told(failure))
+
+    def _share(self, waiter: Waiter[T], now: float) -> Any:
+        """The failure that who comes to a cold pool shares with others; None: it shares none."""
+        caller, began = waiter.caller, waiter.began
+        if self.window.proven:
+            return None
+        if began is not None and (refusal := self.cold_start.refusal_for(began, get_ident())) is not None:
+            return refusal
+        if caller is None or not caller.shares():
+            return None
+        waiter.is_paced = True
+        if caller.gate is not self:
+            others = bool(self._queue or self._making)
+            joined = self.cold_start.round_for(now if began is None else began, now, others)
+            caller.gate, caller.joined, caller.round = self, joined, joined
+            # The pause is for those who wait it out; where nobody does, it is over.
+            waiter.is_paced = joined < self.cold_start.round or others
+        return self._charge(caller)
+
+    def _charge(self, caller: Caller) -> Any:
+        """The failure of the next round that a caller is to be charged with; None: there is none."""
+        if caller.round >= self.cold_start.round or self.cold_start.last_failure is None:
+            caller.round = self.cold_start.round
+            return None
+        caller.round += 1
+        return self.cold_start.last_failure
+
+    def _made(self, permit: Permit, proof: bool) -> None:
+        if self._making.pop(permit, None) is not None:
+            self._open.add(permit)
+        self.window.succeeded(proof)
+        self._settle()
+
+    def _proved(self) -> None:
+        self.window.proved()
+        self._settle()
+
+    def _unused(self, permit: Permit) -> None:
+        self._making.pop(permit, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.window.proven:
+            self.cold_start = ColdStart()
+        self._admit(self._clock())
+
+    def _forget(self) -> None:
+        self.cold_start = self.cold_start.forgotten()
+
+    def _end_round(
+        self, failure: Any, reset: bool, fatal: bool, caller: Caller | None, since: float, now: float
+    ) -> bool:
+        """What a failure means to those who wait. There are three cases.
+
+        One that lasts is everybody's at once. One of a caller that takes part in the cold start ends the
+        round, unless another has ended it meanwhile. Any other is its caller's own: it charges nobody.
+        """
+        if fatal:
+            self._refused(failure, get_ident())
+            return False
+        if caller is None or not caller.shares():
+            return False
+        if caller.gate is not self:
+            caller.gate, caller.joined = self, self.cold_start.round
+        if since >= self.cold_start.failed_at:
+            pause = self._pace(self.cold_start.round - caller.joined + 1, reset)
+            self.cold_start = self.cold_start.ended(failure, now, pause)
+            self._tell([waiter for waiter in self._queue if waiter.is_paced], failure)
+        caller.round = self.cold_start.round
+        return True
+
+    def _refused(self, failure: Any, thread: int) -> None:
+        if not self.window.proven:
+            self.cold_start = self.cold_start.refused(failure, self._clock(), thread)
+            self._tell(list(self._queue), failure)
+
+    def _tell(self, waiters: list[Waiter[T]], failure: Any) -> None:
+        """Give a failure to those who share it; a paced one is charged with it."""
+        for waiter in waiters:
+            self._queue.remove(waiter)
+            if waiter.is_paced and waiter.caller is not None:
+                waiter.caller.round = self.cold_start.round
+            waiter.grant(failure)
 
     def _admit(self, now: float) -> None:
-        """Under the lock: count permits that have ended, and let in who may."""
-        while self._ended:
-            serial = self._ended.popleft()
-            self._making.pop(serial, None)
-            self.open.discard(serial)
+        """Let in who may: the first in the queue that no pause holds back."""
+        while self._queue and self._queue[0].granted is not None:
+            # An interrupt struck when it was granted.
+            self._queue.popleft()
         while self._queue and self._has_room(now):
-            waiter = self._next(now)
+            waiter = next((one for one in self._queue if not self._pause_for(one, now)), None)
             if waiter is None:
                 break
             self._grant(waiter, now)
 
-    def _next(self, now: float) -> Waiter[T] | None:
-        """Under the lock: who gets a free permit: the first that takes any, else the one it serves best."""
-        queue: Sequence[Waiter[T]] = self._queue
-        if self._is_paused(now):
-            queue = [waiter for waiter in queue if not waiter.is_held()]
-        eager = next((waiter for waiter in queue if waiter.eager), None)
-        if eager is not None or not queue or not self._is_worth(len(self._queue)):
-            return eager
-        # With items in use, those in front are served by them sooner than by a new one.
-        return queue[-1] if self.open else queue[0]
-
-    def _is_worth(self, ahead: int) -> bool:
-        return self.window.is_worth(ahead, len(self.open))
-
-    def _is_paused(self, now: float) -> bool:
-        return now < self._resume_at and not self.window.proven
+    def _pause_for(self, waiter: Waiter[T], now: float) -> float:
+        """Seconds for which a pause holds a waiter back."""
+        return self.cold_start.left(now) if waiter.is_paced and not self.window.proven else 0.0
 
     def _has_room(self, now: float) -> bool:
         stalled = sum(now - since > STALLED for since in self._making.values())
         return self.window.has_room(len(self._making), stalled)
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
+        permit = Permit(self)
+        waiter.granted = permit
         self._queue.remove(waiter)
-        waiter.grant(self._permit(now))
-
-    def _permit(self, now: float) -> Permit:
-        alone = not self._making
-        self.given += 1
-        self._making[self.given] = now
-        return Permit(self, self.given, alone)
+        self._making[permit] = now
+        waiter.grant(permit)
 
     def __repr__(self) -> str:
         making = f"{len(self._making)} being made of {self.window.size} allowed"
-        return f"<Gate {len(self._idle)} idle of {len(self.open)} open, {making}, {len(self._queue)} waiting>"
+        return (
+            f"<Gate {len(self._idle)} idle of {len(self._open)} open, {making}, {len(self._queue)} waiting>"
+        )

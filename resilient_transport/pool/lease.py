@@ -20,16 +20,16 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 
-from ..connection.connection import PlainConnection
+from ..connection.connection import ConnectionPlan, PlainConnection
 from ..connection.liveness import is_alive
 from ..connection.tls_connection import TLSConnection
 from ..connection.trace import CURRENT, Trace
 from ..gate.permit import Permit
-from ..gate.waiter import Told
+from ..gate.shared_failure import SharedFailure
 from ..settings.options import DEFAULT_OPTIONS
 from ..util.origin import origin_name
 from .registry import registry
-from .shared_pool import Connection, SharedPool, close_all
+from .shared_pool import Connection, SharedPool, Ticket, close_all
 
 
 class LeasedPool(HTTPConnectionPool):
@@ -42,12 +42,21 @@ class LeasedPool(HTTPConnectionPool):
     own_connection: type[HTTPConnection] = PlainConnection
     #: Whether a TCP connect is something that can be done ahead.
     dials_ahead = False
+    _shared_pool: SharedPool
+    _ticket: Ticket
 
     def __init__(
-        self, host: str, port: int | None = None, *, shared_key: Any = None, maxsize: int = 1, **kwargs: Any
+        self,
+        host: str,
+        port: int | None = None,
+        *,
+        shared_key: Any = None,
+        is_private: bool = False,
+        maxsize: int = 1,
+        **kwargs: Any,
     ) -> None:
         super().__init__(host, port, maxsize=maxsize, **kwargs)
-        #: How many idle connections this lease asks the shared pool to keep.
+        #: How many idle connections this lease wants to be kept.
         self.idle_capacity = maxsize
         #: How it uses its connections; its adapter's, once that has asked for one.
         self.connection_options = DEFAULT_OPTIONS
@@ -56,19 +65,28 @@ class LeasedPool(HTTPConnectionPool):
         weakref.finalize(self, close_all, self._owned)
         #: Where its connections lead to.
         self.origin = origin_name(self.scheme, self.host, port)
-        self._shared_key = shared_key if shared_key is not None else object()
-        self._shared_pool = registry.shared_pool(self._shared_key, self)
+        self._shared_key = object() if shared_key is None else shared_key
+        self._is_private = is_private or shared_key is None
+        self._lease()
+
+    def _lease(self) -> SharedPool:
+        """Begin the lease, and end the one before, if there was one."""
+        shared_pool, self._ticket = registry.lease(
+            self._shared_key, self.origin, self.idle_capacity, self.connection_options, self._is_private
+        )
+        self._shared_pool = shared_pool
+        return shared_pool
 
     @property
     def shared_pool(self) -> SharedPool:
-        """The shared pool of this lease; a new and empty one after a fork."""
-        if self._shared_pool.generation != registry.generation:
-            self._shared_pool = registry.shared_pool(self._shared_key, self)
+        """The shared pool of this lease: a new one after a fork, leased again after the lease's end."""
+        if self._ticket.is_over or self._shared_pool.generation != registry.generation:
+            return self._lease()
         return self._shared_pool
 
     def give_back(self) -> None:
-        """End the lease: what was its alone is closed, the rest stays for those that come."""
-        self.shared_pool.leave(self)
+        """End the lease: what was its alone is closed, the rest stays for those that come. Takes no lock."""
+        self._ticket.end()
         self._close_owned()
 
     def __str__(self) -> str:
@@ -83,21 +101,21 @@ class LeasedPool(HTTPConnectionPool):
         if self._is_foreign():
             self.ConnectionCls = self.upstream.ConnectionCls
             return super()._get_conn(timeout)
-        registry.reap()
+        if registry.reaper.due is not None:
+            registry.reaper.look_if_due()
         trace = CURRENT.get() or Trace(connect_timeout=self.timeout.connect_timeout)
         if trace.connection_options is not self.connection_options:
             self.connection_options = trace.connection_options
-            self.shared_pool.agree()
+            self._lease()
+        shared_pool = self.shared_pool
         owned = self._take_slot(timeout, trace)
         if owned is not None:
-            if _is_ours(owned) and self.shared_pool.suits(owned, trace) and is_alive(owned.sock):
+            if _is_ours(owned) and shared_pool.suits(owned, trace) and is_alive(owned.sock):
                 return self._hand_out(owned, trace)
             owned.close()
-        found = self.shared_pool.checkout(trace, trace.patience())
-        if isinstance(found, Permit):
-            return self._make(found, trace)
-        if isinstance(found, Told):
-            return self._fail(found, trace)
+        found = shared_pool.checkout(trace, trace.patience())
+        if isinstance(found, (Permit, SharedFailure)):
+            return self._make(shared_pool, found, trace)
         return self._hand_out(found, trace)
 
     def _take_slot(self, timeout: float | None, trace: Trace) -> Any:
@@ -119,37 +137,36 @@ class LeasedPool(HTTPConnectionPool):
             trace.fail(TimeoutError("no slot of the pool came free before the deadline"))
         raise EmptyPoolError(self, "Pool is empty and a new connection can't be opened due to blocking mode.")
 
-    def _make(self, permit: Permit, trace: Trace) -> Any:
+    def _make(self, shared_pool: SharedPool, leave: Permit | SharedFailure, trace: Trace) -> Any:
+        """A connection that is not made yet; one that fails, when it is, as another caller's did."""
+        self.ConnectionCls = self.own_connection
         try:
-            connection = self._own_conn(trace)
-            shared_pool = self.shared_pool
-            unused_or_once = trace.warming or not trace.replayable
-            connection.wants_proof = unused_or_once or shared_pool.gate.needs_proof()
-            connection.in_doubt = shared_pool.gate.window.doubted
-            connection.sessions, connection.keep_alive = shared_pool.sessions, shared_pool.keep_alive
-            if self.dials_ahead:
-                connection.begun = shared_pool.preconnects.take()
-                connection.dial_for_others = (
-                    None if shared_pool.gate.window.proven else shared_pool.dial_for_others
-                )
-            connection.permit = permit
+            connection: Any = self._new_conn()
+            connection.prepare(self._plan(shared_pool, leave, trace), trace)
         except BaseException:
-            permit.unused()
+            if isinstance(leave, Permit):
+                leave.unused()
             raise
         return connection
 
-    def _fail(self, told: Told, trace: Trace) -> Any:
-        """A connection that fails when it is made, in urllib3's hands, as another caller's did."""
-        connection = self._own_conn(trace)
-        connection.told = told.failure
-        return connection
-
-    def _own_conn(self, trace: Trace) -> Any:
-        self.ConnectionCls = self.own_connection
-        connection: Any = self._new_conn()
-        connection.generation = registry.generation
-        connection.trace = trace
-        return connection
+    def _plan(self, shared_pool: SharedPool, leave: Permit | SharedFailure, trace: Trace) -> ConnectionPlan:
+        if isinstance(leave, SharedFailure):
+            return ConnectionPlan(shared_failure=leave, generation=registry.generation)
+        gate = shared_pool.gate
+        return ConnectionPlan(
+            permit=leave,
+            sessions=shared_pool.sessions,
+            keep_alive=shared_pool.keep_alive,
+            home=shared_pool,
+            begun=shared_pool.preconnects.take() if self.dials_ahead else None,
+            dial_for_others=shared_pool.dial_for_others
+            if self.dials_ahead and not gate.window.proven
+            else None,
+            wants_proof=trace.warming or not trace.replayable or gate.needs_proof(),
+            in_doubt=gate.window.doubted,
+            generation=registry.generation,
+            free_descriptors=registry.idle.close_all,
+        )
 
     def _hand_out(self, connection: Connection, trace: Trace) -> Connection:
         trace.reused = True
@@ -171,7 +188,7 @@ class LeasedPool(HTTPConnectionPool):
             self._keep(conn)
         else:
             # First the connection, then the slot: who waits for the slot finds the connection.
-            self.shared_pool.put(conn)
+            (conn.plan.home or self._shared_pool).put(conn)
             self._free_slot()
 
     def _free_slot(self, conn: Any = None) -> None:

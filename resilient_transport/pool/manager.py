@@ -2,7 +2,7 @@
 
 Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_new_pool` (meant to be overridden),
 `connection_from_context`, `pools`, `pool_classes_by_scheme`, `key_fn_by_scheme`, `PoolKey`, `SSL_KEYWORDS`,
-and `_maxsize` of the container of pools.
+and `_maxsize` and `_container` of the container of pools.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 
 from ..connection.socket_options import SocketOptions, with_keepalive
+from ..connection.tls_context import is_shared
 from .identity import TLS_SETTINGS, context_for
 from .lease import PlainPool, TLSPool
 
@@ -55,14 +56,17 @@ class LeasingPoolManager(PoolManager):
         dropped = _OWN_TO_THE_LEASE if scheme == "https" else (*_OWN_TO_THE_LEASE, *SSL_KEYWORDS)
         shared = {name: value for name, value in context.items() if name not in dropped}
         context["shared_key"] = self.key_fn_by_scheme[scheme](shared)
+        context["is_private"] = _is_private(context)
         return super()._new_pool(scheme, host, port, context)
 
     def clear(self) -> None:
-        """Give the leases back. Connections stay in the registry for whoever else uses them."""
-        with self.pools.lock:
-            pools = [self.pools.get(key) for key in self.pools.keys()]  # noqa: SIM118 - it is no mapping to iterate
-        super().clear()
-        for pool in pools:
+        """Give the leases back. Connections stay in the registry for whoever else uses them.
+
+        Takes no lock, since a finaliser may close a session. What is leased meanwhile is in another
+        container.
+        """
+        pools, self.pools = self.pools, RecentlyUsedContainer(self.pools._maxsize)
+        for pool in list(pools._container.values()):
             if isinstance(pool, (PlainPool, TLSPool)):
                 pool.give_back()
 
@@ -120,6 +124,12 @@ def _copied(manager: Any, kind: type[Any], **changes: Any) -> Any:
     copy: Any = object.__new__(kind)
     vars(copy).update(vars(manager), pools=RecentlyUsedContainer(manager.pools._maxsize), **changes)
     return copy
+
+
+def _is_private(context: dict[str, Any]) -> bool:
+    """Whether a TLS context of the caller's own takes part: then nobody else can find the pool."""
+    own = context.get("ssl_context"), getattr(context.get("_proxy_config"), "ssl_context", None)
+    return any(one is not None and not is_shared(one) for one in own)
 
 
 def _identified(request_context: dict[str, Any]) -> dict[str, Any]:

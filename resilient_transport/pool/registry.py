@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from copy import copy
 from ssl import SSLContext
-from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Final
 
 from ..connection import resolver
 from ..retry import breaker, budget
+from ..settings.options import ConnectionOptions
 from ..telemetry import counters
 from ..telemetry.stats import count_connections_by
-from .shared_pool import SharedPool
+from ..util.inbox import Inbox
+from .idle import IdleConnections
+from .reaper import Reaper
+from .shared_pool import SharedPool, Ticket
+
+#: How many pools that nobody leases are kept, at the most.
+MOST_UNLEASED: Final = 100
 
 
 class Registry:
@@ -33,25 +39,82 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._inbox = Inbox()
+        self._lock = self._inbox.lock
         self._shared_pools: dict[Hashable, SharedPool] = {}
+        #: Pools whose last lease has ended; appended to without the lock.
+        self._left: deque[SharedPool] = deque()
+        #: Those of them that are kept for their TLS sessions and idle connections, the oldest first.
+        self._unleased: dict[SharedPool, None] = {}
         self._contexts: weakref.WeakValueDictionary[Hashable, SSLContext] = weakref.WeakValueDictionary()
         self._building: dict[Hashable, Future[SSLContext]] = {}
-        self._reaped_at = monotonic()
+        self.reaper = Reaper(self.look, self._lock)
+        #: The idle connections of the process, of which there are at most `idle.most`.
+        self.idle = IdleConnections(self.reaper.wake)
         #: Raised by each fork; what was leased under another number is not used any more.
         self.generation = 0
         #: How many TLS contexts were built since the process began.
         self.contexts_built = 0
 
-    def shared_pool(self, key: Hashable, lease: Any) -> SharedPool:
-        """Lease the shared pool of a key; it is made when it is not there."""
-        self.reap()
+    def lease(
+        self,
+        key: Hashable,
+        origin: str,
+        idle_capacity: int,
+        options: ConnectionOptions,
+        private: bool = False,
+    ) -> tuple[SharedPool, Ticket]:
+        """Lease the shared pool of a key; it is made when it is not there.
+
+        Args:
+            key: what tells its connections from all others.
+            origin: `scheme://host:port` that they lead to.
+            idle_capacity, options: as in `SharedPool.join`.
+            private: whether the key belongs to one caller, so that nobody else can ever find the pool.
+        """
+        if self._inbox.is_mine():
+            # A signal handler's call, in the middle of this thread's own bookkeeping: it goes its own way.
+            shared_pool = self._make(key, origin, private=True)
+            return shared_pool, shared_pool.join(idle_capacity, options)
         with self._lock:
-            shared_pool = self._shared_pools.get(key)
-            if shared_pool is None:
-                shared_pool = self._shared_pools[key] = SharedPool(key, self.generation)
-            shared_pool.join(lease)
+            shared_pool = self._shared_pools.get(key) or self._make(key, origin, private)
+            ticket = shared_pool.join(idle_capacity, options)
+            self._shared_pools[key] = shared_pool
+            forgotten = self._forget_unleased()
+        for other in forgotten:
+            other.clear()
+        return shared_pool, ticket
+
+    def _make(self, key: Hashable, origin: str, private: bool) -> SharedPool:
+        shared_pool = SharedPool(key, origin, self.idle, self.generation, self._left.append)
+        shared_pool.is_disposable = private
         return shared_pool
+
+    def _forget_unleased(self) -> list[SharedPool]:
+        """Under the lock: forget pools that nobody leases; return them, to be closed.
+
+        What the server has accepted is worth keeping, and of these the newest are kept.
+        """
+        forgotten = []
+        while self._left:
+            shared_pool = self._left.popleft()
+            self._unleased.pop(shared_pool, None)
+            if shared_pool.leases():
+                continue
+            if shared_pool.is_disposable or not shared_pool.gate.window.proven:
+                forgotten.append(shared_pool)
+            else:
+                self._unleased[shared_pool] = None
+        for shared_pool in list(self._unleased)[: max(0, len(self._unleased) - MOST_UNLEASED)]:
+            del self._unleased[shared_pool]
+            if not shared_pool.leases():
+                forgotten.append(shared_pool)
+        for shared_pool in forgotten:
+            # A connection that is in use still is closed when it comes back.
+            shared_pool.is_disposable = True
+            if self._shared_pools.get(shared_pool.key) is shared_pool:
+                del self._shared_pools[shared_pool.key]
+        return forgotten
 
     def context(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
         """The one TLS context of an identity; threads that need it at once wait for the first to build it."""
@@ -93,50 +156,59 @@ class Registry:
 
         Running calls go on, and what they give back is kept again.
         """
-        with self._lock:
-            shared_pools = list(self._shared_pools.values())
-            self._forget({shared_pool.key for shared_pool in shared_pools})
-        for shared_pool in shared_pools:
+        for shared_pool in self._all():
             shared_pool.clear()
+            if not shared_pool.leases():
+                shared_pool.is_disposable = True
+                self._left.append(shared_pool)
+        self.look()
 
-    def reap(self) -> None:
-        """At most once a second, close what was idle too long, and forget the pools that nobody uses."""
-        now = monotonic()
-        if now - self._reaped_at < 1.0:
-            return
-        with self._lock:
-            if now - self._reaped_at < 1.0:
-                return
-            self._reaped_at = now
-            shared_pools = list(self._shared_pools.values())
-        forgotten = {shared_pool.key for shared_pool in shared_pools if shared_pool.reap()}
-        with self._lock:
-            self._forget(forgotten)
+    def look(self) -> bool:
+        """Close idle connections that nobody will use; whether others are idle. The reaper's work."""
+        if not self._inbox.is_mine():
+            with self._lock:
+                forgotten = self._forget_unleased()
+            for shared_pool in forgotten:
+                shared_pool.clear()
+        for shared_pool in self._all():
+            shared_pool.sort_out()
+        return bool(len(self.idle))
 
-    def _forget(self, keys: set[Hashable]) -> None:
-        """Under the lock: be done with these shared pools; who has leased one in the meantime keeps it."""
-        for key in keys:
-            shared_pool = self._shared_pools.get(key)
-            if shared_pool is not None and not shared_pool.leases:
-                shared_pool.is_forgotten = True
-                del self._shared_pools[key]
+    def retire(self, context: SSLContext) -> None:
+        """A TLS context was rotated away: what was made with it is closed once nobody leases it."""
+        for shared_pool in self._all():
+            if getattr(shared_pool.key, "key_ssl_context", None) is context:
+                shared_pool.is_disposable = True
+                if not shared_pool.leases():
+                    shared_pool.close_idle()
+                    self._left.append(shared_pool)
+
+    def _all(self) -> list[SharedPool]:
+        return list(self._shared_pools.values())
 
     def connections(self) -> dict[str, tuple[int, int]]:
         """How many connections each origin has, and how many of them are idle."""
         found: dict[str, tuple[int, int]] = {}
-        with self._lock:
-            shared_pools = list(self._shared_pools.values())
-        for shared_pool in shared_pools:
+        for shared_pool in self._all():
             live, idle = found.get(shared_pool.origin, (0, 0))
-            found[shared_pool.origin] = live + len(shared_pool.gate.open), idle + shared_pool.gate.idle()
+            gate = shared_pool.gate
+            found[shared_pool.origin] = live + gate.open(), idle + len(gate.idle())
         return found
+
+    def before_fork(self) -> None:
+        """End the reaper's thread: Python warns of a fork beside threads."""
+        self.reaper.stop()
+
+    def after_fork_in_parent(self) -> None:
+        """Let the next connection that becomes idle start the reaper anew."""
+        self.reaper.resume()
 
     def after_fork(self) -> None:
         """In the child: begin anew. Closing an inherited socket here sends nothing, not even a TLS alert."""
         inherited = self._shared_pools
-        generation = self.generation + 1
+        generation, most = self.generation + 1, self.idle.most
         self.__init__()  # type: ignore[misc]
-        self.generation = generation
+        self.generation, self.idle.most = generation, most
         budget.clear()
         breaker.clear()
         counters.clear()
@@ -153,14 +225,10 @@ class Registry:
         self.clear()
 
     def __repr__(self) -> str:
-        shared_pools = list(self._shared_pools.values())
-        idle = sum(shared_pool.gate.idle() for shared_pool in shared_pools)
-        leases = sum(len(shared_pool.leases) for shared_pool in shared_pools)
-        contexts = len(self._contexts)
-        counts = (
-            f"{len(shared_pools)} origins, {idle} idle connections, {leases} leases, {contexts} TLS contexts"
-        )
-        return f"<Registry {counts}>"
+        pools = self._all()
+        leases = sum(shared_pool.leases() for shared_pool in pools)
+        counts = f"{len(pools)} origins, {len(self.idle)} idle connections, {leases} leases"
+        return f"<Registry {counts}, {len(self._contexts)} TLS contexts>"
 
 
 #: The one of this process.
@@ -168,4 +236,8 @@ registry = Registry()
 count_connections_by(registry.connections)
 atexit.register(registry.clear)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=registry.after_fork)
+    os.register_at_fork(
+        before=registry.before_fork,
+        after_in_parent=registry.after_fork_in_parent,
+        after_in_child=registry.after_fork,
+    )

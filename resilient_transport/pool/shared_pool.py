@@ -1,33 +1,34 @@
-"""What every lease of one key shares: idle connections and the gate.
+"""What all leases of one key share: idle connections, TLS sessions, and the gate before new connections.
 
-A shared pool knows its key's connections only as things that are alive or not; how one is made is the pool's
-affair.  Decisions are the gate's; all I/O happens here, outside of its lock.
+A shared pool knows its connections only as things that are alive or not; how one is made is the lease's
+affair. Decisions are the gate's; all I/O happens here, outside of its lock.
 """
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from math import inf
 from time import monotonic
 from typing import Any, Final
+from weakref import WeakSet
 
 from urllib3.exceptions import ConnectTimeoutError
 
 from ..connection.connection import PlainConnection
 from ..connection.keepalive import SPARE, KeepAlivePolicy
-from ..connection.liveness import is_alive
+from ..connection.liveness import has_something_to_read, is_alive
 from ..connection.preconnect import Preconnects, Route
 from ..connection.tls_connection import TLSConnection
 from ..connection.tls_sessions import TLSSessions
 from ..connection.trace import Trace
 from ..gate.gate import Gate
 from ..gate.permit import Permit
-from ..gate.waiter import Told, Waiter
-from ..retry.deadline import Deadline
-from ..retry.decision import backoff_delay
+from ..gate.shared_failure import SharedFailure
+from ..gate.waiter import Waiter
+from ..retry.decision import RESET_PAUSE, backoff_delay
 from ..retry.policy import DEFAULTS, RetryPolicy
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
+from .idle import IdleConnections
 
 Connection = PlainConnection | TLSConnection
 
@@ -38,9 +39,34 @@ IDLE_TIMEOUT: Final = DEFAULT_OPTIONS.idle_timeout
 _PACING: Final = RetryPolicy(**DEFAULTS)
 
 
-def pace(failures: int) -> float:
-    """Seconds that a cold pool pauses after so many failures."""
-    return backoff_delay(_PACING, failures)
+def pace(failures: int, reset: bool) -> float:
+    """Seconds that a cold pool pauses after so many failures; after a reset the server is there."""
+    pause = backoff_delay(_PACING, failures)
+    return min(pause, RESET_PAUSE) if reset else pause
+
+
+class Ticket:
+    """A lease's part in a shared pool, until it is over.
+
+    The pool refers to it weakly, so that one which is forgotten is over. Ending it waits for nobody.
+    """
+
+    #: Whether the lease has ended. Set by whoever ends it.
+    is_over = False
+    _pool: SharedPool | None = None
+
+    def __init__(self, pool: SharedPool) -> None:
+        self._pool = pool
+
+    def end(self) -> None:
+        """End the lease; its connections stay for those that come."""
+        self.is_over = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.leave(self)
+
+    def __del__(self) -> None:
+        self.end()
 
 
 class SharedPool:
@@ -48,13 +74,22 @@ class SharedPool:
 
     Args:
         key: what tells these connections from all others; it is not looked into.
+        origin: `scheme://host:port` that its connections lead to.
+        idle: the idle connections of the process.
         generation: the registry's, which a fork raises.
+        on_unleased: is called with the pool when its last lease has ended; takes no lock.
     """
 
-    def __init__(self, key: Hashable, generation: int = 0) -> None:
+    def __init__(
+        self,
+        key: Hashable,
+        origin: str = "",
+        idle: IdleConnections | None = None,
+        generation: int = 0,
+        on_unleased: Callable[[SharedPool], None] = lambda pool: None,
+    ) -> None:
         self.key = key
-        #: `scheme://host:port` that its connections lead to. Set by the first lease.
-        self.origin = ""
+        self.origin = origin
         self.generation = generation
         self.gate: Gate[Connection] = Gate(pace=pace)
         #: TCP connects that were begun for those that wait.
@@ -63,70 +98,89 @@ class SharedPool:
         self.sessions = TLSSessions()
         #: How long the server keeps idle connections.
         self.keep_alive = KeepAlivePolicy()
-        #: What all leases together want to be kept. Set by `agree`.
+        #: Whether nobody can find it again once its last lease has ended. Set by the registry.
+        self.is_disposable = False
+        #: What all leases together want to be kept.
         self.connection_options = DEFAULT_OPTIONS
-        #: Whether one that comes back may be too old to be kept. Set by `agree`.
-        self._is_picky = False
-        #: The pools that use this shared pool. Weak: a forgotten adapter must not keep it for ever.
-        self._lock = threading.Lock()
-        self.leases: weakref.WeakSet[Any] = weakref.WeakSet()
-        #: Whether nobody finds it any more: what comes back to it is closed. Set by the registry.
-        self.is_forgotten = False
-        self.used_at = self._reaped_at = monotonic()
+        #: The tickets of those that want to keep so many idle connections, and use them in this way.
+        self._tickets: dict[tuple[int, ConnectionOptions], WeakSet[Ticket]] = {}
+        self._all_idle = IdleConnections() if idle is None else idle
+        self._on_unleased = on_unleased
 
-    def join(self, lease: Any) -> None:
-        """A lease of this pool begins; the largest lease's `pool_maxsize` is the shared capacity."""
-        with self._lock:
-            self.leases.add(lease)
-            self.origin = self.origin or lease.origin
-            self.gate.capacity = max(other.idle_capacity for other in self.leases)
-        self.agree()
+    def join(self, idle_capacity: int, options: ConnectionOptions) -> Ticket:
+        """Begin a lease.
 
-    def agree(self) -> None:
-        """Keep what any lease may want, and make as many handshakes at once as the most careful allows."""
-        with self._lock:
-            all_options = {lease.connection_options for lease in self.leases}
-        if not all_options:
-            # The last lease was given back while it was in use.
+        Args:
+            idle_capacity: how many idle connections it wants to be kept.
+            options: how it uses its connections.
+        """
+        ticket = Ticket(self)
+        self.gate.inbox.do(self._join, ticket, (idle_capacity, options))
+        return ticket
+
+    def _join(self, ticket: Ticket, terms: tuple[int, ConnectionOptions]) -> None:
+        self._tickets.setdefault(terms, WeakSet()).add(ticket)
+        self._agree()
+
+    def leave(self, ticket: Ticket) -> None:
+        """A lease has ended. Called by its ticket, perhaps in a finaliser: waits for nobody."""
+        for tickets in list(self._tickets.values()):
+            tickets.discard(ticket)
+        self.gate.inbox.leave(self._agree)
+        self.gate.inbox.try_to_empty()
+        if not self.leases():
+            if self.is_disposable:
+                self._close(self.gate.give_up_idle())
+            self._on_unleased(self)
+
+    def leases(self) -> int:
+        """How many leases there are."""
+        return sum(map(len, list(self._tickets.values())))
+
+    def is_unused(self) -> bool:
+        """Whether nobody leases it, and none of its connections is in use, idle or being made."""
+        return not (self.leases() or self.gate.inbox.work or self.gate.open() or self.gate.making())
+
+    def _agree(self) -> None:
+        """Under the lock: keep what any lease may want.
+
+        Of handshakes as many run at once as the most careful lease allows; the largest `pool_maxsize` is the
+        shared capacity. What the last lease wanted holds until another one comes.
+        """
+        wanted = {terms: tickets for terms, tickets in self._tickets.items() if tickets}
+        if not wanted:
             return
-        ages = [connection_options.max_age for connection_options in all_options]
+        self._tickets = wanted
+        all_options = [options for _, options in wanted]
+        ages = [options.max_age for options in all_options]
         self.connection_options = ConnectionOptions(
-            idle_timeout=max(connection_options.idle_timeout for connection_options in all_options),
+            idle_timeout=max(options.idle_timeout for options in all_options),
             max_age=None if None in ages else max(age for age in ages if age is not None),
-            handshakes=min(connection_options.handshakes for connection_options in all_options),
+            handshakes=min(options.handshakes for options in all_options),
         )
-        self._is_picky = (
-            self.connection_options.max_age is not None or not self.connection_options.idle_timeout
-        )
-        self.gate.allow(self.connection_options.handshakes)
+        self.gate.allow(self.connection_options.handshakes, max(size for size, _ in wanted))
 
-    def leave(self, lease: Any) -> None:
-        """A pool stops using this shared pool; its connections stay for those that come."""
-        with self._lock:
-            self.leases.discard(lease)
-            capacities = [other.idle_capacity for other in self.leases]
-            self.gate.capacity = max(capacities, default=self.gate.capacity)
-        self.agree()
-
-    def checkout(self, trace: Trace, timeout: float | None) -> Connection | Permit | Told:
+    def checkout(self, trace: Trace, timeout: float | None) -> Connection | Permit | SharedFailure:
         """A live idle connection, or leave to make one, or another caller's failure to share.
 
         Args:
-            trace: the attempt that asks.
+            trace: of the attempt that asks.
             timeout: seconds to wait for either, besides the pauses of a cold pool; None: for ever.
 
         Raises:
             ConnectTimeoutError: neither came in time.
         """
-        self.used_at = now = monotonic()
-        trace.cold = not self.gate.window.proven
-        if now - self._reaped_at > 1.0:
-            self._reaped_at = now
-            self._sort_out()
+        gate = self.gate
+        trace.cold = not gate.window.proven
+
+        def suits(connection: Connection) -> bool:
+            return self.suits(connection, trace)
+
         while True:
-            found = self._wait(trace, timeout)
-            if isinstance(found, (Permit, Told)):
+            found = gate.take(suits) or self._wait(Waiter(suits, trace.caller, trace.began), timeout, trace)
+            if isinstance(found, (Permit, SharedFailure)):
                 return found
+            self._all_idle.discard(found)
             found.taken_at = monotonic()
             if is_alive(found.sock):
                 return found
@@ -148,90 +202,115 @@ class SharedPool:
         if route is not None:
             self.preconnects.begin(route, min(self.gate.waiting(), self.gate.window.maximum))
 
-    def _wait(self, trace: Trace, timeout: float | None) -> Connection | Permit | Told:
-        eager = trace.fresh or trace.warming
-        found = self.gate.enter(
-            lambda connection: self.suits(connection, trace), trace.charges, eager, trace.began
-        )
-        if not isinstance(found, Waiter):
-            return found
-        since = monotonic()
+    def _wait(
+        self, waiter: Waiter[Connection], timeout: float | None, trace: Trace
+    ) -> Connection | Permit | SharedFailure:
         try:
-            granted = self._wait_in_turns(found, timeout, trace)
+            granted = self.gate.enter(waiter)
+            if granted is None:
+                granted = self._wait_in_turns(waiter, timeout, trace)
         except BaseException:
-            self._return(self.gate.leave(found))
+            self._return(self.gate.leave(waiter))
             raise
-        finally:
-            if trace.counters is not None:
-                trace.counters.waited(monotonic() - since)
         if granted is None:
-            granted = self.gate.leave(found)
+            granted = self.gate.leave(waiter)
         if granted is None:
-            message = f"No connection within {timeout:.3f} s: others are still connecting (connect timeout)"
+            message = (
+                f"No connection within {timeout or 0:.3f} s: others are still connecting (connect timeout)"
+            )
             error = ConnectTimeoutError(None, message)
             trace.fail(error)
             raise error
         return granted
 
-    def _wait_in_turns(
-        self, waiter: Waiter[Connection], timeout: float | None, trace: Trace
-    ) -> Connection | Permit | Told | None:
-        left = Deadline(timeout)
-        while True:
-            paused = waiter.is_held() and self.gate.pause() > 0
-            before = left.spent()
-            half = left.left() - timeout / 2 if timeout is not None else 0.0
-            nap = self.gate.nap(waiter)
-            granted = waiter.wait(left.bound(min(nap, half) if half > 0 else nap))
-            if paused and trace.deadline is not None:
-                # A pause is not the server's slowness: as a backoff, it comes on top of the time-out.
-                left.expires = min(left.expires + left.spent() - before, trace.deadline.expires)
-            if granted is not None or left.left() <= 0:
-                if not isinstance(granted, Permit):
-                    self.preconnects.trim(self.gate.waiting())
-                return granted
-            # Half of the time is gone: what is left is for an attempt of its own.
-            late = timeout is not None and left.left() <= timeout / 2
-            self.gate.look(waiter, urgent=late and not paused)
+    def _wait_in_turns(self, waiter: Waiter[Connection], timeout: float | None, trace: Trace) -> Any:
+        """Wait for what the gate grants; None: time ran out.
 
-    def _return(self, granted: Connection | Permit | Told | None) -> None:
+        A pause is not the server's slowness: as a backoff, it comes on top of the time-out.
+        """
+        left = inf if timeout is None else timeout
+        granted, began = None, monotonic()
+        while granted is None and left > 0 and not trace.is_late():
+            nap, is_pause = self.gate.nap(waiter)
+            before, patience = monotonic(), trace.within_deadline(min(nap, left))
+            granted = waiter.wait(patience)
+            if granted is None:
+                # What was waited counts, whatever clock a test has put in the place of ours.
+                left -= 0.0 if is_pause else max(monotonic() - before, patience)
+                # Half of the time is gone: what is left is for an attempt of its own.
+                late = timeout is not None and left <= timeout / 2 and not is_pause
+                self.gate.look(waiter, urgent=late)
+                granted = waiter.granted
+        if trace.counters is not None:
+            trace.counters.waited(monotonic() - began)
+        if not isinstance(granted, Permit):
+            self.preconnects.trim(self.gate.waiting())
+        return granted
+
+    def _return(self, granted: Connection | Permit | SharedFailure | None) -> None:
         if isinstance(granted, Permit):
             granted.unused()
-        elif granted is not None and not isinstance(granted, Told):
+        elif granted is not None and not isinstance(granted, SharedFailure):
             self._offer(granted)
 
     def put(self, connection: Connection) -> None:
         """Take a connection back whose response was read to its end."""
-        if not connection.was_asked:
-            # It was warmed, so it is as well known to work as it was before.
-            self._offer(connection)
-            return
-        connection.proven_at = now = monotonic()
-        connection.keep_session()
-        picky = self._is_picky or connection.hint is not None or connection.requests_left is not None
-        if self.is_forgotten or (picky and not _is_good(connection, self.connection_options, now, 0.0)):
+        if connection.was_asked:
+            connection.proven_at = monotonic()
+            connection.keep_session()
+        # Otherwise it was warmed, so it is as well known to work as it was before.
+        is_over = self.is_disposable and not self.leases()
+        if is_over or not self._is_wanted(connection, connection.proven_at):
             connection.close()
-            return
-        self._offer(connection, now - connection.taken_at)
+        else:
+            self._offer(connection)
 
-    def _offer(self, connection: Connection, held: float | None = None) -> None:
-        surplus = self.gate.offer(connection, held)
+    def _is_wanted(self, connection: Connection, now: float) -> bool:
+        """Whether any lease may use a connection that was used a moment ago."""
+        return _is_good(connection, self.connection_options, now, now - connection.proven_at)
+
+    def _offer(self, connection: Connection) -> None:
+        self._all_idle.add(connection, self)
+        surplus = self.gate.offer(connection)
         if surplus is not None:
+            self._all_idle.discard(surplus)
             surplus.close()
 
-    def reap(self) -> bool:
-        """Close what was idle too long; True when nothing is left and nobody uses the shared pool."""
+    def evict(self, connection: Connection) -> bool:
+        """Take an idle connection out; False: it is not idle any more."""
+        return bool(self.gate.take_out(lambda idle: idle is connection))
+
+    def sort_out(self) -> None:
+        """Close what nobody may use any more, and learn from it how long the server keeps connections."""
         self.preconnects.trim(len(self.preconnects))
-        self._sort_out()
-        idle_for = monotonic() - self.used_at
-        return not self.leases and not self.gate.idle() and idle_for > IDLE_TIMEOUT
+        for connection in self.gate.take_out(self._is_stale):
+            is_open = is_alive(connection.sock)
+            learn = self.keep_alive.outlived if is_open else self.keep_alive.closed_after
+            learn(monotonic() - connection.proven_at)
+            self._close([connection])
+        speaking = [one for one in self.gate.idle() if has_something_to_read(one.sock)]
+        for connection in self.gate.take_out(lambda idle: idle in speaking):
+            if is_alive(connection.sock):
+                self._offer(connection)
+            else:
+                self.keep_alive.closed_after(monotonic() - connection.proven_at)
+                self._close([connection])
+
+    def close_idle(self) -> None:
+        """Close every idle connection."""
+        self._close(self.gate.take_out(lambda _: True))
+
+    def _close(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            self._all_idle.discard(connection)
+            connection.close()
 
     def clear(self) -> None:
         """Close every idle connection, and forget every TLS session."""
         self.gate.forget()
         self.sessions.clear()
         self.preconnects.trim(0)
-        close_all(self.gate.take(lambda _: True))
+        self.close_idle()
 
     def abandon(self) -> None:
         """In a forked child: close the inherited descriptors. Takes no lock, since its holder is gone."""
@@ -241,37 +320,24 @@ class SharedPool:
             if sock is not None:
                 sock.close()
 
-    def _sort_out(self) -> None:
-        """Close what nobody may use any more, and learn from it how long the server keeps connections."""
-        # A lease may have been forgotten without being given back.
-        self.agree()
-        for connection in self.gate.take(self._is_stale):
-            idle_for = monotonic() - connection.proven_at
-            learn = self.keep_alive.outlived if is_alive(connection.sock) else self.keep_alive.closed_after
-            learn(idle_for)
-            connection.close()
-
     def _is_stale(self, connection: Connection) -> bool:
         now = monotonic()
         idle_for = now - connection.proven_at
-        return not (
-            self.keep_alive.allows(idle_for) and _is_good(connection, self.connection_options, now, idle_for)
-        )
+        is_good = _is_good(connection, self.connection_options, now, idle_for)
+        return not (is_good and self.keep_alive.allows(idle_for))
 
     def __repr__(self) -> str:
-        return f"<Shelf {len(self.leases)} leases, {self.gate!r}>"
+        return f"<SharedPool {self.leases()} leases, {self.gate!r}>"
 
 
-def _is_good(
-    connection: Connection, connection_options: ConnectionOptions, now: float, idle_for: float
-) -> bool:
+def _is_good(connection: Connection, options: ConnectionOptions, now: float, idle_for: float) -> bool:
     """Whether a connection is neither too old nor was idle for too long, nor used up."""
     hint = connection.hint
-    if idle_for >= connection_options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
+    if idle_for >= options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
         return False
     if connection.requests_left == 0:
         return False
-    return connection_options.max_age is None or now - connection.made_at < connection_options.max_age
+    return options.max_age is None or now - connection.made_at < options.max_age
 
 
 def close_all(connections: Iterable[Connection]) -> None:

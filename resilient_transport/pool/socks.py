@@ -18,7 +18,7 @@ from urllib3.contrib.socks import (
 )
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from ..connection.connection import PlainConnection, Staged
+from ..connection.connection import PlainConnection, ResilientConnection
 from ..connection.resolver import addresses
 from ..connection.tls_connection import TLSConnection
 from ..retry.deadline import Deadline
@@ -26,26 +26,26 @@ from .lease import PlainPool, TLSPool
 from .manager import LeasingPoolManager
 
 
-class _Ordered(Staged):
+class _Ordered(ResilientConnection):
     """A connection that goes to the addresses of its proxy in the order that is wanted."""
 
     _socks_options: Any
 
-    def _dial(self) -> socket.socket:
+    def _dial_once(self) -> socket.socket:
         order, options = self.trace.connection_options.dns_order, self._socks_options
         if order == "system":
-            return super()._dial()
+            return super()._dial_once()
         deadline = self.trace.deadline or Deadline()
         try:
             found = addresses(options["proxy_host"], options["proxy_port"], order, deadline)
         except OSError:
             # PySocks finds that out, too, and urllib3 has words for it.
-            return super()._dial()
+            return super()._dial_once()
         failed: Exception | None = None
         for *_, where in found:
             self._socks_options = {**options, "proxy_host": where[0]}
             try:
-                return super()._dial()
+                return super()._dial_once()
             except (NewConnectionError, ConnectTimeoutError) as error:
                 failed = error
         raise failed or OSError("getaddrinfo returns an empty list")

@@ -15,6 +15,9 @@ from .budget import RETRY_COST, TIMEOUT_COST
 from .policy import RetryPolicy
 from .stages import TABLE, Cause, Column, Failure, Situation, Verdict
 
+#: The longest pause after a reset inside a handshake, in seconds.
+RESET_PAUSE: Final = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -58,7 +61,7 @@ def judge(policy: RetryPolicy, where: Column, failures: Sequence[Failure], left:
         return given_up(f"{delay:.3f} s of waiting, and the deadline leaves {left:.3f} s", "deadline")
     cost = TIMEOUT_COST if failure.cause is Cause.TIMEOUT else RETRY_COST
     pause = f"after {delay:.3f} s" if delay else "at once"
-    if failure.paced and policy.paces_by_default():
+    if failure.paced:
         delay, pause = 0.0, "after a pause that all callers share"
     if failure.borrowed:
         # Who has met it has paid for it.
@@ -131,7 +134,13 @@ def _delay(policy: RetryPolicy, failures: Sequence[Failure], verdict: Verdict) -
         if failure.retry_after > 0:
             return min(failure.retry_after, policy.retry_after_max)
     paced = sum(other.situation is not Situation.REUSED for other in failures) or 1
-    return backoff_delay(policy, paced)
+    delay = backoff_delay(policy, paced)
+    return min(delay, pause_after_reset(policy)) if failure.was_reset_in_handshake else delay
+
+
+def pause_after_reset(policy: RetryPolicy) -> float:
+    """The longest pause after a reset inside a handshake, in seconds: the server is there."""
+    return RESET_PAUSE if policy.paces_by_default() else policy.backoff_max
 
 
 def _first_stale(failures: Sequence[Failure]) -> bool:

@@ -126,6 +126,10 @@ class RetryPolicy:
         """Whether anybody has set a number of repetitions."""
         return self.limits is not None or any(getattr(self, name) is not None for name in _COUNTS)
 
+    def shares_cold_start(self) -> bool:
+        """Whether the pauses of a pool do for a call, and the failures of others there are its own."""
+        return self.paces_by_default() and self.repeats_connects()
+
     def paces_by_default(self) -> bool:
         """Whether the pauses are the default ones, so that a pool's own pause is as good."""
         return self.jitter is None and all(getattr(self, name) == settings.default(name) for name in _PACING)

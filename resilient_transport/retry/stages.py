@@ -60,6 +60,8 @@ class Stage(str, Enum):
 
 
 _RANKS: Final = {stage: rank for rank, stage in enumerate(Stage)}
+#: The first and the last stage of a handshake with the server.
+_IN_HANDSHAKE: Final = (_RANKS[Stage.HANDSHAKE], _RANKS[Stage.CONFIRM])
 
 
 class Cause(str, Enum):
@@ -154,6 +156,11 @@ class Failure:
     paced: bool = False
     #: Whether the server had accepted no connection yet.
     cold: bool = False
+
+    @property
+    def was_reset_in_handshake(self) -> bool:
+        """Whether the server was reached, and has reset or closed the connection before the request."""
+        return self.cause is Cause.RESET and _IN_HANDSHAKE[0] <= self.stage.rank <= _IN_HANDSHAKE[1]
 
     @property
     def situation(self) -> Situation:

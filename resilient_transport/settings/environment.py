@@ -63,6 +63,7 @@ SETTINGS: Final = (
     Setting("tcp_keepalive", kinds.KEEPALIVE, 60, "seconds of silence until TCP asks for a sign of life"),
     Setting("dns_order", kinds.DNS_ORDER, "system", "order of the addresses of a name"),
     Setting("handshakes", kinds.POSITIVE, 16, "handshakes that may run at once for one origin"),
+    Setting("max_idle", kinds.POSITIVE, 100, "idle connections of the process, all origins together"),
     Setting("retry_non_idempotent", kinds.SWITCH, False, "repeat POST, PATCH and their kin, too"),
     Setting("disable", kinds.PREFIXES, (), "URL prefixes that are refused before anything is opened"),
     Setting("bypass", kinds.SWITCH, False, "all off: behave as requests' own adapter"),

@@ -1,0 +1,69 @@
+"""The cold start of a pool, as one value: what those who wait share until the server accepts a connection.
+
+A *round* is one connect that fails, and the shared pause after it. Who waits has joined a round, and is
+charged with the rounds that have ended since. Knows nothing of threads or clocks: moments are given to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+#: A failure holds for calls that begin so many seconds after it: calls that a program starts at once may
+#: begin one after the other, and nobody replaces a certificate, or starts a server, as fast.
+HOLDS: Final = 0.05
+#: A moment that is further ahead was read off another clock (freezegun's, for one), and is passed.
+_BELIEVED: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """What a pool has met so far. The server has accepted nothing yet; afterwards this is of no account."""
+
+    #: How many rounds have ended.
+    round: int = 0
+    #: When the last connect failed, on the monotonic clock.
+    failed_at: float = -inf
+    #: Nobody that the pool paces connects before this moment.
+    resume_at: float = -inf
+    #: What the last connect met; None: nothing, or nothing that is to be told.
+    last_failure: Any = None
+    #: Whether it repeats for as long as nobody changes the set-up.
+    is_fatal: bool = False
+    #: The thread that has met it: who calls again from there may have changed something.
+    met_by: int = 0
+
+    def ended(self, failure: Any, now: float, pause: float) -> ColdStart:
+        """A round has ended with this failure; the next one begins after so many seconds."""
+        return ColdStart(self.round + 1, now, now + pause, failure)
+
+    def refused(self, failure: Any, now: float, met_by: int) -> ColdStart:
+        """A connection was refused for a reason that lasts. Nobody's next call is slowed by it."""
+        return ColdStart(self.round, now, -inf, failure, True, met_by)
+
+    def forgotten(self) -> ColdStart:
+        """The same with nothing to tell and nothing to wait for."""
+        return ColdStart(self.round)
+
+    def refusal_for(self, began: float, thread: int) -> Any:
+        """The lasting failure that a call in this thread shares, by when it began; None: it shares none."""
+        holds = self.is_fatal and began < self.failed_at + HOLDS and thread != self.met_by
+        return self.last_failure if holds else None
+
+    def round_for(self, began: float, now: float, others_wait: bool) -> int:
+        """The round that a newcomer joins.
+
+        There are two cases: where others wait out a pause, or a round has ended a moment ago, it joins that
+        round and is charged with it; otherwise it joins the next.
+        """
+        shares = (self.is_paused(now) and others_wait) or began < self.failed_at + HOLDS
+        return self.round - 1 if shares and self.round and not self.is_fatal else self.round
+
+    def is_paused(self, now: float) -> bool:
+        """Whether the pause after the last round is not over."""
+        return 0 < self.resume_at - now < _BELIEVED
+
+    def left(self, now: float) -> float:
+        """Seconds until the pause is over; 0 when it is."""
+        return self.resume_at - now if self.is_paused(now) else 0.0
