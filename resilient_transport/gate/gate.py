@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from threading import get_ident
 from time import monotonic
 from typing import Any, Final, Generic
@@ -35,6 +36,9 @@ from .window import MAXIMUM, Window
 STALLED: Final = 1.0
 #: Seconds between two looks of those who wait at what nobody has announced: permits that were lost.
 LOOK_EVERY: Final = 1.0
+#: For so many seconds after the server's first proof some of those who wait are left to the connections that
+#: are there: the first answers come sooner than handshakes that would begin now.
+THRIFT: Final = 0.02
 
 
 class Gate(Generic[T]):
@@ -66,6 +70,8 @@ class Gate(Generic[T]):
         self._pace = pace
         self._clock = clock
         self.cold_start = ColdStart()
+        #: Until then permits are given sparingly. Set at the first proof.
+        self._thrifty_until = -inf
         self.capacity = capacity
         self.window = Window(maximum)
 
@@ -118,10 +124,11 @@ class Gate(Generic[T]):
         with self.inbox.lock:
             now = self._clock()
             pause = self._pause_for(waiter, now)
-            ages = [now - since for since in self._making.values()]
+            moments = [since + STALLED for since in self._making.values()]
         if pause:
             return min(LOOK_EVERY, pause), True
-        return min([LOOK_EVERY, *(STALLED - age for age in ages if 0 <= age < STALLED)]), False
+        ends = [moment - now for moment in (*moments, self._thrifty_until) if moment > now]
+        return min([LOOK_EVERY, *ends]), False
 
     def offer(self, item: T) -> T | None:
         """Give an item to the first waiter that it suits, else to the idle, else back."""
@@ -278,21 +285,25 @@ class Gate(Generic[T]):
     def _made(self, permit: Permit, proof: bool) -> None:
         if self._making.pop(permit, None) is not None:
             self._open.add(permit)
+        was_cold = not self.window.proven
         self.window.succeeded(proof)
-        self._settle()
+        self._settle(was_cold)
 
     def _proved(self) -> None:
+        was_cold = not self.window.proven
         self.window.proved()
-        self._settle()
+        self._settle(was_cold)
 
     def _unused(self, permit: Permit) -> None:
         self._making.pop(permit, None)
         self._settle()
 
-    def _settle(self) -> None:
-        if self.window.proven:
+    def _settle(self, was_cold: bool = False) -> None:
+        now = self._clock()
+        if was_cold and self.window.proven:
             self.cold_start = ColdStart()
-        self._admit(self._clock())
+            self._thrifty_until = now + THRIFT
+        self._admit(now)
 
     def _forget(self) -> None:
         self.cold_start = self.cold_start.forgotten()
@@ -337,7 +348,7 @@ class Gate(Generic[T]):
         while self._queue and self._queue[0].granted is not None:
             # An interrupt struck when it was granted.
             self._queue.popleft()
-        while self._queue and self._has_room(now):
+        while self._queue and self._has_room(now) and self._is_worth_one(now):
             waiter = next((one for one in self._queue if not self._pause_for(one, now)), None)
             if waiter is None:
                 break
@@ -350,6 +361,13 @@ class Gate(Generic[T]):
     def _has_room(self, now: float) -> bool:
         stalled = sum(now - since > STALLED for since in self._making.values())
         return self.window.has_room(len(self._making), stalled)
+
+    def _is_worth_one(self, now: float) -> bool:
+        """Whether one more connection serves those who wait sooner than the open ones: a guess.
+
+        A short call takes a round trip; TCP and TLS take at least two.
+        """
+        return now >= self._thrifty_until or len(self._queue) >= 2 * len(self._open)
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)
