@@ -727,7 +727,7 @@ def test_what_a_connection_was_is_told():
     """Reused or resumed, and how long it took to make."""
 
     def step(trace):
-        trace.resumed = True
+        trace.tls_resumed = True
         trace.connected = trace.began + 0.25
         return answers()(trace)
 

@@ -176,7 +176,7 @@ def at_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("resilient_transport.call.loop.sleep", lambda _: None)
         patch.setattr("resilient_transport.call.resume.sleep", lambda _: None)
-        patch.setattr("resilient_transport.pool.shared_pool.pace", lambda _: 0.0)
+        patch.setattr("resilient_transport.pool.shared_pool.pace", lambda *_: 0.0)
         patch.setattr("resilient_transport.connection.tls_connection.PROOF_WAIT", LONG_TIMEOUT)
         patch.setattr("resilient_transport.connection.tls_connection.PROOF_WAIT_IN_DOUBT", LONG_TIMEOUT)
         yield
