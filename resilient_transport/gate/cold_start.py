@@ -13,7 +13,8 @@ from typing import Any, Final
 #: A failure holds for calls that begin so many seconds after it: calls that a program starts at once may
 #: begin one after the other, and nobody replaces a certificate, or starts a server, as fast.
 HOLDS: Final = 0.05
-#: A moment that is further ahead was read off another clock (freezegun's, for one), and is passed.
+#: Two moments that are further apart, in seconds, were read off different clocks (freezegun's is one): then
+#: neither says anything about the other.
 _BELIEVED: Final = 60.0
 
 
@@ -48,7 +49,7 @@ class ColdStart:
 
     def refusal_for(self, began: float, thread: int) -> Any:
         """The lasting failure that a call in this thread shares, by when it began; None: it shares none."""
-        holds = self.is_fatal and began < self.failed_at + HOLDS and thread != self.met_by
+        holds = self.is_fatal and self._holds_for(began) and thread != self.met_by
         return self.last_failure if holds else None
 
     def round_for(self, began: float, now: float, others_wait: bool) -> int:
@@ -57,8 +58,12 @@ class ColdStart:
         There are two cases: where others wait out a pause, or a round has ended a moment ago, it joins that
         round and is charged with it; otherwise it joins the next.
         """
-        shares = (self.is_paused(now) and others_wait) or began < self.failed_at + HOLDS
+        shares = (self.is_paused(now) and others_wait) or self._holds_for(began)
         return self.round - 1 if shares and self.round and not self.is_fatal else self.round
+
+    def has_ended_since(self, moment: float) -> bool:
+        """Whether a round has ended after this moment."""
+        return 0 < self.failed_at - moment < _BELIEVED
 
     def is_paused(self, now: float) -> bool:
         """Whether the pause after the last round is not over."""
@@ -67,3 +72,7 @@ class ColdStart:
     def left(self, now: float) -> float:
         """Seconds until the pause is over; 0 when it is."""
         return self.resume_at - now if self.is_paused(now) else 0.0
+
+    def _holds_for(self, began: float) -> bool:
+        """Whether the last failure is news to a call that began at this moment."""
+        return -HOLDS < self.failed_at - began < _BELIEVED

@@ -312,7 +312,7 @@ class Gate(Generic[T]):
             return False
         if caller.gate is not self:
             caller.gate, caller.joined = self, self.cold_start.round
-        if since >= self.cold_start.failed_at:
+        if not self.cold_start.has_ended_since(since):
             pause = self._pace(self.cold_start.round - caller.joined + 1, reset)
             self.cold_start = self.cold_start.ended(failure, now, pause)
             self._tell([waiter for waiter in self._queue if waiter.is_paced], failure)
