@@ -269,11 +269,12 @@ class Gate(Generic[T]):
 
     def _charge(self, caller: Caller) -> Any:
         """The failure of the next round that a caller is to be charged with; None: there is none."""
-        if caller.round >= self.cold_start.round or self.cold_start.last_failure is None:
-            caller.round = self.cold_start.round
+        cold_start = self.cold_start
+        if caller.round >= cold_start.round or cold_start.last_failure is None or cold_start.is_fatal:
+            caller.round = cold_start.round
             return None
         caller.round += 1
-        return self.cold_start.last_failure
+        return cold_start.last_failure
 
     def _made(self, permit: Permit, proof: bool) -> None:
         if self._making.pop(permit, None) is not None:
