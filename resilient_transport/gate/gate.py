@@ -17,7 +17,8 @@ cold start (`cold_start.py`), so that N callers cost a dead server no more conne
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import inf
 from threading import get_ident
 from time import monotonic
 from typing import Any, Final, Generic
@@ -108,7 +109,7 @@ class Gate(Generic[T]):
             self.inbox.empty()
             now = self._clock()
             self._admit(now)
-            if urgent and waiter in self._queue:
+            if urgent and waiter in self._waiting():
                 self._grant(waiter, now)
 
     def nap(self, waiter: Waiter[T]) -> tuple[float, bool]:
@@ -126,19 +127,12 @@ class Gate(Generic[T]):
     def offer(self, item: T) -> T | None:
         """Give an item to the first waiter that it suits, else to the idle, else back."""
         if self.inbox.is_mine():
-            self.inbox.leave(self._idle.append, item)
+            # Nobody will be there to take it back: it is kept beyond the capacity, until it is too old.
+            self.inbox.leave(self._offer, item, inf)
             return None
         with self.inbox.lock:
             self.inbox.empty()
-            waiter = next((one for one in self._queue if one.granted is None and one.suits(item)), None)
-            if waiter is not None:
-                self._queue.remove(waiter)
-                waiter.grant(item)
-                return None
-            if len(self._idle) < self.capacity:
-                self._idle.append(item)
-                return None
-        return item
+            return self._offer(item, self.capacity)
 
     def take_out(self, doomed: Suits[T]) -> list[T]:
         """Take out the idle items that a predicate names, oldest first."""
@@ -245,6 +239,25 @@ class Gate(Generic[T]):
                 return self._idle.pop(place)
         return None
 
+    def _offer(self, item: T, capacity: float) -> T | None:
+        waiter = next((one for one in self._waiting() if one.suits(item)), None)
+        if waiter is not None:
+            self._serve(waiter, item)
+        elif len(self._idle) < capacity:
+            self._idle.append(item)
+        else:
+            return item
+        return None
+
+    def _waiting(self) -> Iterator[Waiter[T]]:
+        """Those who have got nothing yet, in the order in which they came."""
+        return (waiter for waiter in self._queue if waiter.granted is None)
+
+    def _serve(self, waiter: Waiter[T], what: T | Permit | Any) -> None:
+        """Grant, then take out of the queue: an interrupt in between loses neither waiter nor item."""
+        waiter.grant(what)
+        self._queue.remove(waiter)
+
     def _leave(self, waiter: Waiter[T]) -> None:
         if waiter in self._queue:
             self._queue.remove(waiter)
@@ -316,30 +329,29 @@ class Gate(Generic[T]):
         if not self.cold_start.has_ended_since(since):
             pause = self._pace(self.cold_start.round - caller.joined + 1, reset)
             self.cold_start = self.cold_start.ended(failure, now, pause)
-            self._tell([waiter for waiter in self._queue if waiter.is_paced], failure)
+            self._tell([waiter for waiter in self._waiting() if waiter.is_paced], failure)
         caller.round = self.cold_start.round
         return True
 
     def _refused(self, failure: Any, thread: int) -> None:
         if not self.window.proven:
             self.cold_start = self.cold_start.refused(failure, self._clock(), thread)
-            self._tell(list(self._queue), failure)
+            self._tell(list(self._waiting()), failure)
 
     def _tell(self, waiters: list[Waiter[T]], failure: Any) -> None:
         """Give a failure to those who share it; a paced one is charged with it."""
         for waiter in waiters:
-            self._queue.remove(waiter)
             if waiter.is_paced and waiter.caller is not None:
                 waiter.caller.round = self.cold_start.round
-            waiter.grant(failure)
+            self._serve(waiter, failure)
 
     def _admit(self, now: float) -> None:
         """Let in who may: the first in the queue that no pause holds back."""
         while self._queue and self._queue[0].granted is not None:
-            # An interrupt struck when it was granted.
+            # An interrupt struck when it was served.
             self._queue.popleft()
         while self._queue and self._has_room(now):
-            waiter = next((one for one in self._queue if not self._pause_for(one, now)), None)
+            waiter = next((one for one in self._waiting() if not self._pause_for(one, now)), None)
             if waiter is None:
                 break
             self._grant(waiter, now)
@@ -354,10 +366,8 @@ class Gate(Generic[T]):
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)
-        waiter.granted = permit
-        self._queue.remove(waiter)
         self._making[permit] = now
-        waiter.grant(permit)
+        self._serve(waiter, permit)
 
     def __repr__(self) -> str:
         making = f"{len(self._making)} being made of {self.window.size} allowed"
