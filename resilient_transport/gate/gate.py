@@ -146,13 +146,9 @@ class Gate(Generic[T]):
 
     def give_up_idle(self) -> list[T]:
         """Take out all idle items, unless somebody holds the lock: waits for nobody."""
-        if self.inbox.is_mine() or not self.inbox.lock.acquire(blocking=False):
-            return []
-        try:
-            self.inbox.empty()
-            return [self._idle.pop(0) for _ in list(self._idle)]
-        finally:
-            self.inbox.lock.release()
+        taken: list[T] = []
+        self.inbox.try_to_do(lambda: taken.extend(self.abandon()))
+        return taken
 
     def allow(self, maximum: int, capacity: int) -> None:
         """Under the lock: make so many at once, and keep so many idle, at the most."""
