@@ -177,7 +177,7 @@ class Gate(Generic[T]):
 
     def making(self) -> int:
         """How many items are being made."""
-        return len(self._making)
+        return sum(permit() is not None for permit in self._making.keyrefs())
 
     def waiting(self) -> int:
         """How many callers wait."""
@@ -219,8 +219,12 @@ class Gate(Generic[T]):
         self.inbox.do(self._refused, failure, get_ident())
 
     def closed(self, permit: Permit) -> None:
-        """Called by a permit: its item is closed. Takes no lock: a finaliser may close."""
+        """Called by a permit: its item is closed. Waits for nobody: a finaliser may close."""
         self._open.discard(permit)
+        if permit in self._making:
+            # It was closed while it was being made, or an interrupt struck when it was settled.
+            self.inbox.leave(self._closed, permit)
+            self.inbox.try_to_empty()
 
     def is_alone(self, permit: Permit) -> bool:
         """Whether a permit is the only one whose item is being made."""
@@ -299,6 +303,10 @@ class Gate(Generic[T]):
         self._making.pop(permit, None)
         self._settle()
 
+    def _closed(self, permit: Permit) -> None:
+        self._open.discard(permit)
+        self._unused(permit)
+
     def _settle(self) -> None:
         if self.window.proven:
             self.cold_start = ColdStart()
@@ -357,8 +365,8 @@ class Gate(Generic[T]):
         return self.cold_start.left(now) if waiter.is_paced and not self.window.proven else 0.0
 
     def _has_room(self, now: float) -> bool:
-        stalled = sum(now - since > STALLED for since in self._making.values())
-        return self.window.has_room(len(self._making), stalled)
+        ages = [now - since for since in self._making.values()]
+        return self.window.has_room(len(ages), sum(age >= STALLED for age in ages))
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)
@@ -366,7 +374,7 @@ class Gate(Generic[T]):
         self._serve(waiter, permit)
 
     def __repr__(self) -> str:
-        making = f"{len(self._making)} being made of {self.window.size} allowed"
+        making = f"{self.making()} being made of {self.window.size} allowed"
         return (
             f"<Gate {len(self._idle)} idle of {len(self._open)} open, {making}, {len(self._queue)} waiting>"
         )
