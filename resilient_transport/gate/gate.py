@@ -343,8 +343,8 @@ class Gate(Generic[T]):
             self._tell(list(self._waiting()), failure)
 
     def _tell(self, waiters: list[Waiter[T]], failure: Any) -> None:
-        """Give a failure to those who share it; a paced one is charged with it."""
-        for waiter in waiters:
+        """Give a failure, if there is one to tell, to those who share it; a paced one is charged."""
+        for waiter in waiters if failure is not None else ():
             if waiter.is_paced and waiter.caller is not None:
                 waiter.caller.round = self.cold_start.round
             self._serve(waiter, failure)
