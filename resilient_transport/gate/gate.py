@@ -264,17 +264,17 @@ class Gate(Generic[T]):
 
     def _share(self, waiter: Waiter[T], now: float) -> Any:
         """The failure that who comes to a cold pool shares with others; None: it shares none."""
-        caller, began = waiter.caller, waiter.began
         if self.window.proven:
             return None
-        if began is not None and (refusal := self.cold_start.refusal_for(began, get_ident())) is not None:
+        caller, began = waiter.caller, now if waiter.began is None else waiter.began
+        if (refusal := self.cold_start.refusal_for(began, get_ident())) is not None:
             return refusal
         if caller is None or not caller.shares():
             return None
         waiter.is_paced = True
         if caller.gate is not self:
             others = bool(self._queue or self._making)
-            joined = self.cold_start.round_for(now if began is None else began, now, others)
+            joined = self.cold_start.round_for(began, now, others)
             caller.gate, caller.joined, caller.round = self, joined, joined
             # The pause is for those who wait it out; where nobody does, it is over.
             waiter.is_paced = joined < self.cold_start.round or others

@@ -22,7 +22,7 @@ class Waiter(Generic[T]):
     Args:
         suits: whether an idle item will do.
         caller: the call that waits; None: it shares nothing with others.
-        began: when its attempt began, on the gate's clock; None: it learns of nothing that was before.
+        began: when its attempt began, on the gate's clock; None: when it comes to the gate.
     """
 
     __slots__ = ("_bell", "began", "caller", "granted", "is_paced", "suits")
