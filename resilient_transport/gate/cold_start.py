@@ -13,7 +13,8 @@ from typing import Any, Final
 #: A failure holds for calls that begin so many seconds after it: calls that a program starts at once may
 #: begin one after the other, and nobody replaces a certificate, or starts a server, as fast.
 HOLDS: Final = 0.05
-#: A moment that is further ahead was read off another clock (freezegun's, for one), and is passed.
+#: Two moments that are further apart, in seconds, were read off different clocks (freezegun's is one): then
+#: neither says anything about the other.
 _BELIEVED: Final = 60.0
 
 
@@ -23,8 +24,8 @@ class ColdStart:
 
     #: How many rounds have ended.
     round: int = 0
-    #: When the last connect failed, on the monotonic clock.
-    failed_at: float = -inf
+    #: When connects failed, on the monotonic clock, as far back as that is news to a call which begins now.
+    failed: tuple[float, ...] = ()
     #: Nobody that the pool paces connects before this moment.
     resume_at: float = -inf
     #: What the last connect met; None: nothing, or nothing that is to be told.
@@ -36,11 +37,12 @@ class ColdStart:
 
     def ended(self, failure: Any, now: float, pause: float) -> ColdStart:
         """A round has ended with this failure; the next one begins after so many seconds."""
-        return ColdStart(self.round + 1, now, now + pause, failure)
+        recent = tuple(moment for moment in self.failed if _is_news(moment, now))
+        return ColdStart(self.round + 1, (*recent, now), now + pause, failure)
 
     def refused(self, failure: Any, now: float, met_by: int) -> ColdStart:
         """A connection was refused for a reason that lasts. Nobody's next call is slowed by it."""
-        return ColdStart(self.round, now, -inf, failure, True, met_by)
+        return ColdStart(self.round, (now,), -inf, failure, True, met_by)
 
     def forgotten(self) -> ColdStart:
         """The same with nothing to tell and nothing to wait for."""
@@ -48,17 +50,23 @@ class ColdStart:
 
     def refusal_for(self, began: float, thread: int) -> Any:
         """The lasting failure that a call in this thread shares, by when it began; None: it shares none."""
-        holds = self.is_fatal and began < self.failed_at + HOLDS and thread != self.met_by
+        holds = self.is_fatal and self._missed(began) and thread != self.met_by
         return self.last_failure if holds else None
 
     def round_for(self, began: float, now: float, others_wait: bool) -> int:
         """The round that a newcomer joins.
 
-        There are two cases: where others wait out a pause, or a round has ended a moment ago, it joins that
-        round and is charged with it; otherwise it joins the next.
+        There are two cases: where others wait out a pause, or rounds have ended a moment ago, it joins those
+        rounds and is charged with them; otherwise it joins the next.
         """
-        shares = (self.is_paused(now) and others_wait) or began < self.failed_at + HOLDS
-        return self.round - 1 if shares and self.round and not self.is_fatal else self.round
+        missed = 0 if self.is_fatal else self._missed(began)
+        if self.is_paused(now) and others_wait:
+            missed = max(1, missed)
+        return max(0, self.round - missed)
+
+    def has_ended_since(self, moment: float) -> bool:
+        """Whether a connect has failed after this moment."""
+        return bool(self.failed) and 0 < self.failed[-1] - moment < _BELIEVED
 
     def is_paused(self, now: float) -> bool:
         """Whether the pause after the last round is not over."""
@@ -67,3 +75,12 @@ class ColdStart:
     def left(self, now: float) -> float:
         """Seconds until the pause is over; 0 when it is."""
         return self.resume_at - now if self.is_paused(now) else 0.0
+
+    def _missed(self, began: float) -> int:
+        """How many of the last failures are news to a call that began at this moment."""
+        return sum(_is_news(moment, began) for moment in self.failed)
+
+
+def _is_news(failed_at: float, began: float) -> bool:
+    """Whether a failure holds for a call that began at this moment."""
+    return -HOLDS < failed_at - began < _BELIEVED

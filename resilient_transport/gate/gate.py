@@ -17,7 +17,7 @@ cold start (`cold_start.py`), so that N callers cost a dead server no more conne
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from threading import get_ident
 from time import monotonic
@@ -71,7 +71,7 @@ class Gate(Generic[T]):
         self._clock = clock
         self.cold_start = ColdStart()
         #: Until then permits are given sparingly. Set at the first proof.
-        self._thrifty_until = -inf
+        self._thrifty_until: float | None = None
         self.capacity = capacity
         self.window = Window(maximum)
 
@@ -114,7 +114,7 @@ class Gate(Generic[T]):
             self.inbox.empty()
             now = self._clock()
             self._admit(now)
-            if urgent and waiter in self._queue:
+            if urgent and waiter in self._waiting():
                 self._grant(waiter, now)
 
     def nap(self, waiter: Waiter[T]) -> tuple[float, bool]:
@@ -127,25 +127,18 @@ class Gate(Generic[T]):
             moments = [since + STALLED for since in self._making.values()]
         if pause:
             return min(LOOK_EVERY, pause), True
-        ends = [moment - now for moment in (*moments, self._thrifty_until) if moment > now]
+        ends = [moment - now for moment in (*moments, self._thrifty_until or now) if moment > now]
         return min([LOOK_EVERY, *ends]), False
 
     def offer(self, item: T) -> T | None:
         """Give an item to the first waiter that it suits, else to the idle, else back."""
         if self.inbox.is_mine():
-            self.inbox.leave(self._idle.append, item)
+            # Nobody will be there to take it back: it is kept beyond the capacity, until it is too old.
+            self.inbox.leave(self._offer, item, inf)
             return None
         with self.inbox.lock:
             self.inbox.empty()
-            waiter = next((one for one in self._queue if one.granted is None and one.suits(item)), None)
-            if waiter is not None:
-                self._queue.remove(waiter)
-                waiter.grant(item)
-                return None
-            if len(self._idle) < self.capacity:
-                self._idle.append(item)
-                return None
-        return item
+            return self._offer(item, self.capacity)
 
     def take_out(self, doomed: Suits[T]) -> list[T]:
         """Take out the idle items that a predicate names, oldest first."""
@@ -159,13 +152,9 @@ class Gate(Generic[T]):
 
     def give_up_idle(self) -> list[T]:
         """Take out all idle items, unless somebody holds the lock: waits for nobody."""
-        if self.inbox.is_mine() or not self.inbox.lock.acquire(blocking=False):
-            return []
-        try:
-            self.inbox.empty()
-            return [self._idle.pop(0) for _ in list(self._idle)]
-        finally:
-            self.inbox.lock.release()
+        taken: list[T] = []
+        self.inbox.try_to_do(lambda: taken.extend(self.abandon()))
+        return taken
 
     def allow(self, maximum: int, capacity: int) -> None:
         """Under the lock: make so many at once, and keep so many idle, at the most."""
@@ -194,7 +183,7 @@ class Gate(Generic[T]):
 
     def making(self) -> int:
         """How many items are being made."""
-        return len(self._making)
+        return sum(permit() is not None for permit in self._making.keyrefs())
 
     def waiting(self) -> int:
         """How many callers wait."""
@@ -236,8 +225,12 @@ class Gate(Generic[T]):
         self.inbox.do(self._refused, failure, get_ident())
 
     def closed(self, permit: Permit) -> None:
-        """Called by a permit: its item is closed. Takes no lock: a finaliser may close."""
+        """Called by a permit: its item is closed. Waits for nobody: a finaliser may close."""
         self._open.discard(permit)
+        if permit in self._making:
+            # It was closed while it was being made, or an interrupt struck when it was settled.
+            self.inbox.leave(self._closed, permit)
+            self.inbox.try_to_empty()
 
     def is_alone(self, permit: Permit) -> bool:
         """Whether a permit is the only one whose item is being made."""
@@ -252,23 +245,42 @@ class Gate(Generic[T]):
                 return self._idle.pop(place)
         return None
 
+    def _offer(self, item: T, capacity: float) -> T | None:
+        waiter = next((one for one in self._waiting() if one.suits(item)), None)
+        if waiter is not None:
+            self._serve(waiter, item)
+        elif len(self._idle) < capacity:
+            self._idle.append(item)
+        else:
+            return item
+        return None
+
+    def _waiting(self) -> Iterator[Waiter[T]]:
+        """Those who have got nothing yet, in the order in which they came."""
+        return (waiter for waiter in self._queue if waiter.granted is None)
+
+    def _serve(self, waiter: Waiter[T], what: T | Permit | Any) -> None:
+        """Grant, then take out of the queue: an interrupt in between loses neither waiter nor item."""
+        waiter.grant(what)
+        self._queue.remove(waiter)
+
     def _leave(self, waiter: Waiter[T]) -> None:
         if waiter in self._queue:
             self._queue.remove(waiter)
 
     def _share(self, waiter: Waiter[T], now: float) -> Any:
         """The failure that who comes to a cold pool shares with others; None: it shares none."""
-        caller, began = waiter.caller, waiter.began
         if self.window.proven:
             return None
-        if began is not None and (refusal := self.cold_start.refusal_for(began, get_ident())) is not None:
+        caller, began = waiter.caller, now if waiter.began is None else waiter.began
+        if (refusal := self.cold_start.refusal_for(began, get_ident())) is not None:
             return refusal
         if caller is None or not caller.shares():
             return None
         waiter.is_paced = True
         if caller.gate is not self:
             others = bool(self._queue or self._making)
-            joined = self.cold_start.round_for(now if began is None else began, now, others)
+            joined = self.cold_start.round_for(began, now, others)
             caller.gate, caller.joined, caller.round = self, joined, joined
             # The pause is for those who wait it out; where nobody does, it is over.
             waiter.is_paced = joined < self.cold_start.round or others
@@ -276,33 +288,37 @@ class Gate(Generic[T]):
 
     def _charge(self, caller: Caller) -> Any:
         """The failure of the next round that a caller is to be charged with; None: there is none."""
-        if caller.round >= self.cold_start.round or self.cold_start.last_failure is None:
-            caller.round = self.cold_start.round
+        cold_start = self.cold_start
+        if caller.round >= cold_start.round or cold_start.last_failure is None or cold_start.is_fatal:
+            caller.round = cold_start.round
             return None
         caller.round += 1
-        return self.cold_start.last_failure
+        return cold_start.last_failure
 
     def _made(self, permit: Permit, proof: bool) -> None:
         if self._making.pop(permit, None) is not None:
             self._open.add(permit)
-        was_cold = not self.window.proven
         self.window.succeeded(proof)
-        self._settle(was_cold)
+        self._settle()
 
     def _proved(self) -> None:
-        was_cold = not self.window.proven
         self.window.proved()
-        self._settle(was_cold)
+        self._settle()
 
     def _unused(self, permit: Permit) -> None:
         self._making.pop(permit, None)
         self._settle()
 
-    def _settle(self, was_cold: bool = False) -> None:
+    def _closed(self, permit: Permit) -> None:
+        self._open.discard(permit)
+        self._unused(permit)
+
+    def _settle(self) -> None:
         now = self._clock()
-        if was_cold and self.window.proven:
+        if self.window.proven:
+            if self._thrifty_until is None:
+                self._thrifty_until = now + THRIFT
             self.cold_start = ColdStart()
-            self._thrifty_until = now + THRIFT
         self._admit(now)
 
     def _forget(self) -> None:
@@ -323,33 +339,32 @@ class Gate(Generic[T]):
             return False
         if caller.gate is not self:
             caller.gate, caller.joined = self, self.cold_start.round
-        if since >= self.cold_start.failed_at:
+        if not self.cold_start.has_ended_since(since):
             pause = self._pace(self.cold_start.round - caller.joined + 1, reset)
             self.cold_start = self.cold_start.ended(failure, now, pause)
-            self._tell([waiter for waiter in self._queue if waiter.is_paced], failure)
+            self._tell([waiter for waiter in self._waiting() if waiter.is_paced], failure)
         caller.round = self.cold_start.round
         return True
 
     def _refused(self, failure: Any, thread: int) -> None:
         if not self.window.proven:
             self.cold_start = self.cold_start.refused(failure, self._clock(), thread)
-            self._tell(list(self._queue), failure)
+            self._tell(list(self._waiting()), failure)
 
     def _tell(self, waiters: list[Waiter[T]], failure: Any) -> None:
-        """Give a failure to those who share it; a paced one is charged with it."""
-        for waiter in waiters:
-            self._queue.remove(waiter)
+        """Give a failure, if there is one to tell, to those who share it; a paced one is charged."""
+        for waiter in waiters if failure is not None else ():
             if waiter.is_paced and waiter.caller is not None:
                 waiter.caller.round = self.cold_start.round
-            waiter.grant(failure)
+            self._serve(waiter, failure)
 
     def _admit(self, now: float) -> None:
         """Let in who may: the first in the queue that no pause holds back."""
         while self._queue and self._queue[0].granted is not None:
-            # An interrupt struck when it was granted.
+            # An interrupt struck when it was served.
             self._queue.popleft()
         while self._queue and self._has_room(now) and self._is_worth_one(now):
-            waiter = next((one for one in self._queue if not self._pause_for(one, now)), None)
+            waiter = next((one for one in self._waiting() if not self._pause_for(one, now)), None)
             if waiter is None:
                 break
             self._grant(waiter, now)
@@ -359,25 +374,23 @@ class Gate(Generic[T]):
         return self.cold_start.left(now) if waiter.is_paced and not self.window.proven else 0.0
 
     def _has_room(self, now: float) -> bool:
-        stalled = sum(now - since > STALLED for since in self._making.values())
-        return self.window.has_room(len(self._making), stalled)
+        ages = [now - since for since in self._making.values()]
+        return self.window.has_room(len(ages), sum(age >= STALLED for age in ages))
 
     def _is_worth_one(self, now: float) -> bool:
         """Whether one more connection serves those who wait sooner than the open ones: a guess.
 
         A short call takes a round trip; TCP and TLS take at least two.
         """
-        return now >= self._thrifty_until or len(self._queue) >= 2 * len(self._open)
+        return now >= (self._thrifty_until or now) or len(self._queue) >= 2 * len(self._open)
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)
-        waiter.granted = permit
-        self._queue.remove(waiter)
         self._making[permit] = now
-        waiter.grant(permit)
+        self._serve(waiter, permit)
 
     def __repr__(self) -> str:
-        making = f"{len(self._making)} being made of {self.window.size} allowed"
+        making = f"{self.making()} being made of {self.window.size} allowed"
         return (
             f"<Gate {len(self._idle)} idle of {len(self._open)} open, {making}, {len(self._queue)} waiting>"
         )

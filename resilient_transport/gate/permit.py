@@ -97,8 +97,8 @@ class Permit:
             self._gate.refused(failure)
 
     def closed(self) -> None:
-        """The item is closed; if it was being made, that has come to nothing."""
-        self.unused()
+        """The item is closed; if it was being made, that has come to nothing. Waits for nobody."""
+        self._is_settled = True
         if self._gate is not None:
             self._gate.closed(self)
 

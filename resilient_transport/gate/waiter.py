@@ -22,10 +22,10 @@ class Waiter(Generic[T]):
     Args:
         suits: whether an idle item will do.
         caller: the call that waits; None: it shares nothing with others.
-        began: when its attempt began, on the gate's clock; None: it learns of nothing that was before.
+        began: when its attempt began, on the gate's clock; None: when it comes to the gate.
     """
 
-    __slots__ = ("_event", "began", "caller", "granted", "is_paced", "suits")
+    __slots__ = ("_bell", "began", "caller", "granted", "is_paced", "suits")
 
     def __init__(self, suits: Suits[T], caller: Caller | None = None, began: float | None = None) -> None:
         self.suits = suits
@@ -36,15 +36,19 @@ class Waiter(Generic[T]):
         #: An item, leave to make one, or another caller's failure, which is this one's, too. Set by the gate,
         #: once, under its lock; read by the waiter.
         self.granted: T | Permit | Any | None = None
-        self._event = threading.Event()
+        #: Is released when something was granted. Not an Event: a signal handler may grant something to its
+        #: own thread, in the middle of `Event.wait`, which holds a lock that `Event.set` takes.
+        self._bell = threading.Lock()
+        self._bell.acquire()
 
     def grant(self, what: T | Permit | Any) -> None:
         """Called by the gate: here is what was waited for."""
         self.granted = what
-        self._event.set()
+        if self._bell.locked():
+            self._bell.release()
 
     def wait(self, timeout: float | None) -> T | Permit | Any | None:
         """Wait at most `timeout` seconds; None: for ever."""
         if self.granted is None:
-            self._event.wait(timeout)
+            self._bell.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
         return self.granted

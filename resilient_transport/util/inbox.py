@@ -39,15 +39,28 @@ class Inbox:
             with self.lock:
                 self.empty()
 
+    def try_to_do(self, work: Callable[..., Any], *arguments: Any) -> bool:
+        """Do what was left, and then this, unless anybody holds the lock; whether it was done."""
+        if self.is_mine():
+            return False
+        is_done = False
+        try:
+            # An interrupt may strike as soon as the lock is taken, so that it is released in any case.
+            if self.lock.acquire(blocking=False):
+                self.empty()
+                work(*arguments)
+                is_done = True
+        finally:
+            try:
+                self.lock.release()
+            except RuntimeError:
+                # Another thread holds it.
+                is_done = False
+        return is_done
+
     def try_to_empty(self) -> bool:
         """Do what was left, unless anybody holds the lock; whether it was done."""
-        if self.is_mine() or not self.lock.acquire(blocking=False):
-            return False
-        try:
-            self.empty()
-        finally:
-            self.lock.release()
-        return True
+        return self.try_to_do(lambda: None)
 
     def empty(self) -> None:
         """Do, under the lock, what was left."""

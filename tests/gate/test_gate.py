@@ -1,236 +1,176 @@
 """Who gets an idle item, who gets leave to make one, and who waits: values in and values out, no sockets.
 
-How many are let in at once is in `test_window.py`; permits, what those who wait are told of others' failures,
-and threads are in `test_waiting.py`.
+What those who wait share of a cold start is in `test_waiter.py`; interrupts and handlers in the middle of the
+bookkeeping are in `test_interrupts.py`.
 """
 
-import gc
 import itertools
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from resilient_transport.gate import waiter as waiting
-from resilient_transport.gate.gate import LOOK_EVERY, Gate
+from resilient_transport.gate import gate as gates
+from resilient_transport.gate.caller import Caller
+from resilient_transport.gate.cold_start import HOLDS
+from resilient_transport.gate.gate import LOOK_EVERY, STALLED, Gate
 from resilient_transport.gate.permit import Permit
-from resilient_transport.gate.waiter import HOLDS, Charges, Told, Waiter
-from resilient_transport.gate.window import Window
+from resilient_transport.gate.waiter import Waiter
+from resilient_transport.gate.window import MOST_STALLED, Window
+from tests.gate.values import (
+    anything,
+    ask,
+    elsewhere,
+    even,
+    filled,
+    let_in,
+    look,
+    nothing,
+    open_gate,
+    permitted,
+)
 from tests.retry.values import Clock
-
-
-def anything(_):
-    """Take every item."""
-    return True
-
-
-def nothing(_):
-    """Take none: a new one is wanted."""
-    return False
-
-
-def even(item):
-    """Take even numbers."""
-    return item % 2 == 0
-
-
-def open_gate(**fields):
-    """Return a gate whose first item was accepted, and is closed: it is always worth making one."""
-    gate, permits = busy_gate(1, **fields)
-    permits[0].closed()
-    return gate
-
-
-def busy_gate(items, **fields):
-    """Return a gate with so many items open and in use, made in 1 s each, and their permits."""
-    gate = Gate(**fields)
-    permits = []
-    for _ in range(items):
-        permits.append(gate.enter(nothing, eager=True))
-        permits[-1].succeeded(1.0)
-    return gate, permits
-
-
-def filled(*items, **fields):
-    """Return a gate with these idle items, the oldest first."""
-    gate = Gate(**fields)
-    for item in items:
-        assert gate.offer(item) is None
-    return gate
-
-
-def is_waiting(waiter):
-    """Tell whether nothing was granted to a waiter yet."""
-    return isinstance(waiter, Waiter) and waiter.wait(0) is None
-
-
-def granted(*waiters):
-    """Tell which of these have got a permit, at once or after a wait."""
-    found = [one.wait(0) if isinstance(one, Waiter) else one for one in waiters]
-    return [isinstance(one, Permit) for one in found]
 
 
 def test_the_newest_idle_item_is_taken_first():
     """Last in, first out: the old ones grow older, and can be closed."""
     gate = filled(1, 2, 3)
 
-    assert [gate.enter(anything) for _ in range(3)] == [3, 2, 1]
-    assert isinstance(gate.enter(anything), Permit)
+    assert [ask(gate).granted for _ in range(3)] == [3, 2, 1]
+    assert permitted(ask(gate)) == [True]
 
 
-def test_only_a_suitable_item_is_taken():
+@pytest.mark.parametrize("how", ["enter", "take"])
+def test_only_a_suitable_item_is_taken(how):
     """The newest that suits; the others stay, in their order."""
     gate = filled(1, 2, 3, 4, 5)
+    found = ask(gate, even).granted if how == "enter" else gate.take(even)
 
-    assert gate.enter(even) == 4
-    assert isinstance(gate.enter(nothing), Permit)
-    assert gate.take(anything) == [1, 2, 3, 5]
+    assert (found, gate.idle()) == (4, [1, 2, 3, 5])
+    assert permitted(ask(gate, nothing)) == [True]
+    assert gate.take(nothing) is None
 
 
-@pytest.mark.parametrize("eager", [False, True])
-def test_an_item_is_taken_before_a_permit(eager):
-    """Nothing is made while an item lies there that suits, not even for who takes any permit."""
+def test_an_item_is_taken_before_a_permit():
+    """Nothing is made while an item lies there that suits."""
     gate = filled(1)
 
-    assert gate.enter(anything, eager=eager) == 1
+    assert ask(gate).granted == 1
     assert repr(gate) == "<Gate 0 idle of 0 open, 0 being made of 1 allowed, 0 waiting>"
+
+
+def test_an_item_is_granted_that_is_false():
+    """Whatever it is: the gate does not look into it."""
+    gate = filled(0)
+
+    assert ask(gate).granted == 0
+    assert gate.idle() == []
+
+
+def test_a_free_permit_is_taken_at_once():
+    """However many items are open, and may soon be idle: whichever comes first, as in Go's transport."""
+    gate = open_gate(maximum=3)
+    let_in(gate).succeeded()
+    found = [ask(gate) for _ in range(4)]
+
+    assert permitted(*found) == [True, True, True, False]
+    assert repr(gate) == "<Gate 0 idle of 0 open, 3 being made of 3 allowed, 1 waiting>"
+
+
+def test_a_cold_gate_grants_one_permit():
+    """The control: who comes second waits for the first one's outcome."""
+    gate = Gate()
+    found = [ask(gate) for _ in range(2)]
+
+    assert permitted(*found) == [True, False]
+    assert repr(gate) == "<Gate 0 idle of 0 open, 1 being made of 1 allowed, 1 waiting>"
 
 
 def test_an_offered_item_goes_to_who_has_waited_longest():
     """First in, first out, among those whom it suits."""
     gate = Gate()
-    leader = gate.enter(anything)
-    picky, first, second = gate.enter(nothing), gate.enter(even), gate.enter(even)
+    leader = let_in(gate)
+    picky, first, second = ask(gate, nothing), ask(gate, even), ask(gate, even)
     story = [(gate.offer(item), first.granted, second.granted, gate.idle()) for item in (2, 3, 4)]
     leader.closed()
 
-    assert story == [(None, 2, None, 0), (None, 2, None, 1), (None, 2, 4, 1)]
-    assert granted(picky) == [True]
+    assert story == [(None, 2, None, []), (None, 2, None, [3]), (None, 2, 4, [3])]
+    assert permitted(picky) == [True]
 
 
 def test_a_permit_goes_to_who_has_waited_longest():
-    """While nothing is open, in the order in which they came, whatever would suit them."""
+    """In the order in which they came, whatever would suit them."""
     gate = Gate()
-    leader = gate.enter(anything)
-    first, second = gate.enter(nothing), gate.enter(anything)
+    leader = let_in(gate)
+    first, second = ask(gate, nothing), ask(gate)
     leader.unused()
 
-    assert granted(first, second) == [True, False]
+    assert permitted(first, second) == [True, False]
 
 
 def test_nobody_overtakes_the_queue():
     """A permit that was lost is found by who comes next, and goes to who was there before."""
     gate = Gate()
-    leader = gate.enter(anything)
-    waiter = gate.enter(anything)
+    leader = let_in(gate)
+    waiter = ask(gate)
     del leader
-    late = gate.enter(anything)
+    late = ask(gate)
 
-    assert granted(waiter, late) == [True, False]
+    assert permitted(waiter, late) == [True, False]
 
 
 def test_who_gives_up_waits_no_longer():
     """Nothing is granted to the one who left, and the next in the queue is served."""
     gate = Gate()
-    leader = gate.enter(anything)
-    gone, stays = gate.enter(anything), gate.enter(anything)
+    leader = let_in(gate)
+    gone, stays = ask(gate), ask(gate)
     left = gate.leave(gone)
     gate.offer(1)
     leader.unused()
 
     assert left is None
-    assert (gone.wait(0), stays.wait(0)) == (None, 1)
+    assert (gone.granted, stays.granted) == (None, 1)
     assert repr(gate) == "<Gate 0 idle of 0 open, 0 being made of 1 allowed, 0 waiting>"
 
 
 def test_an_item_granted_in_the_moment_of_leaving_is_not_lost():
     """The time ran out and the grant came before the queue was left: it belongs to who leaves."""
     gate = Gate()
-    leader = gate.enter(anything)
-    waiter = gate.enter(anything)
+    leader = let_in(gate)
+    waiter = ask(gate)
     gate.offer(1)
 
     assert gate.leave(waiter) == 1
-    assert gate.idle() == 0
+    assert gate.idle() == []
     leader.unused()
 
 
 def test_a_permit_granted_in_the_moment_of_leaving_is_not_lost():
     """The same for a permit: who leaves can settle it, and the next one is served."""
     gate = Gate()
-    leader = gate.enter(anything)
-    leaving, stays = gate.enter(anything), gate.enter(anything)
+    leader = let_in(gate)
+    leaving, stays = ask(gate), ask(gate)
     leader.unused()
     permit = gate.leave(leaving)
-    waited = is_waiting(stays)
+    waited = permitted(stays)
     permit.unused()
 
-    assert waited
-    assert granted(stays) == [True]
+    assert waited == [False]
+    assert permitted(stays) == [True]
 
 
 def test_to_leave_twice_does_no_harm():
     """What was granted is told again, and the queue is as it was."""
     gate = Gate()
-    leader = gate.enter(anything)
-    waiter, other = gate.enter(anything), gate.enter(anything)
+    leader = let_in(gate)
+    waiter, other = ask(gate), ask(gate)
     gate.leave(waiter)
 
     assert gate.leave(waiter) is None
-    assert repr(gate).endswith("1 waiting>")
-    assert is_waiting(other)
+    assert (gate.waiting(), other.granted) == (1, None)
     leader.unused()
-
-
-def test_a_permit_for_who_is_gone_is_handed_on():
-    """A waiter whose thread died in the queue is served in its turn, and loses what it gets."""
-    gate = Gate()
-    leader = gate.enter(anything)
-    gate.enter(anything)
-    waiter = gate.enter(anything)
-    leader.unused()
-    gc.collect()
-    gate.look(waiter)
-
-    assert granted(waiter) == [True]
-
-
-@pytest.mark.parametrize("how", ["succeeded", "failed", "unused", "closed"])
-def test_a_lost_permit_is_found_by_who_settles_another(how):
-    """Every event counts those that were lost before it."""
-    gate = open_gate(maximum=4)
-    lost, other = gate.enter(anything), gate.enter(anything)
-    before = repr(gate)
-    del lost
-    gc.collect()
-    getattr(other, how)()
-
-    assert "2 being made" in before
-    assert "0 being made" in repr(gate)
-
-
-def test_a_settled_permit_is_not_lost():
-    """The control: what has come to its end leaves nothing to its finaliser."""
-    gate = open_gate(maximum=8)
-    for how in ("failed", "unused", "closed"):
-        getattr(gate.enter(anything), how)()
-    gc.collect()
-
-    assert not gate._ended
-
-
-def test_to_close_does_not_wait_for_the_lock():
-    """In a forked child its holder may be a thread that does not exist: the next event counts it."""
-    gate, permits = busy_gate(1)
-    waiter = gate.enter(anything)
-    with gate._lock:
-        permits[0].closed()
-        meanwhile = repr(gate), is_waiting(waiter)
-    gate.look(waiter)
-
-    assert meanwhile == ("<Gate 0 idle of 1 open, 0 being made of 16 allowed, 1 waiting>", True)
-    assert granted(waiter) == [True]
 
 
 def test_what_is_beyond_the_capacity_comes_back():
@@ -241,16 +181,16 @@ def test_what_is_beyond_the_capacity_comes_back():
 
     assert back == [None, None, 3]
     assert gate.offer(3) is None
-    assert gate.idle() == 3
+    assert gate.idle() == [1, 2, 3]
 
 
 def test_a_waiter_is_served_beyond_the_capacity():
     """The control: what is wanted is not idle."""
     gate = Gate(capacity=0)
-    leader = gate.enter(anything)
-    waiter = gate.enter(anything)
+    leader = let_in(gate)
+    waiter = ask(gate)
 
-    assert (gate.offer(1), waiter.wait(0)) == (None, 1)
+    assert (gate.offer(1), waiter.granted) == (None, 1)
     assert gate.offer(2) == 2
     leader.unused()
 
@@ -259,27 +199,249 @@ def test_idle_items_are_taken_out_by_a_predicate():
     """The oldest first; the others stay as they were."""
     gate = filled(1, 2, 3, 4)
 
-    assert gate.take(even) == [2, 4]
-    assert gate.take(even) == []
-    assert gate.take(anything) == [1, 3]
-    assert gate.idle() == 0
+    assert gate.take_out(even) == [2, 4]
+    assert gate.take_out(even) == []
+    assert gate.take_out(anything) == [1, 3]
+    assert gate.idle() == []
 
 
-def test_a_forked_child_gives_up_without_the_lock():
-    """Its holder is a thread that does not exist here: to wait for it would be for ever."""
+@pytest.mark.parametrize(("how", "given_up"), [("give_up_idle", []), ("abandon", [1, 2])])
+def test_idle_items_are_given_up_without_waiting(how, given_up):
+    """A finaliser leaves them if another thread is in the gate; a forked child knows that none is."""
     gate = filled(1, 2)
-    with gate._lock:
-        idle = gate.abandon()
+    with gate.inbox.lock:
+        meanwhile = elsewhere(getattr(gate, how))
+    rest = getattr(gate, how)()
 
-    assert idle == [1, 2]
-    assert gate.idle() == 0
+    assert meanwhile == given_up
+    assert (meanwhile + rest, gate.idle()) == ([1, 2], [])
+
+
+def test_a_lease_changes_how_many_are_made_and_kept():
+    """From then on; what is being made goes on."""
+    gate = open_gate(maximum=4)
+    permits = [let_in(gate) for _ in range(3)]
+    with gate.inbox.lock:
+        gate.allow(2, 1)
+    waiter = ask(gate, nothing)
+    before = permitted(waiter)
+    permits.pop().unused()
+    between = permitted(waiter)
+    permits.pop().unused()
+
+    assert (before, between, permitted(waiter)) == ([False], [False], [True])
+    assert [gate.offer(number) for number in (1, 2)] == [None, 2]
+
+
+def test_the_first_success_wakes_everyone():
+    """The window opens, and all who waited may make their own, as far as it is wide."""
+    gate = Gate(maximum=3)
+    leader = let_in(gate)
+    waiters = [ask(gate) for _ in range(5)]
+    leader.succeeded()
+
+    assert permitted(*waiters) == [True, True, True, False, False]
+    assert repr(gate) == "<Gate 0 idle of 1 open, 3 being made of 3 allowed, 2 waiting>"
+
+
+def test_a_reset_of_a_cold_gate_wakes_one():
+    """The control: the next one tries, alone."""
+    gate = Gate(maximum=3)
+    leader = let_in(gate)
+    waiters = [ask(gate) for _ in range(3)]
+    leader.failed("a reset")
+
+    assert permitted(*waiters) == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("how", "fields", "story"),
+    [
+        ("succeeded", {}, (8, True, False)),
+        ("failed", {}, (4, True, True)),
+        ("failed", {"reset": False}, (8, True, False)),
+        ("unused", {}, (8, True, False)),
+        ("closed", {}, (8, True, False)),
+    ],
+)
+def test_a_permit_tells_the_window_how_it_went(how, fields, story):
+    """What came to nothing for another reason says nothing about how many the server bears."""
+    gate = open_gate(maximum=8)
+    getattr(let_in(gate), how)(**fields)
+
+    assert (gate.window.size, gate.window.proven, gate.window.doubted) == story
+
+
+def test_a_reset_before_anything_was_carried_narrows_the_window():
+    """The item seemed accepted: it counts as a reset handshake, and as open until it is closed."""
+    gate = open_gate(maximum=8)
+    permit = let_in(gate)
+    permit.succeeded()
+    permit.doubted()
+
+    assert (gate.window.size, gate.window.proven, gate.window.doubted) == (4, True, True)
+    assert (gate.open(), gate.making()) == (1, 0)
+
+
+def test_what_is_closed_while_being_made_came_to_nothing():
+    """The next in the queue makes one."""
+    gate = Gate()
+    permit, waiter = let_in(gate), ask(gate)
+    permit.closed()
+
+    assert permitted(waiter) == [True]
+    assert repr(gate) == "<Gate 0 idle of 0 open, 1 being made of 1 allowed, 0 waiting>"
+
+
+def test_a_silent_server_lets_in_one_more_each_time():
+    """It is tried with one, then with two at once; its first response opens the window."""
+    gate = Gate(maximum=4)
+    first = let_in(gate)
+    waiters = [ask(gate, nothing) for _ in range(7)]
+    story = []
+    for step in (
+        lambda: first.succeeded(proof=False),
+        lambda: waiters[0].granted.succeeded(proof=False),
+        first.proved,
+    ):
+        step()
+        story.append((sum(permitted(*waiters)), gate.window.proven))
+
+    assert story == [(1, False), (3, False), (5, True)]
+    assert repr(gate) == "<Gate 0 idle of 2 open, 4 being made of 4 allowed, 2 waiting>"
+
+
+def test_a_reset_narrows_what_is_granted_next():
+    """Permits that are out stay out; new ones wait until the window has room again."""
+    gate = open_gate(maximum=4)
+    permits = [let_in(gate) for _ in range(4)]
+    waiter = ask(gate)
+    story = []
+    for step in ("failed", "failed", "unused", "unused"):
+        getattr(permits.pop(), step)()
+        story.append((gate.window.size, *permitted(waiter)))
+
+    assert story == [(2, False), (1, False), (1, False), (1, True)]
+
+
+def test_proof_is_needed_until_one_came_and_after_a_reset():
+    """The next item is confirmed while nothing is known of the server, or something bad."""
+    gate = Gate()
+    story = [gate.needs_proof()]
+    for how in ("unused", "succeeded", "failed", "unused", "succeeded"):
+        getattr(let_in(gate), how)()
+        story.append(gate.needs_proof())
+
+    assert story == [True, True, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("waited", "seconds"), [(0.0, 1.0), (0.25, 0.75), (0.75, 0.25), (1.0, 1.0), (-9.0, 1.0)]
+)
+def test_a_nap_ends_when_something_may_have_stalled(waited, seconds):
+    """Nobody announces that, nor that a permit was lost: who waits looks then."""
+    clock = Clock(50.0)
+    gate = Gate(clock=clock)
+    leader, waiter = let_in(gate), ask(gate)
+    clock.now += waited
+
+    assert gate.nap(waiter) == (seconds, False)
+    assert STALLED == LOOK_EVERY == 1.0
+    leader.unused()
+
+
+@pytest.mark.parametrize("maximum", [1, 16])
+def test_a_stalled_leader_holds_nobody_up(maximum):
+    """After a second one more is let in, and after another second of that one's the next."""
+    clock = Clock(0.0)
+    gate = Gate(maximum=maximum, clock=clock)
+    leader = let_in(gate)
+    waiters = [ask(gate) for _ in range(3)]
+    story = []
+    for now in (0.75, STALLED, 1.5, 2 * STALLED):
+        clock.now = now
+        look(gate)
+        story.append(sum(permitted(*waiters)))
+
+    assert story == [0, 1, 1, 2]
+    assert permitted(*waiters) == [True, True, False]
+    leader.unused()
+
+
+def test_a_newcomer_is_let_in_beside_a_stalled_leader():
+    """Without anybody in the queue to look."""
+    clock = Clock(0.0)
+    gate = Gate(clock=clock)
+    leader = let_in(gate)
+    clock.now = STALLED
+
+    assert permitted(ask(gate), ask(gate)) == [True, False]
+    leader.unused()
+
+
+@pytest.mark.parametrize("after", [0.0, STALLED])
+def test_those_who_stall_at_a_dead_server_hold_nobody_up_when_it_is_back(after):
+    """All places are taken by connects that have stalled: each caller gets one; before that, the control."""
+    clock = Clock(0.0)
+    gate = open_gate(maximum=4, clock=clock)
+    stalled = [let_in(gate) for _ in range(4)]
+    clock.now = after
+    found = [ask(gate, nothing) for _ in range(5)]
+
+    assert sum(permitted(*found)) == (4 if after else 0)
+    assert gate.making() == 4 + (4 if after else 0)
+    del stalled
+
+
+def test_only_so_many_may_stall():
+    """A server that answers nobody is not asked by everybody, for ever."""
+    clock = Clock(0.0)
+    gate = Gate(clock=clock)
+    found = []
+    for _ in range(MOST_STALLED + 9):
+        found.append(ask(gate))
+        clock.now += 2 * STALLED
+        look(gate)
+
+    assert sum(permitted(*found)) == gate.making() == MOST_STALLED
+    found[0].granted.unused()
+    assert sum(permitted(*found)) == MOST_STALLED + 1
+
+
+def test_who_is_in_a_hurry_gets_a_permit_whatever_the_window():
+    """Half of its time is over: the rest is for an attempt of its own; the others wait on."""
+    gate = Gate()
+    leader = let_in(gate)
+    waiters = [ask(gate) for _ in range(3)]
+    gate.look(waiters[1])
+    before = permitted(*waiters)
+    gate.look(waiters[1], urgent=True)
+
+    assert before == [False] * 3
+    assert permitted(*waiters) == [False, True, False]
+    assert (gate.making(), gate.waiting()) == (2, 2)
+    leader.unused()
+
+
+def test_who_has_got_something_is_in_no_hurry_any_more():
+    """What was granted stays; so it is for who has left."""
+    gate = Gate()
+    leader = let_in(gate)
+    served, gone = ask(gate), ask(gate)
+    gate.offer(1)
+    gate.leave(gone)
+    for waiter in (served, gone):
+        gate.look(waiter, urgent=True)
+
+    assert (served.granted, gone.granted, gate.making()) == (1, None, 1)
+    leader.unused()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def strangers():
     """Whoever comes to a gate comes from another thread than whoever was there before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(waiting, "get_ident", itertools.count().__next__)
+        patch.setattr(gates, "get_ident", itertools.count(1).__next__)
         yield
 
 
@@ -289,11 +451,13 @@ WHICH = st.integers(0, 11)
 #: Fractions that a float holds exactly.
 SECONDS = st.sampled_from([0.0, 1 / 64, 1 / 4, 1.0, 1.5])
 PERMIT = "a permit"
+#: Whether something is done by a signal handler in the middle of the gate's own bookkeeping.
+INSIDE = st.booleans()
 
 
-def pace(failures):
+def pace(failures, reset):
     """Return the pause after so many failures."""
-    return failures / 4
+    return failures / (8 if reset else 4)
 
 
 def pick(members, which):
@@ -301,22 +465,24 @@ def pick(members, which):
     return members.pop(which % len(members))
 
 
-class Caller:
-    """A call, as the account knows it: it shares failures and pauses, or has one attempt, or is silent."""
+class Actor:
+    """A call, as the account knows it: it takes part in the cold start, or does not, or is not known."""
 
     def __init__(self, kind):
         """Begin outside, with nothing."""
         self.kind = kind
-        self.shares, self.held = kind in ("paced", "unpaced"), kind == "paced"
-        #: Who has one attempt says that it is paced, which must not matter.
-        self.charges = None if kind == "silent" else Charges(lambda: self.shares, lambda: kind != "unpaced")
-        #: The number of the failure that it has heard of last; None until it has asked for anything.
-        self.heard = None
-        self.times = 0
-        self.eager = False
-        #: When its permit was given, or when it began to wait.
+        self.shares = kind == "sharing"
+        self.caller = None if kind == "unknown" else Caller(lambda: self.shares)
+        #: The round that it has joined, and the last one that it was charged with.
+        self.joined = self.round = None
+        #: When its permit was given.
         self.since = 0.0
+        self.paced = False
         self.waiter = self.permit = self.item = None
+
+    def ends_round(self, failed_at):
+        """Tell whether its failure ends a round: it takes part, and none has ended since it was let in."""
+        return self.shares and self.since >= failed_at
 
 
 class Account(RuleBasedStateMachine):
@@ -325,18 +491,16 @@ class Account(RuleBasedStateMachine):
     def __init__(self):
         """Begin with nothing: no item, no permit, nobody waiting."""
         super().__init__()
-        kinds = ["paced"] * 3 + ["unpaced"] * 2 + ["single"] * 2 + ["silent"]
-        self.outside = [Caller(kind) for kind in kinds]
+        self.outside = [Actor(kind) for kind in ["sharing"] * 4 + ["alone"] * 2 + ["unknown"] * 2]
         self.queue, self.granted, self.makers, self.users = [], [], [], []
         self.idle, self.closed, self.members = [], [], {}
-        self.made = self.open = self.failures = self.epoch = self.last = 0
-        #: Who was charged with a failure, its own or another's, and has not come back; whose calls are over.
-        self.away, self.over = set(), []
-        #: When the failures were that all share; and the last refusal, with the moment until which it holds.
-        self.moments, self.refusal, self.until = [], None, -float("inf")
-        #: When each permit was given whose item is not made; and what has ended, but not been counted yet.
-        self.making, self.gone = [], []
-        self.resume_at = 0.0
+        self.made = self.failures = 0
+        #: The items that are open; and who makes one, with those whose end the gate has not heard of.
+        self.open, self.making = set(), []
+        #: The cold start: rounds that have ended, when, with what, until when it pauses, whether it lasts.
+        self.rounds, self.failed_at, self.last, self.resume_at, self.fatal = 0, -1e9, None, -1e9, False
+        #: What handlers have left to be done.
+        self.left = []
         #: Whether something has changed that nobody announces.
         self.unannounced = False
 
@@ -347,307 +511,355 @@ class Account(RuleBasedStateMachine):
         self.gate = Gate(capacity, maximum, pace, self.clock)
         self.window = Window(maximum)
 
+    def inside(self, inside):
+        """Return what makes this thread be in the middle of the gate's bookkeeping, or nothing."""
+        return self.gate.inbox.lock if inside else nullcontext()
+
+    def then(self, inside, work, *arguments):
+        """Account for what is done now, after all that was left; or leave it."""
+        self.left.append((work, arguments))
+        if not inside:
+            self.arrive()
+
+    def arrive(self):
+        """Somebody takes the lock."""
+        while self.left:
+            work, arguments = self.left.pop(0)
+            work(*arguments)
+
+    def is_held(self, actor):
+        """Tell whether a pause holds this one back now."""
+        return actor.paced and not self.window.proven and self.clock.now < self.resume_at
+
     def has_room(self):
-        """Tell whether a permit may be given: the window, or one more for each that has stalled."""
-        stalled = sum(self.clock.now - since > 1.0 for since in self.making)
-        return len(self.making) < min(self.window.size + stalled, self.window.maximum)
-
-    def is_held(self, caller):
-        """Tell whether a pause holds this one back now: those that share failures and are paced."""
-        return caller.held and not self.window.proven and self.clock.now < self.resume_at
-
-    def is_alone(self, caller):
-        """Tell whether nobody else would come at the end of a pause, and the failure was none of its own."""
-        return not caller.times and not self.queue and not self.away
-
-    def is_worth(self, more=0):
-        """Tell whether one more would serve the queue, with so many more in it."""
-        return self.window.is_worth(len(self.queue) + more, self.open)
-
-    def give(self, caller):
-        """Count a permit that is given now, when it may be given."""
-        stalled = sum(self.clock.now - since > 1.0 for since in self.making)
-        caller.since = self.clock.now
-        self.making.append(caller.since)
-        assert len(self.making) <= min(self.window.size + stalled, self.window.maximum)
-        assert not self.is_held(caller) or self.is_alone(caller)
-        assert self.window.proven or self.window.weak > 1 or stalled or len(self.making) == 1
+        """Tell whether a permit may be given beside those that have not stalled."""
+        return sum(self.clock.now - actor.since < STALLED for actor in self.making) < self.window.size
 
     def let_in(self):
-        """Count what has ended, and give free permits: to the eager, else where they serve best."""
-        for since in self.gone:
-            if since is None:
-                self.open -= 1
-            else:
-                self.making.remove(since)
-        self.gone, self.unannounced = [], False
-        while self.queue and self.has_room():
-            free = [caller for caller in self.queue if not self.is_held(caller)]
-            eager = [caller for caller in free if caller.eager]
-            if not free or (not eager and not self.is_worth()):
-                break
-            caller = eager[0] if eager else free[-1 if self.open else 0]
-            self.queue.remove(caller)
-            self.give(caller)
-            self.granted.append((caller, PERMIT))
+        """Give free permits, first come, first served."""
+        self.unannounced = False
+        while self.has_room() and (free := [actor for actor in self.queue if not self.is_held(actor)]):
+            self.give(free[0])
 
-    def charge(self, caller):
-        """Count a failure, its own or another's; until it comes back, it is on its way."""
-        caller.heard, caller.times = caller.heard + 1, caller.times + 1
-        self.away.add(caller)
+    def give(self, actor):
+        """Let this one make an item."""
+        assert not self.is_held(actor)
+        self.queue.remove(actor)
+        actor.since = self.clock.now
+        self.making.append(actor)
+        self.granted.append((actor, PERMIT))
 
-    def replace(self, caller):
-        """End a call: nobody waits for it any more, though its charges are kept; one like it comes."""
-        self.away.discard(caller)
-        if caller.charges is not None:
-            caller.charges.over = True
-            self.over.append(caller.charges)
-        self.outside.append(Caller(caller.kind))
-
-    def tell(self, fatal):
-        """Give everybody who waits at a cold gate the last failure, if it is theirs."""
-        if fatal and not self.window.proven:
-            self.refusal, self.until = self.failures, self.clock.now + HOLDS
-        for caller in [one for one in self.queue if not self.window.proven and (fatal or one.shares)]:
-            self.queue.remove(caller)
-            self.granted.append((caller, Told(self.failures)))
-            if not fatal:
-                self.charge(caller)
+    def settle(self, actor):
+        """Nothing is being made any more by this one."""
+        if actor in self.making:
+            self.making.remove(actor)
+        self.let_in()
 
     @precondition(lambda self: self.outside)
-    @rule(which=WHICH, kind=st.sampled_from(sorted(KINDS)), eager=st.booleans(), ago=st.none() | SECONDS)
-    def enter(self, which, kind, eager, ago):
-        """Ask: an idle item, a failure that was missed, a permit that is free and worth it, or a place."""
-        caller = pick(self.outside, which)
-        fitting = [item for item in self.idle if KINDS[kind](item)]
+    @rule(which=WHICH, kind=st.sampled_from(sorted(KINDS)), ago=st.none() | SECONDS)
+    def enter(self, which, kind, ago):
+        """Ask: an idle item, a failure that is shared, a permit that is free, or a place."""
+        actor = pick(self.outside, which)
         began = None if ago is None else self.clock.now - ago
-        found = self.gate.enter(KINDS[kind], caller.charges, eager, began)
+        actor.waiter = Waiter(KINDS[kind], actor.caller, began)
+        found = self.gate.enter(actor.waiter)
+        self.arrive()
+        fitting = [item for item in self.idle if KINDS[kind](item)]
         if fitting:
             assert found == fitting[-1]
             self.idle.remove(found)
-            caller.item = found
-            self.users.append(caller)
-            return
-        if not self.window.proven and self.tell_at_entrance(caller, began, found):
-            self.outside.append(caller)
-            return
-        self.let_in()
-        held = self.is_held(caller) and not self.is_alone(caller)
-        if not held and self.has_room() and (eager or self.is_worth(more=1)):
-            assert isinstance(found, Permit)
-            caller.permit = found
-            self.give(caller)
-            self.makers.append(caller)
+            actor.item = found
+            self.users.append(actor)
+        elif (failure := self.shared_by(actor, self.clock.now if ago is None else began)) is not None:
+            assert found == failure
+            self.outside.append(actor)
         else:
-            assert is_waiting(found)
-            caller.waiter, caller.eager, caller.since = found, eager, self.clock.now
-            self.queue.append(caller)
+            self.queue.append(actor)
+            self.let_in()
 
-    def tell_at_entrance(self, caller, began, found):
-        """Tell of a refusal a moment ago, or of a failure since the caller came or just before it began."""
-        if began is not None and began < self.until:
-            assert found == Told(self.refusal)
-            return True
-        if not caller.shares:
-            return False
-        self.away.discard(caller)
-        if caller.heard is None:
-            recent = () if began is None else self.moments[-32:]
-            caller.heard = self.epoch - sum(began < one + HOLDS for one in recent)
-        if caller.heard < self.epoch:
-            assert found == Told(self.last)
-            self.charge(caller)
-            return True
-        return False
+    def shared_by(self, actor, began):
+        """Return the failure that who comes is told: one that lasts, or that of a round it has missed."""
+        actor.paced = False
+        if self.window.proven:
+            return None
+        recent = began < self.failed_at + HOLDS
+        if recent and self.fatal:
+            return self.last
+        if not actor.shares:
+            return None
+        others, paused = bool(self.queue or self.making), self.clock.now < self.resume_at
+        if actor.joined is None:
+            late = self.rounds and not self.fatal and (recent or (paused and others))
+            actor.joined = actor.round = self.rounds - bool(late)
+            actor.paced = bool(late or others)
+        else:
+            actor.paced = True
+        missed = actor.round < self.rounds and not self.fatal and self.last is not None
+        actor.round = actor.round + 1 if missed else self.rounds
+        return self.last if missed else None
+
+    @precondition(lambda self: self.outside)
+    @rule(which=WHICH, succeeds=st.booleans())
+    def ask_inside(self, which, succeeds):
+        """Make a call in the middle of the bookkeeping: it goes its own way, and leaves no trace."""
+        actor = self.outside[which % len(self.outside)]
+        with self.gate.inbox.lock:
+            waiter = Waiter(anything, actor.caller, self.clock.now)
+            permit = self.gate.enter(waiter)
+            assert isinstance(permit, Permit)
+            assert not permit.failed("a reset", caller=actor.caller) if not succeeds else True
+            permit.succeeded()
+            permit.closed()
+            assert self.gate.take(anything) is None
 
     @precondition(lambda self: self.outside)
     @rule(which=WHICH)
     def hang_up(self, which):
-        """End a call between two attempts."""
-        self.replace(pick(self.outside, which))
+        """End a call between two attempts; another one comes."""
+        self.outside.append(Actor(pick(self.outside, which).kind))
 
     @precondition(lambda self: self.queue)
     @rule(which=WHICH)
     def give_up(self, which):
-        """Leave the queue with nothing."""
-        caller = pick(self.queue, which)
-        assert self.gate.leave(caller.waiter) is None
-        self.outside.append(caller)
+        """Leave the queue, with nothing unless it was granted in that moment."""
+        actor = self.queue[which % len(self.queue)]
+        found = self.gate.leave(actor.waiter)
+        self.arrive()
+        if actor in self.queue:
+            assert found is None
+            self.queue.remove(actor)
+            self.outside.append(actor)
 
     @precondition(lambda self: self.queue)
-    @rule(which=WHICH)
-    def look(self, which):
-        """Look at what nobody has announced; after a mean handshake any permit will do."""
-        caller = self.queue[which % len(self.queue)]
-        self.gate.look(caller.waiter)
-        if caller.held and caller.since < self.resume_at <= self.clock.now:
-            caller.since = self.clock.now
-        if self.window.handshake is not None and self.clock.now - caller.since >= self.window.handshake:
-            caller.eager = True
+    @rule(which=WHICH, urgent=st.booleans())
+    def look(self, which, urgent):
+        """Look at what nobody has announced; who is in a hurry gets a permit in any case."""
+        actor = self.queue[which % len(self.queue)]
+        self.gate.look(actor.waiter, urgent)
+        self.arrive()
         self.let_in()
+        if urgent and actor in self.queue:
+            actor.paced = False
+            self.give(actor)
 
     @precondition(lambda self: self.granted)
     @rule(which=WHICH, in_time=st.booleans())
     def collect(self, which, in_time):
         """Come for what was granted: in time, or just as the time ran out."""
-        caller, what = pick(self.granted, which)
-        found = caller.waiter.wait(0) if in_time else self.gate.leave(caller.waiter)
-        caller.waiter = None
+        actor, what = pick(self.granted, which)
+        found = actor.waiter.wait(0)
+        if not in_time:
+            assert self.gate.leave(actor.waiter) is found
+            self.arrive()
+        actor.waiter = None
         if what is PERMIT:
             assert isinstance(found, Permit)
-            caller.permit = found
-            self.makers.append(caller)
-        else:
-            assert found == what
-            caller.item = None if isinstance(what, Told) else what
-            (self.outside if isinstance(what, Told) else self.users).append(caller)
+            actor.permit = found
+            self.makers.append(actor)
+            return
+        assert found == what
+        is_item = isinstance(what, int)
+        actor.item = what if is_item else None
+        (self.users if is_item else self.outside).append(actor)
 
     @precondition(lambda self: self.makers)
-    @rule(which=WHICH, seconds=SECONDS, proof=st.booleans())
-    def succeed(self, which, seconds, proof):
+    @rule(which=WHICH, proof=st.booleans(), inside=INSIDE)
+    def succeed(self, which, proof, inside):
         """Make an item, which is then in use; to fail afterwards changes nothing."""
-        caller = pick(self.makers, which)
-        caller.permit.succeeded(seconds, proof)
-        assert caller.permit.failed("late", charges=caller.charges) is False
-        self.making.remove(caller.since)
-        self.made, self.open = self.made + 1, self.open + 1
-        is_first = self.window.handshake is None
-        self.window.succeeded(seconds, proof)
-        self.members[self.made], caller.permit, caller.item = caller.permit, None, self.made
-        self.users.append(caller)
-        self.let_in()
-        for other in self.queue if is_first else ():
-            other.since = self.clock.now
+        actor = pick(self.makers, which)
+        with self.inside(inside):
+            actor.permit.succeeded(proof)
+            assert actor.permit.failed("late", caller=actor.caller) is False
+        self.made += 1
+        self.members[self.made], actor.permit, actor.item = actor.permit, None, self.made
+        self.users.append(actor)
+        self.then(inside, self.have_made, actor, self.made, proof)
+
+    def have_made(self, actor, item, proof):
+        """Count an item that was made, though it may be closed by now."""
+        self.making.remove(actor)
+        if item in self.members:
+            self.open.add(item)
+        self.window.succeeded(proof)
+        self.settle(actor)
 
     @precondition(lambda self: self.makers)
-    @rule(which=WHICH, reset=st.booleans(), fatal=st.booleans())
-    def fail(self, which, reset, fatal):
-        """Fail to make one: at a cold gate that is everybody's, and a pause begins if it can be shared."""
-        caller = pick(self.makers, which)
+    @rule(which=WHICH, reset=st.booleans(), fatal=st.booleans(), inside=INSIDE)
+    def fail(self, which, reset, fatal, inside):
+        """Fail to make one: at a cold gate that may be everybody's; from a handler it is nobody's."""
+        actor = pick(self.makers, which)
         self.failures += 1
-        cold = not self.window.proven and not fatal
-        if cold and caller.held:
-            self.resume_at = self.clock.now + pace(caller.times + 1)
-        paced = caller.permit.failed(self.failures, reset=reset, fatal=fatal, charges=caller.charges)
-        caller.permit.succeeded()
-        assert paced is (cold and caller.held)
-        caller.permit = None
+        failure = f"failure {self.failures}"
+        with self.inside(inside):
+            paced = actor.permit.failed(failure, reset=reset, fatal=fatal, caller=actor.caller)
+            actor.permit.succeeded()
+        actor.permit = None
+        if inside:
+            self.outside.append(actor)
+            self.then(inside, self.settle, actor)
+            assert paced is False
+            return
+        self.arrive()
+        assert paced is (actor.shares and not fatal and not self.window.proven)
         if reset:
             self.window.failed()
-        if cold:
-            self.epoch, self.last = self.epoch + 1, self.failures
-            self.moments.append(self.clock.now)
-            if caller.shares:
-                self.charge(caller)
-        self.tell(fatal)
-        self.making.remove(caller.since)
+        if not self.window.proven:
+            self.end_round(actor, failure, reset, fatal)
         # What is fatal ends the call, and another one comes.
-        (self.replace if fatal else self.outside.append)(caller)
-        self.let_in()
+        self.outside.append(Actor(actor.kind) if fatal else actor)
+        self.settle(actor)
+
+    def end_round(self, actor, failure, reset, fatal):
+        """Account for a failure at a cold gate."""
+        if fatal:
+            self.refused(failure)
+            return
+        if not actor.shares:
+            return
+        if actor.joined is None:
+            actor.joined = actor.round = self.rounds
+        if actor.ends_round(self.failed_at):
+            self.resume_at = self.clock.now + pace(self.rounds - actor.joined + 1, reset)
+            self.rounds, self.failed_at, self.last = self.rounds + 1, self.clock.now, failure
+            self.fatal = False
+            self.tell([other for other in self.queue if other.paced])
+        actor.round = self.rounds
+
+    def refused(self, failure):
+        """Account for a failure that lasts: all who wait get it, and nobody pauses."""
+        if not self.window.proven:
+            self.fatal, self.last, self.failed_at, self.resume_at = True, failure, self.clock.now, -1e9
+            self.tell(list(self.queue))
+
+    def tell(self, actors):
+        """Give these who wait the last failure."""
+        for actor in actors:
+            self.queue.remove(actor)
+            self.granted.append((actor, self.last))
+            actor.round = self.rounds if actor.paced else actor.round
 
     @precondition(lambda self: self.makers)
-    @rule(which=WHICH, how=st.sampled_from(["unused", "closed"]))
-    def make_nothing(self, which, how):
+    @rule(which=WHICH, how=st.sampled_from(["unused", "closed"]), inside=INSIDE)
+    def make_nothing(self, which, how, inside):
         """Hand over, for a reason of one's own."""
-        caller = pick(self.makers, which)
-        getattr(caller.permit, how)()
-        caller.permit = None
-        self.making.remove(caller.since)
-        self.outside.append(caller)
-        self.let_in()
+        actor = pick(self.makers, which)
+        with self.inside(inside):
+            getattr(actor.permit, how)()
+        actor.permit = None
+        self.outside.append(Actor(actor.kind))
+        self.then(inside, self.settle, actor)
 
-    @precondition(lambda self: self.makers)
+    @precondition(lambda self: self.makers and not self.left)
     @rule(which=WHICH)
     def lose(self, which):
         """Forget a permit: an exception came between gate and connection."""
-        caller = pick(self.makers, which)
-        caller.permit = None
-        self.gone.append(caller.since)
-        self.outside.append(caller)
+        actor = pick(self.makers, which)
+        actor.permit = None
+        self.making.remove(actor)
+        self.outside.append(Actor(actor.kind))
         self.unannounced = True
 
     @precondition(lambda self: self.users)
-    @rule(which=WHICH)
-    def prove(self, which):
-        """Receive a response: the first one opens the window."""
-        self.members[self.users[which % len(self.users)].item].proved()
-        self.window.proved()
-        self.let_in()
+    @rule(which=WHICH, how=st.sampled_from(["proved", "doubted", "refused"]), inside=INSIDE)
+    def hear(self, which, how, inside):
+        """Receive a response, which opens the window; a reset, which narrows it; or a refusal of the item."""
+        permit = self.members[self.users[which % len(self.users)].item]
+        with self.inside(inside):
+            if how == "refused":
+                self.failures += 1
+                permit.refused(f"failure {self.failures}")
+                self.then(inside, self.refused, f"failure {self.failures}")
+            else:
+                getattr(permit, how)()
+        if how == "proved":
+            self.then(inside, lambda: (self.window.proved(), self.let_in()))
+        elif how == "doubted":
+            self.then(inside, self.window.failed)
 
     @precondition(lambda self: self.users)
-    @rule(which=WHICH)
-    def refuse(self, which):
-        """Hear that the server refuses an item that it seemed to accept."""
-        self.failures += 1
-        self.members[self.users[which % len(self.users)].item].refused(self.failures)
-        self.tell(fatal=True)
+    @rule(which=WHICH, how=st.sampled_from(["closed", "lost"]), inside=INSIDE)
+    def close(self, which, how, inside):
+        """Close an item, or lose it; the gate need not be told when it comes to counting it."""
+        actor = pick(self.users, which)
+        self.outside.append(actor)
+        item, actor.item = actor.item, None
+        if how == "lost" and self.left:
+            # What is left to do may know the permit: then it is not lost.
+            how = "closed"
+        with self.inside(inside):
+            self.end(item, how)
 
-    @precondition(lambda self: self.users)
-    @rule(which=WHICH, how=st.sampled_from(["closed", "closed while busy", "lost"]))
-    def close(self, which, how):
-        """Close an item, perhaps while another thread is in the gate, or lose it."""
-        caller = pick(self.users, which)
-        self.outside.append(caller)
-        self.gone.append(None)
-        self.closed.append(caller.item)
-        permit, caller.item = self.members.pop(caller.item), None
+    def end(self, item, how="closed"):
+        """Close what nobody uses."""
+        permit = self.members.pop(item)
         if how == "closed":
+            was_made = item in self.open
             permit.closed()
-            self.let_in()
-            return
-        with self.gate._lock:
-            if how == "closed while busy":
-                permit.closed()
-            del permit
-        self.unannounced = True
+            if not was_made and not self.gate.inbox.work:
+                self.arrive()
+        self.open.discard(item)
+        self.closed.append(item)
 
     @precondition(lambda self: self.users)
-    @rule(which=WHICH, held=st.none() | SECONDS)
-    def offer(self, which, held):
+    @rule(which=WHICH, inside=INSIDE)
+    def offer(self, which, inside):
         """Give it back: to the first who waits for such a one, else to the idle, else to be closed."""
-        caller = pick(self.users, which)
-        self.outside.append(caller)
-        item, caller.item = caller.item, None
-        takers = [one for one in self.queue if one.waiter.suits(item)]
-        kept = bool(takers) or len(self.idle) < self.gate.capacity
-        assert self.gate.offer(item, held) == (None if kept else item)
-        if held is not None:
-            self.window.held(held)
+        actor = pick(self.users, which)
+        self.outside.append(actor)
+        item, actor.item = actor.item, None
+        if inside:
+            with self.inside(inside):
+                assert self.gate.offer(item) is None
+            self.left.append((self.put, (item, 99)))
+        else:
+            back = self.gate.offer(item)
+            self.arrive()
+            assert back == self.put(item, self.gate.capacity)
+            if back is not None:
+                self.end(item)
+
+    def put(self, item, capacity):
+        """Account for an item that comes back."""
+        takers = [actor for actor in self.queue if actor.waiter.suits(item)]
         if takers:
             self.queue.remove(takers[0])
             self.granted.append((takers[0], item))
-        elif kept:
+        elif len(self.idle) < capacity:
             self.idle.append(item)
         else:
-            self.end(item)
-        if self.queue:
-            self.let_in()
-
-    def end(self, item):
-        """Close what nobody uses."""
-        self.members.pop(item).closed()
-        self.closed.append(item)
-        self.gone.append(None)
-        self.let_in()
+            return item
+        return None
 
     @precondition(lambda self: self.idle)
     @rule(kind=st.sampled_from(sorted(KINDS)))
-    def take(self, kind):
+    def take_out(self, kind):
         """Close idle items."""
-        doomed = [item for item in self.idle if KINDS[kind](item)]
-        assert self.gate.take(KINDS[kind]) == doomed
-        self.idle = [item for item in self.idle if item not in doomed]
-        for item in doomed:
+        taken = self.gate.take_out(KINDS[kind])
+        self.arrive()
+        assert taken == [item for item in self.idle if KINDS[kind](item)]
+        self.idle = [item for item in self.idle if item not in taken]
+        for item in taken:
             self.end(item)
 
-    @rule(capacity=st.integers(0, 3))
-    def resize(self, capacity):
+    @rule(capacity=st.integers(0, 3), maximum=st.integers(1, 4))
+    def allow(self, capacity, maximum):
         """Another lease comes or goes."""
-        self.gate.capacity = capacity
+        with self.gate.inbox.lock:
+            self.gate.allow(maximum, capacity)
+        self.window.allow(maximum)
+        self.unannounced = True
+
+    @rule()
+    def forget(self):
+        """Let those who come find out for themselves."""
+        self.gate.forget()
+        self.arrive()
+        self.last, self.failed_at, self.resume_at, self.fatal = None, -1e9, -1e9, False
+        self.unannounced = True
 
     @rule(seconds=SECONDS)
     def wait(self, seconds):
-        """Let time go by: pauses end, handshakes stall, waiters have waited long enough."""
+        """Let time go by: pauses end, handshakes stall."""
         self.clock.now += seconds
         self.unannounced = True
 
@@ -656,48 +868,48 @@ class Account(RuleBasedStateMachine):
         """What it says of itself is what the account says, and each call was charged as often."""
         if hasattr(self, "gate"):
             assert repr(self.gate) == (
-                f"<Gate {len(self.idle)} idle of {self.open} open, {len(self.making)} being made of "
+                f"<Gate {len(self.idle)} idle of {len(self.open)} open, {len(self.making)} being made of "
                 f"{self.window.size} allowed, {len(self.queue)} waiting>"
             )
-            left = self.resume_at - self.clock.now
-            assert self.gate.pause() == (0.0 if self.window.proven else max(0.0, left))
             everybody = [*self.outside, *self.queue, *self.makers, *self.users]
-            everybody += [one for one, _ in self.granted]
+            everybody += [actor for actor, _ in self.granted]
             assert len(everybody) == len(set(everybody)) == 8
-            assert all(one.charges is None or one.charges.times == one.times for one in everybody)
+            joined = [actor for actor in everybody if actor.joined is not None]
+            assert [actor.caller.round for actor in joined] == [actor.round for actor in joined]
 
     @invariant()
     def nobody_waits_in_vain(self):
-        """Who waits has got nothing, and no idle item suits; if there is room, it is not worth one."""
-        assert all(is_waiting(one.waiter) for one in self.queue)
-        assert not any(one.waiter.suits(item) for one in self.queue for item in self.idle)
-        for one in self.queue:
-            left = self.resume_at - self.clock.now if self.is_held(one) else LOOK_EVERY
-            assert 0.0 <= self.gate.nap(one.waiter) <= min(left, LOOK_EVERY)
-        free = [one for one in self.queue if not self.is_held(one)]
-        if free and not self.unannounced and self.has_room():
-            assert not self.is_worth()
-            assert not any(one.waiter.eager for one in free)
+        """Who waits has got nothing, and no idle item suits; if there is room, a pause holds it."""
+        assert all(actor.waiter.granted is None for actor in self.queue)
+        assert not any(actor.waiter.suits(item) for actor in self.queue for item in self.idle)
+        for actor in self.queue:
+            left = self.resume_at - self.clock.now if self.is_held(actor) else LOOK_EVERY
+            nap, is_pause = self.gate.nap(actor.waiter)
+            assert 0.0 < nap <= min(left, LOOK_EVERY)
+            assert is_pause is self.is_held(actor)
+        if self.has_room() and not self.unannounced and not self.left:
+            assert all(self.is_held(actor) for actor in self.queue)
 
     @invariant()
     def each_item_is_in_one_place(self):
-        """Idle, in use, on its way to a waiter, or closed; none is lost, none is twice."""
-        in_use = [one.item for one in self.users]
+        """Idle, in use, on its way to a waiter or to the gate, or closed; none is lost, none is twice."""
+        in_use = [actor.item for actor in self.users]
         on_the_way = [what for _, what in self.granted if isinstance(what, int)]
+        on_the_way += [arguments[0] for work, arguments in self.left if work == self.put]
 
         assert sorted([*self.idle, *in_use, *on_the_way, *self.closed]) == list(range(1, self.made + 1))
 
     def teardown(self):
         """End it all: nothing is left to be made, open, or waiting."""
-        for caller in self.queue:
-            self.gate.leave(caller.waiter)
-        for permit in [*self.members.values(), *(one.permit for one in self.makers)]:
+        for actor in self.queue:
+            self.gate.leave(actor.waiter)
+        look(self.gate)
+        for permit in [*self.members.values(), *(actor.permit for actor in self.makers)]:
             permit.closed()
-        for caller, what in self.granted:
+        for actor, what in self.granted:
             if what is PERMIT:
-                self.gate.leave(caller.waiter).closed()
-        self.gate.take(anything)
-        self.gate.look(Waiter(anything, None, False, 0.0))
+                self.gate.leave(actor.waiter).closed()
+        self.gate.take_out(anything)
 
         assert repr(self.gate).startswith("<Gate 0 idle of 0 open, 0 being made of ")
         assert repr(self.gate).endswith(" allowed, 0 waiting>")
