@@ -36,9 +36,6 @@ from .window import MAXIMUM, Window
 STALLED: Final = 1.0
 #: Seconds between two looks of those who wait at what nobody has announced: permits that were lost.
 LOOK_EVERY: Final = 1.0
-#: For so many seconds after the server's first proof some of those who wait are left to the connections that
-#: are there: the first answers come sooner than handshakes that would begin now.
-THRIFT: Final = 0.02
 
 
 class Gate(Generic[T]):
@@ -49,6 +46,8 @@ class Gate(Generic[T]):
         maximum: how many may be made at once.
         pace: the pause before a cold pool connects again, in seconds, after so many failures, and by whether
             the last one was a reset.
+        thrift: for so many seconds after the server's first proof some of those who wait are left to the
+            connections that are there.
         clock: the monotonic clock, in seconds.
     """
 
@@ -57,6 +56,7 @@ class Gate(Generic[T]):
         capacity: int = 10,
         maximum: int = MAXIMUM,
         pace: Callable[[int, bool], float] = lambda failures, reset: 0.0,
+        thrift: float = 0.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         #: The lock, which guards all that follows and the pool around the gate.
@@ -68,6 +68,7 @@ class Gate(Generic[T]):
         #: Permits whose items are open.
         self._open: WeakSet[Permit] = WeakSet()
         self._pace = pace
+        self._thrift = thrift
         self._clock = clock
         self.cold_start = ColdStart()
         #: Until then permits are given sparingly. Set at the first proof.
@@ -317,7 +318,7 @@ class Gate(Generic[T]):
         now = self._clock()
         if self.window.proven:
             if self._thrifty_until is None:
-                self._thrifty_until = now + THRIFT
+                self._thrifty_until = now + self._thrift
             self.cold_start = ColdStart()
         self._admit(now)
 

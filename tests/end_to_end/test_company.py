@@ -58,10 +58,22 @@ if kind == "strong":
     resilient_transport.gate.gate.WeakKeyDictionary = dict
     registry.__init__()
 threading.Thread(target=watch, daemon=True).start()
+
+def at_the_worst_moment(strike):
+    # Now and then, while this thread holds the lock of a pool.
+    from resilient_transport.gate.gate import Gate
+    take, times = Gate._take, [0]
+
+    def taking(self, suits):
+        times[0] += 1
+        if times[0] % 7 == 0:
+            strike()
+        return take(self, suits)
+    Gate._take = taking
 """
 
 #: Clients in reference cycles, whose finalisers close their sessions and call: the collector runs them
-#: whenever it likes, in the middle of anybody's bookkeeping.
+#: in the middle of anybody's bookkeeping.
 FINALISERS = (
     PROLOGUE
     + """
@@ -84,7 +96,7 @@ def work():
         Client().session.get(url, timeout=5)
         calls[0] += 1
 
-gc.set_threshold(50)
+at_the_worst_moment(gc.collect)
 threads = [threading.Thread(target=work) for _ in range(4)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
@@ -109,6 +121,7 @@ def handler(*_):
         busy[0] = False
 
 signal.signal(signal.SIGALRM, handler)
+at_the_worst_moment(lambda: signal.raise_signal(signal.SIGALRM))
 signal.setitimer(signal.ITIMER_REAL, 0.002, 0.0017)
 while calls[0] < 400 or fired[0] < 200:
     if calls[0] % 10 == 0:

@@ -508,7 +508,7 @@ class Account(RuleBasedStateMachine):
     def begin(self, capacity, maximum):
         """Make the gate."""
         self.clock = Clock(0.0)
-        self.gate = Gate(capacity, maximum, pace, self.clock)
+        self.gate = Gate(capacity, maximum, pace, clock=self.clock)
         self.window = Window(maximum)
 
     def inside(self, inside):

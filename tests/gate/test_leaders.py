@@ -240,7 +240,7 @@ def test_if_a_dead_leader_kept_its_permit_they_would_wait(server, dial, interrup
     kept = []
     shut_the_gate(monkeypatch)
     for name in ("unused", "closed"):
-        monkeypatch.setattr(Permit, name, kept.append)
+        monkeypatch.setattr(Permit, name, lambda permit: kept.append(permit))
     brisk = dial(server, max_retries=0)
 
     _, outcomes = die_leading(server, dial(server), brisk, interrupt, KeyboardInterrupt, timeout=LOOK_EVERY)

@@ -158,7 +158,8 @@ print(session.get(sys.argv[1], timeout=10).status_code)
 """
 #: The control: a thread of a program's own is not ended, and Python warns.
 THREADS = FORK.replace(
-    "session = ", "import threading; threading.Thread(target=input, daemon=True).start(); session = "
+    "session = ",
+    "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); session = ",
 )
 
 
