@@ -10,10 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import weakref
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from copy import copy
+from collections.abc import Hashable
 from ssl import SSLContext
 from time import monotonic
 from types import TracebackType
@@ -23,6 +20,7 @@ from ..connection import resolver
 from ..retry import breaker, budget
 from ..telemetry import counters
 from ..telemetry.stats import count_connections_by
+from .contexts import Contexts
 from .shared_pool import SharedPool
 
 
@@ -35,13 +33,11 @@ class Registry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._shared_pools: dict[Hashable, SharedPool] = {}
-        self._contexts: weakref.WeakValueDictionary[Hashable, SSLContext] = weakref.WeakValueDictionary()
-        self._building: dict[Hashable, Future[SSLContext]] = {}
+        #: The TLS contexts.
+        self.contexts = Contexts(self.on_retired)
         self._reaped_at = monotonic()
         #: Raised by each fork; what was leased under another number is not used any more.
         self.generation = 0
-        #: How many TLS contexts were built since the process began.
-        self.contexts_built = 0
 
     def shared_pool(self, key: Hashable, lease: Any) -> SharedPool:
         """Lease the shared pool of a key; it is made when it is not there."""
@@ -53,46 +49,20 @@ class Registry:
             shared_pool.join(lease)
         return shared_pool
 
-    def context(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
-        """The one TLS context of an identity; threads that need it at once wait for the first to build it."""
-        while True:
-            with self._lock:
-                context = self._contexts.get(identity)
-                if context is not None:
-                    return context
-                pending = self._building.get(identity)
-                if pending is None:
-                    mine = self._building[identity] = Future()
-                    break
-            error = pending.exception()
-            if error is None:
-                return pending.result()
-            if isinstance(error, Exception):
-                # A copy: each thread raises an exception of its own.
-                raise copy(error) from error
-            # Who was building was interrupted, which is nobody else's business: try again.
-        self._build(identity, build, mine)
-        return mine.result()
+    @property
+    def contexts_built(self) -> int:
+        """How many TLS contexts were built since the process began."""
+        return self.contexts.built
 
-    def _build(self, identity: Hashable, build: Callable[[], SSLContext], future: Future[SSLContext]) -> None:
-        try:
-            context = build()
-        except BaseException as error:
-            with self._lock:
-                del self._building[identity]
-            future.set_exception(error)
-            return
-        with self._lock:
-            self._contexts[identity] = context
-            self.contexts_built += 1
-            del self._building[identity]
-        future.set_result(context)
+    def on_retired(self, context: SSLContext) -> None:
+        """Called with each TLS context whose certificate files were replaced; nobody is given it again."""
 
     def clear(self) -> None:
-        """Close every idle connection, and forget every TLS session.
+        """Close every idle connection, and forget every TLS session and the contexts that nobody uses.
 
         Running calls go on, and what they give back is kept again.
         """
+        self.contexts.clear()
         with self._lock:
             shared_pools = list(self._shared_pools.values())
             self._forget({shared_pool.key for shared_pool in shared_pools})
@@ -156,7 +126,7 @@ class Registry:
         shared_pools = list(self._shared_pools.values())
         idle = sum(shared_pool.gate.idle() for shared_pool in shared_pools)
         leases = sum(len(shared_pool.leases) for shared_pool in shared_pools)
-        contexts = len(self._contexts)
+        contexts = len(self.contexts)
         counts = (
             f"{len(shared_pools)} origins, {idle} idle connections, {leases} leases, {contexts} TLS contexts"
         )
