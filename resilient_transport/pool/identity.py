@@ -171,7 +171,7 @@ class Sources:
         return value
 
     def identify(self, contents: Contents, password: str | bytes | None) -> TLSIdentity:
-        """Say who is who shows these contents.
+        """The identity of a client that has read these contents.
 
         Args:
             contents: what `read` has returned.
@@ -183,13 +183,15 @@ class Sources:
         )
 
     def _trusted(self, contents: Contents) -> str:
-        blocks = contents.directory
-        parts = [
-            _digest_of(contents.ca),
-            None if blocks is None else _digest(b"\n".join(block for _, block in blocks)),
-            _digest(_bytes(self.ca_cert_data)) if self.ca_cert_data else None,
-        ]
-        return "+".join(part for part in parts if part) or "system"
+        # Labels, since OpenSSL does not make the same of the same bytes wherever they come from.
+        parts = []
+        if contents.ca is not None:
+            parts.append(f"file {_digest(contents.ca)}")
+        if contents.directory is not None:
+            parts.append(f"directory {_digest(b'|'.join(block for _, block in contents.directory))}")
+        if self.ca_cert_data:
+            parts.append(f"data {_digest(_bytes(self.ca_cert_data))}")
+        return " + ".join(parts) or "system"
 
     def build(self, contents: Contents, password: str | bytes | None) -> ssl.SSLContext:
         """Build the context of these contents, and read the files once more: it belongs to what was read.
