@@ -366,7 +366,7 @@ def test_a_child_that_wrote_would_be_heard(tls):
 def test_a_child_does_not_wait_for_a_lock_of_its_parents(tls):
     """A thread that held the registry's or the gate's does not exist in the child."""
     shared_pool, _, _ = tls
-    with the_registry._lock, shared_pool.gate._lock:
+    with the_registry._lock, the_registry.contexts._lock, shared_pool.gate._lock:
         told = in_child(lambda: [repr(the_registry), shared_pool.gate.idle()])
 
     assert told == ["<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>", 0]
