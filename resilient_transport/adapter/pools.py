@@ -160,7 +160,7 @@ class LeasingAdapter(HTTPAdapter):
             add_note(failed, what_is_wrong(error, self._settings(), verify, cert))
             if failed is error:
                 raise
-            raise failed from error
+            raise failed from (error if isinstance(failed, RequestException) else None)
         finally:
             LISTENER.reset(token)
 

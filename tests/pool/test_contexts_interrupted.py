@@ -1,5 +1,6 @@
 """Interrupts, signal handlers, finalisers and forks in the midst of a building: nobody waits for ever."""
 
+import functools
 import gc
 import itertools
 import linecache
@@ -89,9 +90,11 @@ def in_thread(work, timeout=LONG_TIMEOUT):
 
 @pytest.fixture
 def pair(authority, tmp_path):
-    """Return the paths of a copy of alice's certificate and key."""
+    """Return the paths of a certificate and key that no other test has used."""
     names = ("client.pem", "client.key")
-    return tuple(put(path, tmp_path / name) for path, name in zip(authority.client, names, strict=True))
+    return tuple(
+        put(path, tmp_path / name) for path, name in zip(authority.issue("alice"), names, strict=True)
+    )
 
 
 @pytest.fixture
@@ -117,6 +120,15 @@ def unusable(contexts, authority, pair):
     put(authority.other_client[0], pair[0])
 
 
+def struck_and_asked(number, contexts, settings):
+    """Ask for a context and strike at a line of that; ask again. Return the line, and the second answer.
+
+    In a thread of its own: CPython 3.11 loses count of handled exceptions where a trace function raises.
+    """
+    where = struck_at(number, lambda: contexts.of(settings))
+    return where, contexts.of(settings)
+
+
 def descriptors():
     """Return how many descriptors this process has open, where that can be told."""
     gc.collect()
@@ -131,23 +143,20 @@ unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 @pytest.mark.parametrize("begin", [first, rotated, unusable])
 def test_an_interrupt_at_any_line_blocks_nobody(authority, tmp_path, settings, pair, begin):
     """Strike at each line in turn; then the same thread, and another one, get their context in time."""
-    struck, found, before = [], [], descriptors()
+    found, before = [], descriptors()
     for number in itertools.count():
         for source, target in zip(authority.client, pair, strict=True):
             put(source, target)
         contexts = Contexts(nobody)
         begin(contexts, authority, pair)
-        where = struck_at(number, lambda contexts=contexts: contexts.of(settings))
+        where, here = in_thread(functools.partial(struck_and_asked, number, contexts, settings))
         if where is None:
             break
-        struck.append(where)
-        asks = [lambda contexts=contexts: contexts.of(settings)] * 2
-        with suppress(ssl.SSLError):
-            found.append((where, asks[0](), in_thread(asks[1]), len(contexts._building)))
+        there = in_thread(functools.partial(contexts.of, settings))
+        found.append((where, here is not None and there is here, len(contexts._building)))
 
-    assert len(set(struck)) > 50
-    assert [where for where, here, there, _ in found if here is None or there is not here] == []
-    assert {left for _, _, _, left in found} == {0}
+    assert len({where for where, _, _ in found}) > 50
+    assert [where for where, served, left in found if left or not served] == []
     assert descriptors() == before
 
 
