@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 from requests import PreparedRequest
 from requests.adapters import DEFAULT_POOLBLOCK, HTTPAdapter
-from requests.exceptions import InvalidProxyURL, InvalidURL, RequestException, SSLError
+from requests.exceptions import InvalidProxyURL, InvalidURL, RequestException
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, prepend_scheme_if_needed, select_proxy
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
@@ -24,14 +24,14 @@ from .. import settings
 from ..connection.trace import CURRENT
 from ..events import IdentityRotated
 from ..exceptions import add_note
-from ..pool.identity import fingerprint
+from ..pool.contexts import LISTENER
 from ..pool.key import (
     Entry,
     Lookup,
     as_requests_raise,
     beside_context,
     key_of,
-    paths_of,
+    named_by,
     refuse_beside_context,
     told_by,
     what_is_wrong,
@@ -41,7 +41,6 @@ from ..pool.manager import LeasingPoolManager, LeasingProxyManager, emptied, is_
 from ..pool.registry import registry
 from ..settings.options import AdapterOptions
 from ..telemetry.dispatch import announce
-from ..telemetry.log import log
 from ..util.origin import origin_at, origin_of
 from .overridden import hooks_of, is_plain, socks_manager, warn_of_pools
 
@@ -136,25 +135,10 @@ class LeasingAdapter(HTTPAdapter):
         entry = None if key is None else self._lookup.get(key)
         if entry is not None and entry.is_current(self._manager(proxy)):
             return entry.pool
-        paths = paths_of(self._settings(), verify, cert)
-        files = fingerprint(paths)
-        try:
-            pool = self._resolve(request, verify, proxies, cert)
-        except (OSError, SSLError) as error:
-            if entry is None or not entry.is_of(self._manager(proxy)):
-                raise
-            why = what_is_wrong(error.__cause__ or error, self._settings(), verify, cert)
-            # First: a handler of the log may send something.
-            entry.keep()
-            log.warning("changed certificate files are not usable, the old ones stay: %s. %s", error, why)
-            announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=False))
-            return entry.pool
+        pool = self._resolve(request, verify, proxies, cert)
         manager = self._manager(proxy)
-        untold = self._lookup.get(key) is entry
-        if untold and entry is not None and entry.pool is not pool and entry.is_of(manager):
-            announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=True))
         if key is not None and manager is not None and is_real(manager):
-            self._lookup.put(key, Entry(pool, manager, paths, files))
+            self._lookup.put(key, Entry(pool, manager))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             warn_of_pools(type(self).__qualname__)
             if (trace := CURRENT.get()) is not None and trace.warming:
@@ -163,16 +147,33 @@ class LeasingAdapter(HTTPAdapter):
 
     def _resolve(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
         """Stock's way to a pool, with what TLS says about files as requests' exceptions."""
+
+        def tell(usable: bool) -> None:
+            announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=usable))
+
+        token = LISTENER.set(tell)
         try:
             return self._pool_for(request, verify, proxies, cert)
         except RequestException:
             raise
         except (OSError, urllib3_errors.SSLError) as error:
-            failed = as_requests_raise(error, request)
+            failed = self._as_stock_raises(error, request, verify, cert)
             add_note(failed, what_is_wrong(error, self._settings(), verify, cert))
             if failed is error:
                 raise
-            raise failed from error
+            raise failed from (error if isinstance(failed, RequestException) else None)
+        finally:
+            LISTENER.reset(token)
+
+    def _as_stock_raises(
+        self, error: Exception, request: PreparedRequest, verify: Any, cert: Any
+    ) -> Exception:
+        """What stock raises in the place of this error; a file that is not there it names first."""
+        try:
+            told_by(super().cert_verify, {}, request, verify, cert)
+        except OSError as absent:
+            return absent
+        return as_requests_raise(error, request)
 
     def _pool_for(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
         """What stock's `get_connection_with_tls_context` does; that of requests 2.32.2 has no hooks in it."""
@@ -218,7 +219,7 @@ class LeasingAdapter(HTTPAdapter):
             )
             stock = told_by(super().cert_verify, host_params, request, verify, cert) if hooked else {}
             return host_params, {**beside_context(hooked, stock), "ssl_context": own}
-        pool_kwargs = told_by(self.cert_verify, host_params, request, verify, cert)
+        pool_kwargs = self._told(host_params, request, verify, cert)
         if verify is True and secure:
             # From requests 2.32.0 to 2.32.5 `cert_verify` leaves this to the shared context.
             pool_kwargs.setdefault("ca_certs", DEFAULT_CA_BUNDLE_PATH)
@@ -227,6 +228,20 @@ class LeasingAdapter(HTTPAdapter):
             ask = self._key_password if self._bypassed and callable(self._key_password) else None
             pool_kwargs["key_password"] = ask() if ask else self._key_password
         return host_params, pool_kwargs
+
+    def _told(self, host: dict[str, Any], request: PreparedRequest, verify: Any, cert: Any) -> dict[str, Any]:
+        """What `cert_verify` says; and if it misses a file, what it would say if it were there.
+
+        The file may be being replaced. The registry knows whether it was usable before.
+        """
+        try:
+            return told_by(self.cert_verify, host, request, verify, cert)
+        except OSError:
+            leased_here = not self._bypassed and isinstance(self.poolmanager, LeasingPoolManager)
+            if host["scheme"] != "https" or not leased_here or not is_plain(self, _OWN_HOOKS):
+                raise
+        mode = "CERT_REQUIRED" if verify else "CERT_NONE"
+        return {"cert_reqs": mode, **named_by(verify, cert)}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Do nothing to a lease, which is complete: stock would have urllib3 reload the files each time."""
