@@ -119,7 +119,7 @@ class Gate(Generic[T]):
         with self.inbox.lock:
             now = self._clock()
             pause = self._pause_for(waiter, now)
-            ages = [now - since for since in self._making.values()]
+            ages = self._ages(now)
         if pause:
             return min(LOOK_EVERY, pause), True
         return min([LOOK_EVERY, *(STALLED - age for age in ages if 0 <= age < STALLED)]), False
@@ -231,7 +231,7 @@ class Gate(Generic[T]):
         if self.inbox.is_mine():
             return False
         with self.inbox.lock:
-            return list(self._making) == [permit]
+            return [other() for other in self._making.keyrefs()] == [permit]
 
     def _take(self, suits: Suits[T]) -> T | None:
         for place in range(len(self._idle) - 1, -1, -1):
@@ -359,14 +359,24 @@ class Gate(Generic[T]):
             if waiter is None:
                 break
             self._grant(waiter, now)
+            # If its thread has died, the permit goes with it, and the next one is let in.
+            del waiter
 
     def _pause_for(self, waiter: Waiter[T], now: float) -> float:
         """Seconds for which a pause holds a waiter back."""
         return self.cold_start.left(now) if waiter.is_paced and not self.window.proven else 0.0
 
     def _has_room(self, now: float) -> bool:
-        ages = [now - since for since in self._making.values()]
+        ages = self._ages(now)
         return self.window.has_room(len(ages), sum(age >= STALLED for age in ages))
+
+    def _ages(self, now: float) -> list[float]:
+        """For how many seconds each item has been in the making.
+
+        Not by way of the dictionary's iterators: an interrupt in one of them keeps it from forgetting keys.
+        """
+        permits = [permit() for permit in self._making.keyrefs()]
+        return [now - self._making[permit] for permit in permits if permit is not None]
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)
