@@ -289,8 +289,8 @@ class TakesOut(Takes):
 
 
 STORIES = [
-    Takes, TakesWithoutWaiting, IsLetIn, Waits, IsInAHurry, DiesInTheQueue, GivesBack, ServesAnother,
-    Makes, MakesAndProves, IsRefused, Fails, FailsForGood, HandsOver, ClosesBefore, ClosesAfter, GivesUpAll, TakesOut,
+    Takes, TakesWithoutWaiting, IsLetIn, Waits, IsInAHurry, DiesInTheQueue, GivesBack, ServesAnother, Makes,
+    MakesAndProves, IsRefused, Fails, FailsForGood, HandsOver, ClosesBefore, ClosesAfter, GivesUpAll, TakesOut,
 ]  # fmt: skip
 
 
