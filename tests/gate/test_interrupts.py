@@ -290,7 +290,8 @@ class TakesOut(Takes):
 
 STORIES = [
     Takes, TakesWithoutWaiting, IsLetIn, Waits, IsInAHurry, DiesInTheQueue, GivesBack, ServesAnother, Makes,
-    MakesAndProves, IsRefused, Fails, FailsForGood, HandsOver, ClosesBefore, ClosesAfter, GivesUpAll, TakesOut,
+    MakesAndProves, IsRefused, Fails, FailsForGood, HandsOver, ClosesBefore, ClosesAfter, GivesUpAll,
+    TakesOut,
 ]  # fmt: skip
 
 
