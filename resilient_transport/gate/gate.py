@@ -277,7 +277,7 @@ class Gate(Generic[T]):
             joined = self.cold_start.round_for(began, now, others)
             caller.gate, caller.joined, caller.round = self, joined, joined
             # The pause is for those who wait it out; where nobody does, it is over.
-            waiter.is_paced = joined < self.cold_start.round or others
+            waiter.is_paced = others
         return self._charge(caller)
 
     def _charge(self, caller: Caller) -> Any:
@@ -364,7 +364,7 @@ class Gate(Generic[T]):
 
     def _pause_for(self, waiter: Waiter[T], now: float) -> float:
         """Seconds for which a pause holds a waiter back."""
-        return self.cold_start.left(now) if waiter.is_paced and not self.window.proven else 0.0
+        return self.cold_start.left(now) if waiter.is_paced else 0.0
 
     def _has_room(self, now: float) -> bool:
         ages = self._ages(now)
