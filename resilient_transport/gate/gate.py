@@ -125,11 +125,12 @@ class Gate(Generic[T]):
         with self.inbox.lock:
             now = self._clock()
             pause = self._pause_for(waiter, now)
-            moments = [since + STALLED for since in self._making.values()]
+            ages = self._ages(now)
         if pause:
             return min(LOOK_EVERY, pause), True
-        ends = [moment - now for moment in (*moments, self._thrifty_until or now) if moment > now]
-        return min([LOOK_EVERY, *ends]), False
+        ends = [STALLED - age for age in ages if 0 <= age < STALLED]
+        thrift = (self._thrifty_until or now) - now
+        return min([LOOK_EVERY, *ends, *([thrift] if thrift > 0 else [])]), False
 
     def offer(self, item: T) -> T | None:
         """Give an item to the first waiter that it suits, else to the idle, else back."""
@@ -238,7 +239,7 @@ class Gate(Generic[T]):
         if self.inbox.is_mine():
             return False
         with self.inbox.lock:
-            return list(self._making) == [permit]
+            return [other() for other in self._making.keyrefs()] == [permit]
 
     def _take(self, suits: Suits[T]) -> T | None:
         for place in range(len(self._idle) - 1, -1, -1):
@@ -284,7 +285,7 @@ class Gate(Generic[T]):
             joined = self.cold_start.round_for(began, now, others)
             caller.gate, caller.joined, caller.round = self, joined, joined
             # The pause is for those who wait it out; where nobody does, it is over.
-            waiter.is_paced = joined < self.cold_start.round or others
+            waiter.is_paced = others
         return self._charge(caller)
 
     def _charge(self, caller: Caller) -> Any:
@@ -369,13 +370,15 @@ class Gate(Generic[T]):
             if waiter is None:
                 break
             self._grant(waiter, now)
+            # If its thread has died, the permit goes with it, and the next one is let in.
+            del waiter
 
     def _pause_for(self, waiter: Waiter[T], now: float) -> float:
         """Seconds for which a pause holds a waiter back."""
-        return self.cold_start.left(now) if waiter.is_paced and not self.window.proven else 0.0
+        return self.cold_start.left(now) if waiter.is_paced else 0.0
 
     def _has_room(self, now: float) -> bool:
-        ages = [now - since for since in self._making.values()]
+        ages = self._ages(now)
         return self.window.has_room(len(ages), sum(age >= STALLED for age in ages))
 
     def _is_worth_one(self, now: float) -> bool:
@@ -384,6 +387,14 @@ class Gate(Generic[T]):
         A short call takes a round trip; TCP and TLS take at least two.
         """
         return now >= (self._thrifty_until or now) or len(self._queue) >= 2 * len(self._open)
+
+    def _ages(self, now: float) -> list[float]:
+        """For how many seconds each item has been in the making.
+
+        Not by way of the dictionary's iterators: an interrupt in one of them keeps it from forgetting keys.
+        """
+        permits = [permit() for permit in self._making.keyrefs()]
+        return [now - self._making[permit] for permit in permits if permit is not None]
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)

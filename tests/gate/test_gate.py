@@ -452,7 +452,7 @@ WHICH = st.integers(0, 11)
 SECONDS = st.sampled_from([0.0, 1 / 64, 1 / 4, 1.0, 1.5])
 PERMIT = "a permit"
 #: Whether something is done by a signal handler in the middle of the gate's own bookkeeping.
-INSIDE = st.booleans()
+INSIDE = st.sampled_from([False, False, True])
 
 
 def pace(failures, reset):
@@ -556,10 +556,14 @@ class Account(RuleBasedStateMachine):
         self.let_in()
 
     @precondition(lambda self: self.outside)
-    @rule(which=WHICH, kind=st.sampled_from(sorted(KINDS)), ago=st.none() | SECONDS)
-    def enter(self, which, kind, ago):
-        """Ask: an idle item, a failure that is shared, a permit that is free, or a place."""
-        actor = pick(self.outside, which)
+    @rule(which=WHICH, kind=st.sampled_from(sorted(KINDS)), ago=st.none() | SECONDS, count=st.integers(1, 4))
+    def enter(self, which, kind, ago, count):
+        """Ask, perhaps several at once."""
+        for _ in range(min(count, len(self.outside))):
+            self.ask(pick(self.outside, which), kind, ago)
+
+    def ask(self, actor, kind, ago):
+        """Get an idle item, a failure that is shared, a permit that is free, or a place."""
         began = None if ago is None else self.clock.now - ago
         actor.waiter = Waiter(KINDS[kind], actor.caller, began)
         found = self.gate.enter(actor.waiter)
@@ -576,6 +580,8 @@ class Account(RuleBasedStateMachine):
         else:
             self.queue.append(actor)
             self.let_in()
+            if found is not None:
+                self.come_for(actor, PERMIT, found)
 
     def shared_by(self, actor, began):
         """Return the failure that who comes is told: one that lasts, or that of a round it has missed."""
@@ -598,7 +604,7 @@ class Account(RuleBasedStateMachine):
         actor.round = actor.round + 1 if missed else self.rounds
         return self.last if missed else None
 
-    @precondition(lambda self: self.outside)
+    @precondition(lambda self: self.outside and self.making)
     @rule(which=WHICH, succeeds=st.booleans())
     def ask_inside(self, which, succeeds):
         """Make a call in the middle of the bookkeeping: it goes its own way, and leaves no trace."""
@@ -612,11 +618,13 @@ class Account(RuleBasedStateMachine):
             permit.closed()
             assert self.gate.take(anything) is None
 
-    @precondition(lambda self: self.outside)
+    @precondition(lambda self: any(actor.joined is not None for actor in self.outside))
     @rule(which=WHICH)
     def hang_up(self, which):
         """End a call between two attempts; another one comes."""
-        self.outside.append(Actor(pick(self.outside, which).kind))
+        actor = pick([actor for actor in self.outside if actor.joined is not None], which)
+        self.outside.remove(actor)
+        self.outside.append(Actor(actor.kind))
 
     @precondition(lambda self: self.queue)
     @rule(which=WHICH)
@@ -646,11 +654,16 @@ class Account(RuleBasedStateMachine):
     @rule(which=WHICH, in_time=st.booleans())
     def collect(self, which, in_time):
         """Come for what was granted: in time, or just as the time ran out."""
-        actor, what = pick(self.granted, which)
+        actor, what = self.granted[which % len(self.granted)]
         found = actor.waiter.wait(0)
         if not in_time:
             assert self.gate.leave(actor.waiter) is found
             self.arrive()
+        self.come_for(actor, what, found)
+
+    def come_for(self, actor, what, found):
+        """Account for what was granted."""
+        self.granted.remove((actor, what))
         actor.waiter = None
         if what is PERMIT:
             assert isinstance(found, Permit)
@@ -663,7 +676,7 @@ class Account(RuleBasedStateMachine):
         (self.users if is_item else self.outside).append(actor)
 
     @precondition(lambda self: self.makers)
-    @rule(which=WHICH, proof=st.booleans(), inside=INSIDE)
+    @rule(which=WHICH, proof=st.sampled_from([False, False, True]), inside=INSIDE)
     def succeed(self, which, proof, inside):
         """Make an item, which is then in use; to fail afterwards changes nothing."""
         actor = pick(self.makers, which)
@@ -841,6 +854,7 @@ class Account(RuleBasedStateMachine):
         for item in taken:
             self.end(item)
 
+    @precondition(lambda self: self.queue)
     @rule(capacity=st.integers(0, 3), maximum=st.integers(1, 4))
     def allow(self, capacity, maximum):
         """Another lease comes or goes."""
@@ -849,6 +863,7 @@ class Account(RuleBasedStateMachine):
         self.window.allow(maximum)
         self.unannounced = True
 
+    @precondition(lambda self: self.last is not None)
     @rule()
     def forget(self):
         """Let those who come find out for themselves."""
@@ -857,6 +872,7 @@ class Account(RuleBasedStateMachine):
         self.last, self.failed_at, self.resume_at, self.fatal = None, -1e9, -1e9, False
         self.unannounced = True
 
+    @precondition(lambda self: self.making or self.queue)
     @rule(seconds=SECONDS)
     def wait(self, seconds):
         """Let time go by: pauses end, handshakes stall."""
@@ -901,14 +917,12 @@ class Account(RuleBasedStateMachine):
 
     def teardown(self):
         """End it all: nothing is left to be made, open, or waiting."""
-        for actor in self.queue:
-            self.gate.leave(actor.waiter)
-        look(self.gate)
-        for permit in [*self.members.values(), *(actor.permit for actor in self.makers)]:
-            permit.closed()
-        for actor, what in self.granted:
-            if what is PERMIT:
-                self.gate.leave(actor.waiter).closed()
+        waiters = [actor.waiter for actor in [*self.queue, *(actor for actor, _ in self.granted)]]
+        found = [self.gate.leave(waiter) for waiter in waiters]
+        permits = [*self.members.values(), *(actor.permit for actor in self.makers), *found]
+        for permit in permits:
+            if isinstance(permit, Permit):
+                permit.closed()
         self.gate.take_out(anything)
 
         assert repr(self.gate).startswith("<Gate 0 idle of 0 open, 0 being made of ")
@@ -918,4 +932,4 @@ class Account(RuleBasedStateMachine):
 class TestAccount(Account.TestCase):
     """Never more being made than the window allows, no lost wake-up, each item in exactly one place."""
 
-    settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+    settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

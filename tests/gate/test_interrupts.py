@@ -289,8 +289,8 @@ class TakesOut(Takes):
 
 
 STORIES = [
-    Takes, TakesWithoutWaiting, IsLetIn, Waits, IsInAHurry, DiesInTheQueue, GivesBack, ServesAnother,
-    Makes, MakesAndProves, IsRefused, Fails, FailsForGood, HandsOver, ClosesBefore, ClosesAfter, GivesUpAll,
+    Takes, TakesWithoutWaiting, IsLetIn, Waits, IsInAHurry, DiesInTheQueue, GivesBack, ServesAnother, Makes,
+    MakesAndProves, IsRefused, Fails, FailsForGood, HandsOver, ClosesBefore, ClosesAfter, GivesUpAll,
     TakesOut,
 ]  # fmt: skip
 
@@ -339,6 +339,20 @@ class RemovesFirst(Gate):
 def test_who_is_out_of_the_queue_before_it_is_served_waits_in_vain(kind):
     """The control: between the two an interrupt loses another thread's waiter."""
     assert what_is_lost(kind, RemovesFirst)
+
+
+def test_who_was_served_is_served_once():
+    """An interrupt has left it in the queue: nobody gives it a second thing in place of the first."""
+    gate, leader = Gate(), sharing()
+    permit = let_in(gate, leader)
+    served, other, third = ask(gate, anything, sharing()), ask(gate), ask(gate, nothing, sharing())
+    served.grant(1)
+    gate.offer(2)
+    gate.look(served, urgent=True)
+    permit.failed("a reset", caller=leader)
+
+    assert (served.granted, other.granted, third.granted) == (1, 2, "a reset")
+    assert (gate.waiting(), gate.making()) == (0, 0)
 
 
 class Keeps(dict):

@@ -173,20 +173,16 @@ def test_a_permit_that_somebody_has_is_not_lost():
     permit.unused()
 
 
-def test_what_waited_for_a_lost_permit_is_lost_with_it():
-    """A thread that died in the queue is served in its turn, and the next one after it."""
-    gate, leader, _, (waiter,) = led(None)
-    ask(gate)
-    last = ask(gate)
+def test_waiters_whose_threads_have_died_hold_nobody_up():
+    """Each is served in its turn, gives it back by being forgotten, and the next one is served at once."""
+    gate, leader, _, _ = led()
+    for _ in range(5):
+        ask(gate)
+    last, after = ask(gate), ask(gate)
     leader.unused()
-    del waiter
-    gc.collect()
-    look(gate)
-    gc.collect()
-    look(gate)
 
-    assert permitted(last) == [True]
-    assert (gate.making(), gate.waiting()) == (1, 0)
+    assert permitted(last, after) == [True, False]
+    assert (gate.making(), gate.waiting()) == (1, 1)
 
 
 def test_a_permit_may_be_lost_in_the_middle_of_the_bookkeeping():
