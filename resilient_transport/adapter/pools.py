@@ -130,9 +130,11 @@ class LeasingAdapter(HTTPAdapter):
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         if self._lookup.generation != registry.generation:
             self._begin_anew()
+        lookup = self._lookup
+        era = lookup.era
         proxy = select_proxy(request.url or "", proxies) if proxies else None
         key = self._key(request.url, verify, cert, proxy)
-        entry = None if key is None else self._lookup.get(key)
+        entry = None if key is None else lookup.get(key)
         if entry is not None and entry.is_current(self._manager(proxy)):
             return entry.pool
         paths = paths_of(self._settings(), verify, cert)
@@ -149,11 +151,11 @@ class LeasingAdapter(HTTPAdapter):
             announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=False))
             return entry.pool
         manager = self._manager(proxy)
-        untold = self._lookup.get(key) is entry
+        untold = lookup.get(key) is entry
         if untold and entry is not None and entry.pool is not pool and entry.is_of(manager):
             announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=True))
         if key is not None and manager is not None and is_real(manager):
-            self._lookup.put(key, Entry(pool, manager, paths, files))
+            lookup.put(key, Entry(pool, manager, paths, files), era)
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             warn_of_pools(type(self).__qualname__)
             if (trace := CURRENT.get()) is not None and trace.warming:
@@ -250,8 +252,11 @@ class LeasingAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Give the leases back; what others use stays open."""
-        self._lookup.clear()
-        super().close()
+        try:
+            super().close()
+        finally:
+            # Afterwards: what somebody finds before the leases are given back is not remembered.
+            self._lookup.clear()
 
     def _begin_anew(self) -> None:
         """In a forked child: the managers' locks may be held by threads that are gone.

@@ -8,7 +8,6 @@ socket that it inherited.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -19,10 +18,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
-from ..connection import resolver
-from ..retry import breaker, budget
-from ..telemetry import counters
 from ..telemetry.stats import count_connections_by
+from ..util.fork import Turn, in_child
 from .shared_pool import SharedPool
 
 
@@ -137,10 +134,6 @@ class Registry:
         generation = self.generation + 1
         self.__init__()  # type: ignore[misc]
         self.generation = generation
-        budget.clear()
-        breaker.clear()
-        counters.clear()
-        resolver.begin_anew()
         for shared_pool in inherited.values():
             shared_pool.abandon()
 
@@ -167,5 +160,4 @@ class Registry:
 registry = Registry()
 count_connections_by(registry.connections)
 atexit.register(registry.clear)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=registry.after_fork)
+in_child(Turn.CONNECTIONS)(registry.after_fork)

@@ -142,8 +142,8 @@ def test_an_entry_knows_what_it_is_of(entry, manager, file):
 def test_a_lookup_remembers(entry):
     """What was put is found under its key, and replaced under it."""
     lookup = Lookup(2)
-    lookup.put("a", entry)
-    lookup.put("a", entry)
+    lookup.put("a", entry, lookup.era)
+    lookup.put("a", entry, lookup.era)
 
     assert lookup.get("a") is entry
     assert lookup.get("b") is None
@@ -156,7 +156,7 @@ def test_a_lookup_is_bounded(entry, size, kept):
     """The oldest entry makes room; there is always room for one."""
     lookup = Lookup(size)
     for key in "abc":
-        lookup.put(key, entry)
+        lookup.put(key, entry, lookup.era)
 
     assert [key for key in "abc" if lookup.get(key)] == kept
 
