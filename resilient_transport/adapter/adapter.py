@@ -19,19 +19,17 @@ from ..call.circuit import CircuitCheck
 from ..call.disabled import refuse_disabled
 from ..call.idempotency import column_of, with_key
 from ..call.loop import Call
+from ..call.origin_state import state_of
 from ..connection.timeouts import bounded, connect_part, read_part
 from ..connection.trace import Trace
 from ..events import Hook
 from ..events.attempt import Warmed, attempts_of
-from ..retry.breaker import circuit_for
-from ..retry.budget import quota_for
 from ..retry.deadline import Deadline
 from ..retry.policy import RetryPolicy
 from ..retry.stages import Stage
 from ..retry.urllib3_retry import policy_from
 from ..settings.options import UNSET, options_from
 from ..settings.override import overrides
-from ..telemetry.counters import counters_for
 from ..telemetry.log import write_to_stderr
 from ..util.origin import origin_at
 from ..util.url_prefix import Prefix
@@ -256,12 +254,12 @@ class ResilientAdapter(RepeatingAdapter):
             return response
 
         origin = origin_at(request.url or "")
-        quota = quota_for(origin)
-        call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
-        call.origin, call.counters = origin, counters_for(origin)
+        state = state_of(origin)
+        call = Call(request, policy, column_of(request, policy, here), deadline, state.quota, warming)
+        call.origin, call.counters = origin, state.counters
         call.connection_options, call.on_event = self._options.connection_options, self._options.on_event
         if policy.breaker is not None and not warming:
-            call.circuit_check = CircuitCheck(circuit_for(origin, policy.breaker), origin, call.on_event)
+            call.circuit_check = CircuitCheck(state.circuit(policy.breaker), origin, call.on_event)
         if request.method == "GET" and not request.body and not warming:
             # Of another request's response nobody knows what a part of it is. Who reads a stream later may
             # have changed this one meanwhile.

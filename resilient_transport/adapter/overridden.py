@@ -10,6 +10,13 @@ from requests.exceptions import InvalidSchema
 
 from ..telemetry.log import log
 
+_socks_manager: Any
+try:
+    # Here, and not by the first call that wants it: requests has loaded PySocks, if it is there.
+    from ..pool.socks import LeasingSOCKSManager as _socks_manager
+except ImportError:
+    _socks_manager = None
+
 #: Hooks of requests that make a pool depend on more than the values that name it, once overridden.
 _HOOKS: Final = frozenset(
     {"build_connection_pool_key_attributes", "cert_verify", "proxy_headers", "proxy_manager_for"}
@@ -43,8 +50,6 @@ def socks_manager() -> Any:
     Raises:
         requests.exceptions.InvalidSchema: PySocks is not installed; stock's exception, and its words.
     """
-    try:
-        from ..pool.socks import LeasingSOCKSManager
-    except ImportError:
-        raise InvalidSchema("Missing dependencies for SOCKS support.") from None
-    return LeasingSOCKSManager
+    if _socks_manager is None:
+        raise InvalidSchema("Missing dependencies for SOCKS support.")
+    return _socks_manager

@@ -130,15 +130,21 @@ class LeasingAdapter(HTTPAdapter):
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         if self._lookup.generation != registry.generation:
             self._begin_anew()
+        lookup = self._lookup
+        era = lookup.era
         proxy = select_proxy(request.url or "", proxies) if proxies else None
         key = self._key(request.url, verify, cert, proxy)
-        entry = None if key is None else self._lookup.get(key)
+        entry = None if key is None else lookup.get(key)
         if entry is not None and entry.is_current(self._manager(proxy)):
             return entry.pool
         pool = self._resolve(request, verify, proxies, cert)
         manager = self._manager(proxy)
+        replaced = None if entry is None or entry.pool is pool else entry.pool
+        if isinstance(replaced, (PlainPool, TLSPool)):
+            # Its identity was rotated away, or its settings have changed.
+            replaced.give_back()
         if key is not None and manager is not None and is_real(manager):
-            self._lookup.put(key, Entry(pool, manager))
+            lookup.put(key, Entry(pool, manager), era)
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             warn_of_pools(type(self).__qualname__)
             if (trace := CURRENT.get()) is not None and trace.warming:
@@ -266,8 +272,11 @@ class LeasingAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Give the leases back; what others use stays open."""
-        self._lookup.clear()
-        super().close()
+        try:
+            super().close()
+        finally:
+            # Afterwards: what somebody finds before the leases are given back is not remembered.
+            self._lookup.clear()
 
     def _begin_anew(self) -> None:
         """In a forked child: the managers' locks may be held by threads that are gone.

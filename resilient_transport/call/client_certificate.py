@@ -10,6 +10,7 @@ import os
 import ssl
 import time
 from collections.abc import Iterator
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Final
 
 from requests.exceptions import SSLError
@@ -87,7 +88,9 @@ def _description(path: str | None, subject: str | None, not_after: str | None, h
         return "that of ssl_context=." if has_context else "none was shown."
     if subject is None or not_after is None:
         return f"{path}."
-    over = ssl.cert_time_to_seconds(not_after) < time.time()
+    # Not by `ssl.cert_time_to_seconds`: it imports something, and no import may follow a failure.
+    parts = parsedate_tz(not_after)
+    over = parts is not None and mktime_tz(parts) < time.time()
     return f"{subject}, {'expired' if over else 'valid until'} {not_after}, from {path}."
 
 

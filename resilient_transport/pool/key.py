@@ -18,7 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolKey, PoolManager
 
 from ..settings.environment import is_bundle_of_environment
-from ..util.bounded_dict import keep_newest
+from ..util.bounded_dict import keep_used
 from .identity import FILES, TLS_SETTINGS, fault, name_of
 from .registry import registry
 
@@ -31,23 +31,28 @@ _CURE: Final = "cert= and verify= take paths of PEM files that exist (verify= al
 class Entry:
     """A pool, and what must not have changed for it to be the right one still."""
 
-    __slots__ = ("_made_at", "_manager", "_settings", "pool")
+    __slots__ = ("_made_at", "_manager", "_settings", "pool", "used_at")
 
     def __init__(self, pool: HTTPConnectionPool, manager: PoolManager) -> None:
         self.pool = pool
         self._manager = manager
         self._settings = dict(manager.connection_pool_kw)
-        self._made_at = monotonic()
+        self._made_at = self.used_at = monotonic()
 
     def is_current(self, manager: PoolManager | None) -> bool:
         """Whether the manager is the same, with the same settings, and its files were looked at just now."""
         if manager is not self._manager or manager.connection_pool_kw != self._settings:
             return False
-        return monotonic() - self._made_at <= _LOOK_EVERY
+        self.used_at = now = monotonic()
+        return now - self._made_at <= _LOOK_EVERY
+
+    def is_needed(self) -> bool:
+        """Whether it must not be forgotten: it can always be found again."""
+        return False
 
 
 class Lookup:
-    """The newest entries, at most `size` of them.
+    """The entries that were used last. No lock: each step is one operation of a dictionary.
 
     Args:
         size: how many are remembered.
@@ -56,6 +61,8 @@ class Lookup:
     def __init__(self, size: int) -> None:
         self._size = max(1, size)
         self._entries: dict[Hashable, Entry] = {}
+        #: Another object after each `clear`. What was found under one is not remembered under the next.
+        self.era = object()
         #: The registry's; entries from before a fork are not used after it.
         self.generation = registry.generation
 
@@ -63,13 +70,24 @@ class Lookup:
         """The entry of a key, current or not."""
         return self._entries.get(key)
 
-    def put(self, key: Hashable, entry: Entry) -> None:
-        """Remember an entry; the oldest makes room for it."""
+    def put(self, key: Hashable, entry: Entry, era: object) -> None:
+        """Remember an entry; the one that was not used for longest makes room for it.
+
+        Args:
+            key: what it is found by.
+            entry: the pool, and what it depends on.
+            era: the one in which the search for the pool began.
+        """
         self._entries[key] = entry
-        keep_newest(self._entries, self._size)
+        keep_used(self._entries, self._size, key)
+        if self.era is not era:
+            # The adapter was closed meanwhile, and the lease of this pool may be over.
+            self._entries.pop(key, None)
 
     def clear(self) -> None:
         """Forget every entry."""
+        # First the era: who puts an entry after this line takes it out again.
+        self.era = object()
         self._entries.clear()
 
 

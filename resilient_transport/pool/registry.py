@@ -8,18 +8,15 @@ socket that it inherited.
 from __future__ import annotations
 
 import atexit
-import os
 from collections import deque
 from collections.abc import Hashable
 from ssl import SSLContext
 from types import TracebackType
 from typing import Final
 
-from ..connection import resolver
-from ..retry import breaker, budget
 from ..settings.options import ConnectionOptions
-from ..telemetry import counters
 from ..telemetry.stats import count_connections_by
+from ..util.fork import Turn, before_fork, in_child, in_parent
 from ..util.inbox import Inbox
 from .contexts import Contexts
 from .idle import IdleConnections
@@ -176,10 +173,6 @@ class Registry:
         generation, most = self.generation + 1, self.idle.most
         self.__init__()  # type: ignore[misc]
         self.generation, self.idle.most = generation, most
-        budget.clear()
-        breaker.clear()
-        counters.clear()
-        resolver.begin_anew()
         for shared_pool in inherited.values():
             shared_pool.abandon()
 
@@ -202,9 +195,6 @@ class Registry:
 registry = Registry()
 count_connections_by(registry.connections)
 atexit.register(registry.clear)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=registry.before_fork,
-        after_in_parent=registry.after_fork_in_parent,
-        after_in_child=registry.after_fork,
-    )
+before_fork(registry.before_fork)
+in_parent(registry.after_fork_in_parent)
+in_child(Turn.CONNECTIONS)(registry.after_fork)

@@ -54,6 +54,7 @@ class FaultServer:
         self._options = dataclasses.replace(options or ServerOptions(), **fields)
         self._authority = authority
         self._check(script)
+        # A question and its answer belong together. No call of a client comes here: the server is a process.
         self._lock = threading.Lock()
         # Isolated and without site: it needs the standard library only, whatever surrounds it.
         self._process = subprocess.Popen(

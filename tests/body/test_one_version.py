@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from resilient_transport import RetryPolicy, mount
-from resilient_transport.retry import budget
+from resilient_transport.call import origin_state
 from tests.end_to_end.verbatim_server import FIN, KEEP, RST, Answer, VerbatimServer, told
 
 EXAMPLES = int(os.environ.get("BODY_EXAMPLES", "300"))
@@ -118,7 +118,7 @@ def session():
 @given(bodies=versions, script=steps, encoding=st.sampled_from(list(ENCODERS)), how=reads)
 def test_one_version_whole_or_an_exception(session, bodies, script, encoding, how):
     """For any bodies, encodings, frames, cuts, validators and changes of version."""
-    budget.clear()
+    origin_state.clear()
     asked = []
 
     def say(head):

@@ -18,7 +18,7 @@ from requests.auth import HTTPDigestAuth
 from urllib3.util import Retry
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, override, registry
-from resilient_transport.retry import budget
+from resilient_transport.call import origin_state
 from tests.end_to_end.oracle import End, agree, hops, predict
 from tests.end_to_end.player import BODY, Player, contexts
 from tests.end_to_end.said import FAULTS, IDEMPOTENT, Said
@@ -114,7 +114,7 @@ class Seen:
     def __init__(self, authority, tls, script, call, adapter, here=None):
         self.ends = []
         registry.clear()
-        budget.clear()
+        origin_state.clear()
         with Player(script, tls, call["proxied"], call["redirect"]) as server, requests.Session() as session:
             session.trust_env = False
             session.mount("https://", adapter)

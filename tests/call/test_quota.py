@@ -10,7 +10,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from resilient_transport import RetryPolicy, attempts_of
-from resilient_transport.retry.budget import CAPACITY, PAY_BACK, RETRY_COST, quota_for
+from resilient_transport.call.origin_state import state_of
+from resilient_transport.retry.budget import CAPACITY, PAY_BACK, RETRY_COST
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.util.origin import origin_at
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
@@ -36,7 +37,7 @@ def resets(number):
 
 def drained(server):
     """The quota of a server, without a token."""
-    quota = quota_for(origin_at(server.url))
+    quota = state_of(origin_at(server.url)).quota
     quota.tokens = 0
     return quota
 
@@ -107,7 +108,7 @@ def test_with_tokens_it_is_repeated(server, dial):
 
     assert response.status_code == 503
     assert server.counts().executed == 6
-    assert quota_for(origin_at(server.url)).tokens == CAPACITY - 5 * RETRY_COST
+    assert state_of(origin_at(server.url)).quota.tokens == CAPACITY - 5 * RETRY_COST
 
 
 def test_origins_have_quotas_of_their_own(server, dial, fault_server_factory):
@@ -125,14 +126,14 @@ def test_a_success_gives_back_what_it_drew(server, dial):
     for number in range(30):
         dial(server, policy=policy).get(server.url + f"/status/503?times=4&id={number}")
 
-    assert quota_for(origin_at(server.url)).tokens == CAPACITY
+    assert state_of(origin_at(server.url)).quota.tokens == CAPACITY
 
 
 @pytest.mark.parametrize("tokens", [CAPACITY, 0])
 def test_a_cold_start_of_many_is_never_refused(server, dial, tokens):
     """160 first calls at once, whatever the quota: the first reset of each is repeated."""
     server.play(resets(1))
-    quota_for(origin_at(server.url)).tokens = tokens
+    state_of(origin_at(server.url)).quota.tokens = tokens
     session = dial(server, pool_maxsize=160, policy=RetryPolicy(backoff=0.01))
     barrier = threading.Barrier(160)
 
@@ -236,7 +237,7 @@ def test_recovery(down, dial, server):
     verbatim, failing = down
     session = dial(server, pool_maxsize=THREADS, policy=RetryPolicy(backoff=0.001, backoff_max=0.001))
     storm(session, verbatim.url)
-    quota = quota_for(origin_at(verbatim.url))
+    quota = state_of(origin_at(verbatim.url)).quota
     empty = quota.tokens
     failing.well.set()
     began = time.monotonic()

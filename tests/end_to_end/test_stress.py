@@ -22,8 +22,8 @@ from urllib3.util import Retry
 from urllib3.util.ssl_ import create_urllib3_context
 
 from resilient_transport import ResilientAdapter, RetryPolicy, registry
-from resilient_transport.retry import budget
 from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
+from resilient_transport.util import atomic
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 STRESS_SECONDS = float(os.environ.get("STRESS_SECONDS", "6"))
@@ -122,8 +122,8 @@ def restless():
             found.append(story)
         found += ["gate"] * is_held(gate.inbox.lock)
         found += ["a connect begun for nobody"] * len(shared_pool.preconnects)
-    quotas = ["quota" for quota in list(budget._quotas.values()) if quota._lock.locked()]
-    return found + quotas + ["registry"] * is_held(registry._lock)
+    steps = ["a step"] * repr(atomic.lock).startswith("<locked")
+    return found + steps + ["registry"] * is_held(registry._lock)
 
 
 class Watch:
@@ -275,14 +275,14 @@ def test_what_is_left_behind_is_noticed(server, dial):
     response = dial(server).get(server.url + "/bytes/3000000", stream=True)
     (shared_pool,) = [shared_pool for shared_pool in registry._shared_pools.values() if shared_pool.leases]
     permit = shared_pool.gate.enter(lambda _: True, eager=True)
-    with budget.quota_for("elsewhere")._lock:
+    with atomic.lock:
         unsettled, threads, left = watch.left_behind()
     permit.unused()
     response.close()
     over.set()
     thread.join(LONG_TIMEOUT)
 
-    assert [told.partition(",")[0] for told in unsettled] == ["<Gate 0 idle of 1 open", "quota"]
+    assert [told.partition(",")[0] for told in unsettled] == ["<Gate 0 idle of 1 open", "a step"]
     assert threads == ["left"]
     assert len(left) == 1
     assert watch.left_behind() == ([], [], [])

@@ -80,10 +80,8 @@ def clock(monkeypatch):
 @pytest.fixture
 def pauses(monkeypatch):
     """The pauses between attempts, in full and not waited for."""
-    import backoff
-
     taken = []
-    monkeypatch.setattr(backoff, "full_jitter", lambda ceiling: ceiling)
+    monkeypatch.setattr("resilient_transport.retry.decision.full_jitter", lambda ceiling: ceiling)
     monkeypatch.setattr("resilient_transport.call.loop.sleep", taken.append)
     return taken
 

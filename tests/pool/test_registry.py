@@ -12,12 +12,12 @@ from time import monotonic
 import pytest
 from urllib3.util.wait import wait_for_read
 
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.connection.connection import PlainConnection
 from resilient_transport.connection.tls_connection import TLSConnection
 from resilient_transport.pool.registry import Registry
 from resilient_transport.pool.registry import registry as the_registry
 from resilient_transport.pool.shared_pool import IDLE_TIMEOUT
-from resilient_transport.retry.budget import quota_for
 from resilient_transport.settings.options import DEFAULT_OPTIONS
 from tests.timeouts import LONG_TIMEOUT
 
@@ -299,7 +299,7 @@ def test_a_child_begins_anew(tls):
     """Its registry is empty and of another generation, and the inherited socket is closed."""
     shared_pool, connection, _ = tls
     descriptor = connection.sock.fileno()
-    quota_for("origin").take(100)
+    state_of("origin").quota.take(100)
 
     def look():
         return (
@@ -309,12 +309,12 @@ def test_a_child_begins_anew(tls):
             shared_pool.gate.idle(),
             connection.sock is None,
             is_open(descriptor),
-            quota_for("origin").tokens,
+            state_of("origin").quota.tokens,
         )
 
     generation = the_registry.generation
     told = in_child(look)
-    quota_for("origin").give_back(100)
+    state_of("origin").quota.give_back(100)
 
     assert told == [
         "<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>",

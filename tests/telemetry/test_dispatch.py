@@ -17,7 +17,7 @@ from resilient_transport import (
     RetryPolicy,
     events,
 )
-from resilient_transport.retry.budget import quota_for
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.hearing import Heard
 from tests.timeouts import SHORT_TIMEOUT
@@ -246,7 +246,7 @@ def test_an_empty_quota(server, session, heard):
     """Nothing is repeated when the origin has no token left."""
     session.get(server.url)
     heard.clear()
-    quota_for(server.url).tokens = 0
+    state_of(server.url).quota.tokens = 0
     session.get(server.url + "/status/503")
 
     assert heard.story() == ["started 1", "failed 1 at status", "gave up in 1: None"]
