@@ -13,25 +13,12 @@ from urllib3.response import HTTPResponse
 from urllib3.util import Retry
 
 from .. import settings
-from ..body.buffered import buffer
-from ..body.request_body import spooled
-from ..call.circuit import CircuitCheck
-from ..call.disabled import refuse_disabled
-from ..call.idempotency import column_of, with_key
 from ..call.loop import Call
-from ..connection.timeouts import bounded, connect_part, read_part
-from ..connection.trace import Trace
+from ..call.plan import plan_call
 from ..events import Hook
 from ..events.attempt import Warmed, attempts_of
-from ..retry.breaker import circuit_for
-from ..retry.budget import quota_for
-from ..retry.deadline import Deadline
 from ..retry.policy import RetryPolicy
-from ..retry.stages import Stage
-from ..retry.urllib3_retry import policy_from
 from ..settings.options import UNSET, options_from
-from ..settings.override import overrides
-from ..telemetry.counters import counters_for
 from ..telemetry.log import write_to_stderr
 from ..util.origin import origin_at
 from ..util.url_prefix import Prefix
@@ -203,7 +190,8 @@ class ResilientAdapter(RepeatingAdapter):
         def connect() -> tuple[Response, Warmed]:
             request = Request("HEAD", url).prepare()
             settings = settings_for(request, session, verify, cert, proxies)
-            response, trace, spent = self._call(request, True, timeout, warming=True, **settings)
+            response, call = self._call(request, True, timeout, warming=True, **settings)
+            trace, spent = call.record.carrier, call.plan.deadline.spent()
             return response, Warmed(
                 trace.tls_version, trace.resumed, trace.reused, spent, attempts_of(response)
             )
@@ -222,54 +210,24 @@ class ResilientAdapter(RepeatingAdapter):
         cert: Any,
         proxies: Any,
         warming: bool = False,
-    ) -> tuple[Response, Trace, float]:
-        """One call; returns the response, the record of its last attempt, and the seconds it took."""
-        here = overrides()
-        if self._options.disable:
-            refuse_disabled(request, self._options)
-        policy = self._policy_in_force()
-        if here.retries is not None:
-            policy = policy_from(here.retries, policy)
-        if policy.idempotency_key:
-            request = with_key(request)
-        if policy.spool_bytes:
-            request = spooled(request, policy.spool_bytes)
-        deadline = Deadline(policy.deadline if here.expires is None else None).until(here.expires)
-        usual = self._options.timeout
-        granted = usual if timeout is None else timeout
-
-        send = super().send
-        connect, between = usual if timeout is None else (connect_part(timeout), read_part(timeout))
-        last: Trace
-
-        def send_once(trace: Trace) -> Response:
-            nonlocal last
-            last = trace
-            trace.connect_timeout, trace.send_timeout = connect, between
-            response = send(
-                request, stream, bounded(granted, trace.deadline or deadline), verify, cert, proxies
-            )
-            if stream:
-                call.read_later(response)
-            elif trace.stage is Stage.BODY:
-                buffer(response, call)
-            return response
-
-        origin = origin_at(request.url or "")
-        quota = quota_for(origin)
-        call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
-        call.origin, call.counters = origin, counters_for(origin)
-        call.connection_options, call.on_event = self._options.connection_options, self._options.on_event
-        if policy.breaker is not None and not warming:
-            call.circuit_check = CircuitCheck(circuit_for(origin, policy.breaker), origin, call.on_event)
-        if request.method == "GET" and not request.body and not warming:
-            # Of another request's response nobody knows what a part of it is. Who reads a stream later may
-            # have changed this one meanwhile.
-            asked, via = (request.copy(), dict(proxies or {})) if stream else (request, proxies)
-            call.again = (self, (asked, granted, verify, cert, via))
-        call.certificate = lambda: (
-            cert or self._settings().get("cert_file"),
-            "ssl_context" in self._settings() or self._ssl_context is not None,
+    ) -> tuple[Response, Call]:
+        """Make one call; return its response, and the call itself."""
+        plan = plan_call(
+            request,
+            stream,
+            timeout,
+            verify,
+            cert,
+            proxies,
+            options=self._options,
+            policy=self._policy_in_force(),
+            certificate=self._certificate_shown,
+            warming=warming,
         )
-        response = call.run(send_once, stream)
-        return response, last, deadline.spent()
+        call = Call(plan, self)
+        return call.run(super().send), call
+
+    def _certificate_shown(self, cert: Any) -> tuple[Any, bool]:
+        """The client certificate of a call, and whether a TLS context of the caller's own has one."""
+        given = self._settings()
+        return cert or given.get("cert_file"), "ssl_context" in given or self._ssl_context is not None

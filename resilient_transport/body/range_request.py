@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
 from ..connection.timeouts import as_urllib3s, bounded, connect_part, read_part
@@ -18,19 +19,26 @@ from ..retry.urllib3_retry import ONE_ATTEMPT
 _ABOUT_RANGES: Final = frozenset({"range", "if-range"})
 
 
-def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trace: Trace, fields: Mapping[str, str]) -> Any:
+def ask_again(
+    adapter: HTTPAdapter,
+    request: PreparedRequest,
+    arguments: tuple[Any, ...],
+    trace: Trace,
+    fields: Mapping[str, str],
+) -> Any:
     """Ask for the rest of a body: below `HTTPAdapter.send`, since that has made its response already.
 
     Args:
         adapter: whose hooks find the pool and name the target.
-        call: the request, and the time-out, `verify`, `cert` and `proxies` of its call.
+        request: the call's.
+        arguments: `stream`, the time-out, `verify`, `cert` and `proxies` of the call.
         trace: the attempt's.
         fields: those about ranges, in the place of the caller's own.
 
     Returns:
         urllib3's response.
     """
-    request, timeout, verify, cert, proxies = call
+    _, timeout, verify, cert, proxies = arguments
     trace.connect_timeout, trace.send_timeout = connect_part(timeout), read_part(timeout)
     pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
     kept = {name: value for name, value in request.headers.items() if name.lower() not in _ABOUT_RANGES}
