@@ -67,7 +67,7 @@ class ResilientAdapter(HTTPAdapter):
             its own rules (see `resilient_transport.retry.urllib3_retry`).
         pool_block: let this adapter use at most `pool_maxsize` connections to an origin at once.
         policy: when a call is repeated, and how often; not together with `max_retries`.
-        ssl_context: a TLS context of your own, used as it is: `verify` and `cert` have no say then.
+        ssl_context: a TLS context of your own, used as it is; `verify` and `cert` are not applied then.
         key_password: the password of an encrypted client key, as str or bytes, or a callable that returns
             it (which alone can be pickled).
         warm: URLs of servers to connect to at once, in the background; or dicts of the arguments of `warm`,
@@ -146,8 +146,8 @@ class ResilientAdapter(HTTPAdapter):
 
         Args:
             request: the prepared request.
-            stream: hand the response out before its body was read; one that breaks is resumed as it is read,
-                and never asked for anew.
+            stream: hand the response out before its body was read. A body that breaks is resumed while it is
+                read, and never asked for anew.
             timeout: seconds to connect and between bytes, a (connect, read) tuple, or a urllib3 `Timeout`;
                 None: `connect_timeout` and `read_timeout`.
             verify: whether, or against which file or directory, to check the server's certificate.
@@ -274,7 +274,7 @@ class ResilientAdapter(HTTPAdapter):
 
     @property
     def max_retries(self) -> Retry:
-        """What was assigned, as a `Retry`; during an attempt one that repeats nothing, for `HTTPAdapter`."""
+        """What was assigned, as a `Retry`; `HTTPAdapter` reads one that repeats nothing during an attempt."""
         return ONE_ATTEMPT if CURRENT.get() is not None else self._retry_settings.max_retries
 
     @max_retries.setter
@@ -463,7 +463,7 @@ class ResilientAdapter(HTTPAdapter):
         super().close()
 
     def _begin_anew(self) -> None:
-        """In a forked child: the managers' locks may be held by threads that are gone.
+        """In a forked child: threads that no longer exist may hold the managers' locks.
 
         Several threads may be here at once: each makes all of it from managers that are whole, and `_lookup`,
         which says that it was done, comes last.
@@ -475,11 +475,11 @@ class ResilientAdapter(HTTPAdapter):
         self._lookup = lookup
 
     def _has_own_tls(self) -> bool:
-        """Whether stock has no words for the TLS of this adapter."""
+        """Whether the adapter has TLS settings that stock's does not."""
         return self._ssl_context is not None or self._key_password is not None
 
     def _settings(self) -> dict[str, Any]:
-        """What the manager was told of every pool; nothing, if a test has put something else in its place."""
+        """The pool manager's settings for every pool; none, if a test has put something else in its place."""
         return self.poolmanager.connection_pool_kw if is_real(self.poolmanager) else {}
 
     def _manager(self, proxy: str | None) -> PoolManager | None:

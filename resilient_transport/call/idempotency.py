@@ -1,4 +1,4 @@
-"""What holds for one call: its key, its column of the replay table."""
+"""Whether a request may be sent again: its Idempotency-Key, and its column of the replay table."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, Timeout
 
 from ..body.buffered import buffer
-from ..body.streamed import tell_errors
+from ..body.streamed import report_errors
 from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import AttemptSucceeded, CallEnded
@@ -89,7 +89,7 @@ class Call:
             return self._refused(check, None)
         while True:
             response, error = self._attempt(send)
-            # Another one than it began with, if the body was resumed.
+            # If the body was resumed, another attempt carries it.
             trace = self.record.carrier
             decision = self._judge(trace, response, error)
             if decision is _ANSWERED and response is not None:
@@ -130,7 +130,7 @@ class Call:
         if trace.status is None and response is not None:
             trace.status = response.status_code
         if isinstance(error, Timeout) and trace.error is None and trace.is_late():
-            # urllib3 has found that out before the wire did.
+            # urllib3 noticed that before the socket did.
             trace.fail(error)
         try:
             return response, error
@@ -146,13 +146,13 @@ class Call:
         within = bounded(timeout, trace.deadline or plan.deadline)
         response = send(plan.request, stream, within, verify, cert, proxies)
         if stream:
-            tell_errors(response.raw, self._broke_off)
+            report_errors(response.raw, self._broke_off)
         elif trace.stage is Stage.BODY:
             buffer(response, self)
         return response
 
     def _pause(self, response: Response | None, delay: float) -> Response | None:
-        """Wait until the next attempt; the response that the call ends with, if there may be none."""
+        """Wait until the next attempt; if none is permitted, return the response that ends the call."""
         if response is not None and self.plan.circuit_check is None:
             discard(response)
             response = None
@@ -182,7 +182,7 @@ class Call:
         return trace
 
     def _watch(self, response: Any) -> None:
-        """Watch over the body of urllib3's response; nothing of one byte can be there already."""
+        """Resume the body of urllib3's response if it breaks; one byte is there whole or not at all."""
         if self.plan.arguments.stream or response.length_remaining not in (0, 1):
             self.resumer = Resumer(self.record, self._adapter)
             self.resumer.watch(response)
@@ -237,7 +237,7 @@ class Call:
         return _ANSWERED if error is None else _NOT_THE_WIRE
 
     def _refused(self, circuit_check: CircuitCheck, response: Response | None) -> Response:
-        """End the call where the circuit admits no attempt: with what it has, if it has anything."""
+        """End the call because the circuit permits no attempt: with the last response, if there is one."""
         decision = given_up(OPEN, "circuit")
         self._note_stop(decision)
         if response is None:
@@ -245,7 +245,7 @@ class Call:
         return self._hand_out(response, decision)
 
     def _note_stop(self, decision: Decision) -> None:
-        """What was decided after the last attempt holds no longer."""
+        """Write down why no attempt follows the last one, although one was to follow."""
         attempts = self.record.attempts
         self.plan.counters.refused(decision.reason)
         if attempts:
@@ -257,10 +257,10 @@ class Call:
             return None if trace.error is None else record.failure_on_wire(trace, trace.error)
         if self.plan.warming:
             return None
-        return record.failure_told(trace, response.status_code, response.headers)
+        return record.failure_by_status(trace, response.status_code, response.headers)
 
     def _answer(self, trace: Trace, response: Response) -> Response:
-        """Hand out what is not a failure: most calls end here."""
+        """Hand out a response that is no failure: most calls end here."""
         plan, record = self.plan, self.record
         # Its traceback holds frames that hold this call.
         self.furthest = None
@@ -280,10 +280,10 @@ class Call:
     def _note_failure(
         self, trace: Trace, response: Response | None, error: Exception | None, decision: Decision
     ) -> None:
-        told, why = error, decision.why
+        shown, why = error, decision.why
         if self.resumer is not None and self.resumer.refusal:
-            told, why = None, f"not resumed: {self.resumer.refusal}; {why}"
-        self.record.failed(trace, told, why, decision.delay if decision.again else None)
+            shown, why = None, f"not resumed: {self.resumer.refusal}; {why}"
+        self.record.failed(trace, shown, why, decision.delay if decision.again else None)
         # Its traceback holds the reader of the body, who may hold the call.
         trace.error = None
         self.record.remember(response, error)

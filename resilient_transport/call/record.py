@@ -47,9 +47,9 @@ class Record:
     count = 0
     #: Tokens drawn from the quota so far; a success gives them back.
     cost = 0
-    #: What `response.raw.retries.history` tells.
+    #: The entries of `response.raw.retries.history`.
     history: tuple[RequestHistory, ...] = ()
-    #: Whether `Recovered` was told.
+    #: Whether `Recovered` was sent to hooks and the log.
     has_recovered = False
     #: The response whose body is the caller's to read; weak, since it owns this. None: there is none yet.
     handed_out: Callable[[], Response | None] | None = None
@@ -105,7 +105,7 @@ class Record:
         return decision
 
     def count_in(self, failure: Failure, decision: Decision) -> None:
-        """Count a failure, unless it was another caller's, who counts it; and what was decided after it."""
+        """Count a failure and what was decided after it; a shared failure counts once, where it was met."""
         if not failure.borrowed:
             self.plan.counters.failed(failure.stage)
         if not decision.again:
@@ -140,7 +140,7 @@ class Record:
             cold=trace.cold,
         )
 
-    def failure_told(self, trace: Trace, status: int, headers: Mapping[str, str]) -> Failure | None:
+    def failure_by_status(self, trace: Trace, status: int, headers: Mapping[str, str]) -> Failure | None:
         """How an attempt failed by the status of its response; None: it did not.
 
         Args:
@@ -163,7 +163,7 @@ class Record:
     def write_down(
         self, trace: Trace, error: BaseException | None, why: str, delay: float | None = None
     ) -> Attempt:
-        """Write an attempt down; one that was written down already, in its place.
+        """Write an attempt down; a new entry replaces an earlier one for the same attempt.
 
         Args:
             trace: the attempt's.
@@ -229,7 +229,7 @@ class Record:
                 return
 
     def remember(self, response: Response | None, error: Exception | None) -> None:
-        """Add an entry to what `response.raw.retries.history` will tell."""
+        """Add an entry to `response.raw.retries.history`."""
         self.history += (history(self.plan.request, response, error),)
 
     def hand_out(self, response: Response) -> None:
@@ -241,7 +241,7 @@ class Record:
         """Give a response its attempts, and its `raw` their history.
 
         Args:
-            response: None: the one that was handed out, if somebody has it still.
+            response: None: the response that was handed out, if it still exists.
         """
         if response is None and self.handed_out is not None:
             response = self.handed_out()

@@ -53,7 +53,7 @@ def _without_userinfo(argument: Any) -> Any:
 
 
 def forget_frames(errors: Iterable[BaseException | None]) -> None:
-    """Let go of what the tracebacks of errors that nobody will see hold: sockets, bodies, responses.
+    """Drop the tracebacks of errors that are not raised to the caller: they hold sockets, bodies, responses.
 
     An exception that the caller of the call was handling already is left as it is.
     """

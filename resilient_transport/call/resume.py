@@ -1,7 +1,7 @@
-"""A body that breaks is gone on with: the rest of it is asked for, as often as it takes.
+"""A response body that breaks is resumed: its rest is asked for, as often as it takes.
 
-RFC 9110 sections 13.1.5 (If-Range) and 14 (ranges). What may be taken for the rest is decided in
-`body/ranges.py`, how the bytes get to who reads them in `body/source.py`.
+RFC 9110 sections 13.1.5 (If-Range) and 14 (ranges). `body/ranges.py` decides which answer is the rest of the
+body; `body/source.py` hands its bytes to the reader.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..retry.stages import Cause, Stage
 from ..settings.override import overrides
 from .record import Record
 
-#: What a response has to bring of its body to be free of count and quota: bytes, or a share of the whole.
+#: A resumption is free of count and quota if so much of the body came before: bytes, or a share of the whole.
 FREE_BYTES: Final = 65536
 FREE_SHARE: Final = 0.01
 
@@ -58,7 +58,7 @@ class Resumer:
     refusal = ""
     #: urllib3's response; weak, since it owns this.
     _owner: Callable[[], Any] = staticmethod(lambda: None)
-    #: Is shown the body's bytes as they come; None: nothing has to be.
+    #: Called with the body's bytes as they come; None: there are no digests to compute.
     listener: Listener | None = None
 
     _status: int
@@ -89,10 +89,10 @@ class Resumer:
         watch(response, self)
 
     def check(self, body: Any) -> None:
-        """Compare a body that was resumed with what the first response has promised of it.
+        """Compare a resumed body with the digests in the first response.
 
         Raises:
-            OSError: it is not the same.
+            OSError: they differ.
         """
         self._digests = self._promised()
         if self._digests is not None:
@@ -114,7 +114,7 @@ class Resumer:
         return representation_of(self._status, self._headers, self._length)
 
     def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
-        """Ask for what is missing until there is a response to go on with, or a reason to stop."""
+        """Ask for the missing bytes until a response brings them, or there is a reason to stop."""
         if self._is_abandoned():
             return None
         if self._known is None:
@@ -127,13 +127,13 @@ class Resumer:
     def _seek(self, known: Representation, received: int, owed: int, error: Exception | None) -> Rest | None:
         record, broken = self._record, self._record.carrier
         if record.is_handed_out:
-            # Who reads may be in a block of its own.
+            # The reader may be in a block of `override` of its own.
             record.deadline = record.plan.deadline.sooner(overrides().expires)
         broken.bytes_in = received - self.since
         broken.mark(Stage.BODY)
         broken.fail(error or IncompleteRead(b""))
         decision = self._judge(broken, known.length)
-        self._tell(broken, decision, f"resumed from byte {received}")
+        self._write_down(broken, decision, f"resumed from byte {received}")
         while decision.again:
             sleep(decision.delay)
             if self._is_abandoned():
@@ -156,7 +156,7 @@ class Resumer:
         return None
 
     def _is_abandoned(self) -> bool:
-        """Whether whoever has the response has closed it meanwhile."""
+        """Whether the caller has closed the response meanwhile."""
         return bool(getattr(self._owner(), "is_abandoned", False))
 
     def _compare(self, digests: Digests) -> None:
@@ -169,13 +169,15 @@ class Resumer:
                 record.plan.counters.failed(Stage.BODY)
                 record.plan.counters.refused("digest")
             record.failed(
-                record.carrier, error, "not resumed: all of it came, but not as the first response had it"
+                record.carrier,
+                error,
+                "not resumed: all of the body came, but its digest is not that of the first response",
             )
             self.is_recorded = True
             raise error
 
     def _judge(self, trace: Trace, length: int | None) -> Decision:
-        """Whether to go on after a cut: at once and for free if enough came, else as after any failure."""
+        """Whether to resume after a cut: at once and for free if enough came, else as after any failure."""
         record, gained = self._record, trace.bytes_in
         failure = record.failure_on_wire(trace, trace.error or IncompleteRead(b""))
         if gained < FREE_BYTES and (not gained or length is None or gained < FREE_SHARE * length):
@@ -189,8 +191,8 @@ class Resumer:
                 record.plan.circuit_check.stops(failure)
             return alone
         if not record.plan.policy.has_counts():
-            # Where nobody has set a number, getting on makes up for what had failed since the response came.
-            # What had failed before counts on: a body that begins again and again is not free.
+            # Unless a number was set by hand, progress makes up for the failures since the response came.
+            # Earlier failures still count: a body that begins again and again is not free.
             del record.failures[self._failures :]
         return Decision(
             True, f"sent again at once: {failure.cause} at stage body, after {gained} bytes of it"
@@ -199,7 +201,7 @@ class Resumer:
     def _try(
         self, known: Representation, trace: Trace, at: int, owed: int, back: int = 0
     ) -> Rest | Decision | str:
-        """One attempt: the rest of the body; or what to do now; or why this is not the same body any more."""
+        """One attempt: the rest of the body; or what to do next; or why the server has another body now."""
         response: Any = None
         token = CURRENT.set(trace)
         try:
@@ -207,7 +209,9 @@ class Resumer:
             if at and not back and known.is_over(response.status, response.headers, at):
                 be_done_with(response)
                 self._record.failed(
-                    trace, None, f"asked again: nothing follows byte {at}; the last one will tell"
+                    trace,
+                    None,
+                    f"asked again: the body ends at byte {at}; its last byte shows whether it is the same",
                 )
                 return self._try(known, self._record.trace(), at, owed, back=1)
             part = known.part_in(response.status, response.headers, at - back)
@@ -243,7 +247,7 @@ class Resumer:
         self.since, record.carrier = at, trace
         if record.is_handed_out:
             record.lift_attempt_limit(trace)
-        attempt = record.write_down(trace, None, f"goes on with the body from byte {at}")
+        attempt = record.write_down(trace, None, f"resumes the body from byte {at}")
         # What was passed over came again.
         record.plan.counters.resumed(at - part.skip)
         if record.dispatcher is not None:
@@ -255,7 +259,7 @@ class Resumer:
         """What to do about a response that has no part of the body."""
         record = self._record
         be_done_with(response)
-        failure = record.failure_told(trace, response.status, response.headers)
+        failure = record.failure_by_status(trace, response.status, response.headers)
         if failure is None:
             if record.is_handed_out:
                 # Otherwise the call has a failure of its own for it.
@@ -266,7 +270,7 @@ class Resumer:
             record.carrier = trace
             return why
         decision = record.decide(failure)
-        self._tell(trace, decision)
+        self._write_down(trace, decision)
         return decision
 
     def _failed(self, trace: Trace, error: Exception) -> Decision:
@@ -275,21 +279,21 @@ class Resumer:
             decision = Decision(False, f"not resumed: {type(error).__name__}, not on the wire")
         else:
             decision = record.decide(record.failure_on_wire(trace, trace.error))
-        self._tell(trace, decision)
+        self._write_down(trace, decision)
         record.remember(None, error)
         return decision
 
-    def _tell(self, trace: Trace, decision: Decision, again: str = "sent again") -> None:
+    def _write_down(self, trace: Trace, decision: Decision, again: str = "sent again") -> None:
         why = decision.why.replace("sent again", again, 1) if decision.again else decision.why
         self._record.failed(trace, trace.error, why, decision.delay if decision.again else None)
-        # Its traceback holds who reads, who holds the call, which holds this.
+        # Its traceback holds the reader of the body, who holds the call, which holds this.
         trace.error = None
 
     def finish(self, received: int) -> None:
         """All of the body came.
 
         Raises:
-            OSError: it is not the one that the first response had promised.
+            OSError: its digest is not that of the first response.
         """
         record = self._record
         record.carrier.bytes_in = received - self.since
