@@ -243,18 +243,9 @@ class ResilientAdapter(HTTPAdapter):
         warming: bool = False,
     ) -> tuple[Response, Call]:
         """Make one call; return its response, and the call itself."""
-        plan = plan_call(
-            request,
-            stream,
-            timeout,
-            verify,
-            cert,
-            proxies,
-            options=self._options,
-            policy=self._retry_settings.in_force(),
-            certificate=self._certificate_shown,
-            warming=warming,
-        )
+        options, policy = self._options, self._retry_settings.in_force()
+        shown = self._certificate_shown
+        plan = plan_call(request, stream, timeout, verify, cert, proxies, options, policy, shown, warming)
         call = Call(plan, self)
         return call.run(super().send), call
 

@@ -1,7 +1,4 @@
-"""How a request is asked again, and the time-outs of its call.
-
-Below `HTTPAdapter.send`, since that has made its response already.
-"""
+"""How the rest of a body is asked for: below `HTTPAdapter.send`, since that has made its response already."""
 
 from __future__ import annotations
 
@@ -11,8 +8,7 @@ from typing import Any, Final
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
-from ..connection.timeouts import as_urllib3s, bounded, connect_part, read_part
-from ..connection.trace import Trace
+from ..connection.timeouts import as_urllib3s
 from ..retry.urllib3_retry import ONE_ATTEMPT
 
 #: Fields of a caller's own, whose place those of a resumed body take.
@@ -22,24 +18,22 @@ _ABOUT_RANGES: Final = frozenset({"range", "if-range"})
 def ask_again(
     adapter: HTTPAdapter,
     request: PreparedRequest,
-    arguments: tuple[Any, ...],
-    trace: Trace,
+    timeout: Any,
+    verify: Any,
+    cert: Any,
+    proxies: Any,
     fields: Mapping[str, str],
 ) -> Any:
-    """Ask for the rest of a body: below `HTTPAdapter.send`, since that has made its response already.
+    """Send a request once more, with other fields about ranges.
 
     Args:
         adapter: whose hooks find the pool and name the target.
-        request: the call's.
-        arguments: `stream`, the time-out, `verify`, `cert` and `proxies` of the call.
-        trace: the attempt's.
+        request, timeout, verify, cert, proxies: as in `HTTPAdapter.send`.
         fields: those about ranges, in the place of the caller's own.
 
     Returns:
         urllib3's response.
     """
-    _, timeout, verify, cert, proxies = arguments
-    trace.connect_timeout, trace.send_timeout = connect_part(timeout), read_part(timeout)
     pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
     kept = {name: value for name, value in request.headers.items() if name.lower() not in _ABOUT_RANGES}
     return pool.urlopen(
@@ -51,5 +45,5 @@ def ask_again(
         preload_content=False,
         decode_content=False,
         retries=ONE_ATTEMPT,
-        timeout=as_urllib3s(bounded(timeout, trace.deadline) if trace.deadline else timeout),
+        timeout=as_urllib3s(timeout),
     )

@@ -141,11 +141,10 @@ class Call:
     def _exchange(self, send: Send, trace: Trace) -> Response:
         """Send the request, and read the response's body unless the caller does that."""
         plan = self.plan
-        stream, timeout, verify, cert, proxies = plan.arguments
         trace.connect_timeout, trace.send_timeout = plan.connect_timeout, plan.read_timeout
-        within = bounded(timeout, trace.deadline or plan.deadline)
-        response = send(plan.request, stream, within, verify, cert, proxies)
-        if stream:
+        within = bounded(plan.timeout, trace.deadline or plan.deadline)
+        response = send(plan.request, plan.stream, within, plan.verify, plan.cert, plan.proxies)
+        if plan.stream:
             report_errors(response.raw, self._broke_off)
         elif trace.stage is Stage.BODY:
             buffer(response, self)
@@ -183,7 +182,7 @@ class Call:
 
     def _watch(self, response: Any) -> None:
         """Resume the body of urllib3's response if it breaks; one byte is there whole or not at all."""
-        if self.plan.arguments.stream or response.length_remaining not in (0, 1):
+        if self.plan.stream or response.length_remaining not in (0, 1):
             self.resumer = Resumer(self.record, self._adapter)
             self.resumer.watch(response)
 
@@ -272,7 +271,7 @@ class Call:
             if record.count > 1:
                 record.recovered()
         plan.quota.give_back(record.cost or PAY_BACK)
-        if record.history or plan.arguments.stream or plan.policy.spool_bytes:
+        if record.history or plan.stream or plan.policy.spool_bytes:
             return self._hand_out(response, _ANSWERED)
         response.attempts = Attempts(record.attempts)  # type: ignore[attr-defined]
         return response
@@ -310,7 +309,7 @@ class Call:
             # Digest authentication sends the body of the request again.
             record.body.close()
         record.publish(response)
-        if plan.arguments.stream:
+        if plan.stream:
             record.hand_out(response)
         return response
 
@@ -342,7 +341,7 @@ class Call:
         record.body.close()
         if rank > Stage.TUNNEL.rank and (plan.request.url or "").startswith("https:"):
             # From there on it is the server that speaks, and no proxy.
-            failed = rejection(failed, *plan.certificate(plan.arguments.cert))
+            failed = rejection(failed, *plan.certificate(plan.cert))
         redact(failed)
         if isinstance(failed, RequestException):
             with_attempts(failed, record.attempts)

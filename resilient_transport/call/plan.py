@@ -24,18 +24,6 @@ from .disabled import refuse_disabled
 from .idempotency import column_of, with_key
 
 
-class Arguments(NamedTuple):
-    """The arguments of `HTTPAdapter.send`, beside the request."""
-
-    #: Whether the body is read after the response was handed out.
-    stream: bool = False
-    #: Seconds to connect and between bytes, in any form that requests takes.
-    timeout: Any = None
-    verify: Any = True
-    cert: Any = None
-    proxies: Any = None
-
-
 def no_certificate(cert: Any) -> tuple[Any, bool]:
     """The client certificate of a call that shows none of its adapter's."""
     return cert, False
@@ -60,17 +48,23 @@ class CallPlan(NamedTuple):
     counters: Counters
     #: The adapter's settings.
     options: AdapterOptions
-    #: How each attempt is sent.
-    arguments: Arguments = Arguments()
-    #: Seconds to connect, and between two bytes; None: no limit.
+    #: Whether the response's body is read after it was handed out.
+    stream: bool = False
+    #: Seconds to connect and between bytes, in any form that requests takes; and the other arguments of
+    #: `HTTPAdapter.send`.
+    timeout: Any = None
+    verify: Any = True
+    cert: Any = None
+    proxies: Any = None
+    #: The two parts of the time-out: to connect, and between two bytes; None: no limit.
     connect_timeout: float | None = None
     read_timeout: float | None = None
     #: Scheme, host and port, without credentials.
     origin: str = "an unnamed origin"
     #: Asks the circuit breaker of the origin; None: there is none.
     circuit_check: CircuitCheck | None = None
-    #: The request and the arguments that ask for the rest of a body; None: bodies are not resumed.
-    rest: tuple[PreparedRequest, Arguments] | None = None
+    #: The request and the proxies with which the rest of a body is asked for; None: bodies are not resumed.
+    rest: tuple[PreparedRequest, Any] | None = None
     #: Returns the client certificate that is shown, and whether the caller's own TLS context has it.
     certificate: Callable[[Any], tuple[Any, bool]] = no_certificate
     #: Connect, and send nothing.
@@ -84,7 +78,6 @@ def plan_call(
     verify: Any,
     cert: Any,
     proxies: Any,
-    *,
     options: AdapterOptions,
     policy: RetryPolicy,
     certificate: Callable[[Any], tuple[Any, bool]] = no_certificate,
@@ -116,7 +109,6 @@ def plan_call(
         timeout = connect, read = options.timeout
     else:
         connect, read = connect_part(timeout), read_part(timeout)
-    arguments = Arguments(stream, timeout, verify, cert, proxies)
     origin = origin_at(request.url or "")
     check = None
     if policy.breaker is not None and not warming:
@@ -130,22 +122,24 @@ def plan_call(
         quota_for(origin),
         counters_for(origin),
         options,
-        arguments,
+        stream,
+        timeout,
+        verify,
+        cert,
+        proxies,
         connect,
         read,
         origin,
         check,
-        None if warming else _rest_of(request, arguments),
+        None if warming else _rest_of(request, stream, proxies),
         certificate,
         warming,
     )
 
 
-def _rest_of(request: PreparedRequest, arguments: Arguments) -> tuple[PreparedRequest, Arguments] | None:
+def _rest_of(request: PreparedRequest, stream: bool, proxies: Any) -> tuple[PreparedRequest, Any] | None:
     """What asks for the rest of the response's body; None: a part of it would not be defined."""
     if request.method != "GET" or request.body:
         return None
-    if not arguments.stream:
-        return request, arguments
-    # The reader of a stream may have changed the request meanwhile.
-    return request.copy(), arguments._replace(proxies=dict(arguments.proxies or {}))
+    # The reader of a stream may have changed both meanwhile.
+    return (request.copy(), dict(proxies or {})) if stream else (request, proxies)

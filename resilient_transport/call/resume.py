@@ -24,6 +24,7 @@ from ..body.range_request import ask_again
 from ..body.ranges import OK, Part, Representation, representation_of
 from ..body.skip import be_done_with, pass_over
 from ..body.source import Rest, watch
+from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import BodyResumed
 from ..retry.budget import PAY_BACK
@@ -82,7 +83,7 @@ class Resumer:
         if length != response.length_remaining or pointless:
             # Two readers would not agree on where it ends; or looking at each chunk would be for nothing.
             return
-        if self._record.plan.arguments.stream and may_have_digests(self._headers):
+        if self._record.plan.stream and may_have_digests(self._headers):
             self._digests = self._promised()
             self.listener = self._digests.update if self._digests else None
         self._owner = weakref.ref(response)
@@ -234,8 +235,10 @@ class Resumer:
     def _ask(self, trace: Trace, fields: Mapping[str, str]) -> Any:
         """Send the request once more, with other fields about ranges; return urllib3's response."""
         plan = self._record.plan
-        request, arguments = plan.rest or (plan.request, plan.arguments)
-        return ask_again(self._adapter, request, arguments, trace, fields)
+        request, proxies = plan.rest or (plan.request, plan.proxies)
+        trace.connect_timeout, trace.send_timeout = plan.connect_timeout, plan.read_timeout
+        within = bounded(plan.timeout, trace.deadline or plan.deadline)
+        return ask_again(self._adapter, request, within, plan.verify, plan.cert, proxies, fields)
 
     def _taken(
         self, known: Representation, trace: Trace, response: Any, part: Part, at: int, back: int

@@ -23,7 +23,7 @@ from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
 from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy, attempts_of, override
 from resilient_transport.body.request_body import RequestBody, Spool, spooled
-from resilient_transport.call.plan import Arguments, plan_call
+from resilient_transport.call.plan import plan_call
 from resilient_transport.call.record import Record
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.verbatim_server import FIN, Answer, VerbatimServer, told
@@ -603,7 +603,7 @@ def test_what_cannot_be_sent_again_gets_a_connection_that_was_used_just_now(serv
     """As a POST does, since it can be repeated no more than that."""
     request = requests.Request("PUT", "https://localhost/", data=generator()).prepare()
     adapter = ResilientAdapter()
-    plan = plan_call(request, *Arguments(), options=adapter._options, policy=adapter.policy)
+    plan = plan_call(request, False, None, True, None, None, adapter._options, adapter.policy)
 
     assert not Record(plan).trace().replayable
 

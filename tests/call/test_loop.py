@@ -17,7 +17,7 @@ from resilient_transport import (
     attempts_of,
 )
 from resilient_transport.call.loop import Call
-from resilient_transport.call.plan import Arguments, CallPlan
+from resilient_transport.call.plan import CallPlan
 from resilient_transport.call.record import Record
 from resilient_transport.connection.trace import CURRENT
 from resilient_transport.events.attempt import Attempts
@@ -304,7 +304,7 @@ def test_a_busy_server_is_asked_again(pauses):
         responses.append(busy(trace))
         return responses[0]
 
-    response = a_call(arguments=Arguments(stream=True)).run(Script(remembered, answers()))
+    response = a_call(stream=True).run(Script(remembered, answers()))
 
     assert story(response) == [
         (1, "status", 503, 7, "sent again after 7.000 s: status 503"),
