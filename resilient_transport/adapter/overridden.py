@@ -1,4 +1,4 @@
-"""Which of requests' hooks somebody has overridden, and what they are told of it."""
+"""Which of requests' hooks a subclass or a patch has overridden, and the warning about its pools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server has against a client certificate, in words that say what to do about it.
+"""Why a server refused a client certificate, in words that say what to do about it.
 
 Leans on `ssl._ssl._test_decode_cert`, the standard library's only way to read a certificate that no peer has
 sent, pinned in `tests/test_upstream.py`; without it the message names the file alone.
@@ -30,7 +30,7 @@ _NONE_SHOWN: Final = "Give one in cert=(certificate, key)."
 
 
 def rejection(error: Exception, cert: Any, has_context: bool) -> Exception:
-    """The error itself, or, when it is a server's refusal of the client certificate, one that tells so.
+    """The error itself; for a server's refusal of the client certificate, a `ClientCertificateRejected`.
 
     Args:
         error: what is about to be raised.

@@ -1,4 +1,4 @@
-"""The switch for an endpoint that nobody should call: one that is polled with no working credentials."""
+"""The switch that turns calls off, as for an endpoint that is polled without working credentials."""
 
 from __future__ import annotations
 

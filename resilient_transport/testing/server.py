@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from .authority import Authority
-from .options import ServerOptions
-from .records import Counts, Execution, Tunnel
+from .observations import Counts, Execution, Tunnel
 from .script import FAULTLESS, Script
+from .server_options import ServerOptions
 
 _LAUNCH = str(Path(__file__).with_name("engine") / "launch.py")
 _END_SECONDS = 5.0

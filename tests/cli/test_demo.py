@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from resilient_transport.cli.demo import command, lane
+from resilient_transport.cli.demo import lane, subcommand
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.cli.main import main
 from tests.cli.cells import STOCK, cell, outcome
@@ -22,7 +22,7 @@ def played(monkeypatch):
     """Put these cells in the place of a run."""
 
     def play(*cells):
-        monkeypatch.setattr(command, "play", lambda *_: list(cells))
+        monkeypatch.setattr(subcommand, "play", lambda *_: list(cells))
 
     return play
 

@@ -9,7 +9,7 @@ import pytest
 from resilient_transport import registry
 from resilient_transport.cli.demo import lane, start
 from resilient_transport.cli.demo.lane import METHODS, Lane, NotTrustworthy, Nursery
-from resilient_transport.cli.demo.records import WRONG_BODY, Call, Order
+from resilient_transport.cli.demo.order import WRONG_BODY, Call, Order
 from resilient_transport.cli.demo.scenarios import Scenario
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.testing import Fault, Moment, Rule, Script
