@@ -250,24 +250,28 @@ def test_recovery(down, dial, server):
     assert took < LONG_TIMEOUT
 
 
-def test_calls_that_pause_recover_with_the_server(down, dial, server):
-    """50 calls wait while the server is down; 2 s after it is well, all are answered."""
-    verbatim, failing = down
-    policy = RetryPolicy(retries=100, backoff=0.05)
-    session = dial(server, pool_maxsize=THREADS, policy=policy)
-    ended = []
+class FailingTogether(Failing):
+    """Its first answers wait for each other; all of them are 503, and from then on it is well."""
 
-    def one(_):
-        status = session.get(verbatim.url).status_code
-        ended.append(time.monotonic())
-        return status
+    def __init__(self):
+        super().__init__()
+        self.here = threading.Barrier(THREADS, action=self.well.set)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        calls = [pool.submit(one, number) for number in range(THREADS)]
-        wait_for(lambda: failing.busy >= THREADS)
-        failing.well.set()
-        well = time.monotonic()
-        statuses = [each.result(LONG_TIMEOUT) for each in calls]
+    def __call__(self, head):
+        if self.well.is_set():
+            return super().__call__(head)
+        return Answer(told("503 Busy", b"", Content_Length="0"), before=lambda: self.here.wait(LONG_TIMEOUT))
 
-    assert statuses == [200] * THREADS
-    assert max(ended) - well < 2
+
+def test_calls_that_pause_recover_with_the_server(dial, server):
+    """50 calls wait while the server is down; once it is well, each is answered when its pause is over."""
+    pause = 0.05
+    with VerbatimServer(FailingTogether()) as verbatim:
+        session = dial(server, pool_maxsize=THREADS, policy=RetryPolicy(retries=100, backoff=pause))
+        with ThreadPoolExecutor(THREADS) as pool:
+            responses = list(pool.map(lambda _: session.get(verbatim.url), range(THREADS)))
+    pauses = [[attempt.delay for attempt in attempts_of(response)] for response in responses]
+
+    assert [response.status_code for response in responses] == [200] * THREADS
+    assert len(verbatim.heads) == 2 * THREADS
+    assert all(0 <= first <= pause and last is None for first, last in pauses)

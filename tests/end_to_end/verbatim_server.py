@@ -22,6 +22,8 @@ class Answer:
 
     data: bytes
     then: str = KEEP
+    #: Called before it is sent.
+    before: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -109,6 +111,7 @@ class VerbatimServer(Listening):
             return self.answers[len(self.heads) - 1]
 
     def _tell(self, client: socket.socket, answer: Answer) -> bool:
+        answer.before()
         client.sendall(answer.data)
         if answer.then == RST:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -2,7 +2,7 @@
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import requests
@@ -11,6 +11,7 @@ from urllib3.util import Retry
 
 from resilient_transport import ResilientAdapter, attempts_of, registry
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 STARTS = 25
 RACE = Script((Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),), handshake_delay=0.002)
@@ -98,9 +99,15 @@ def test_stock_loses_the_race(server, calls, starts):
 )
 def test_a_cold_pool_makes_one_handshake_at_a_time(server, make, at_once):
     """Until the first connection is proven nobody else shakes hands; stock, the control, does."""
-    server.play(Script((Rule(Fault(Moment.HANDSHAKE)),), handshake_delay=0.05))
-
-    start(server, make(), 0)
+    server.play(Script(handshake_delay=LONG_TIMEOUT))
+    with ThreadPoolExecutor(1) as starting:
+        started = starting.submit(start, server, make(), 0)
+        server.wait_for(lambda counts: counts.in_flight >= at_once, LONG_TIMEOUT)
+        with suppress(TimeoutError):
+            server.wait_for(lambda counts: counts.in_flight > at_once, SHORT_TIMEOUT)
+        server.play(Script((Rule(Fault(Moment.HANDSHAKE)),)))
+        server.reset_peers()
+        started.result(LONG_TIMEOUT)
 
     assert server.counts().in_flight_max == at_once
 
