@@ -57,6 +57,7 @@ def raising(kind, heard):
     return hook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("kind", IN_CALLS)
 def test_a_hook_that_raises_breaks_nothing(server, dial, caplog, kind, method):
@@ -71,6 +72,7 @@ def test_a_hook_that_raises_breaks_nothing(server, dial, caplog, kind, method):
     assert "s3cret" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OF_CALLS)
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_interrupt_in_a_hook_reaches_the_caller(server, dial, kind, stream):

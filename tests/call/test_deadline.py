@@ -50,6 +50,7 @@ def tls(authority):
     return context_of(authority)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["policy", "override"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_call_ends_with_its_deadline(authority, name, way):
@@ -61,6 +62,7 @@ def test_a_call_ends_with_its_deadline(authority, name, way):
     assert -SLACK <= late < LATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_ends_with_its_deadline(authority, name):
     """The deadline bounds the reading of a stream to the last byte, however it is framed and read."""
@@ -70,6 +72,7 @@ def test_a_stream_ends_with_its_deadline(authority, name):
     assert -SLACK <= late < LATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CASES if not name.endswith(", https")])
 def test_without_a_deadline_it_goes_on(authority, tls, name):
     """The control: at that moment the same call waits still, with stock and a time-out, or with ours."""
@@ -217,6 +220,7 @@ def test_a_pause_that_the_deadline_does_not_allow_is_not_made(authority, way, se
     assert response.elapsed.total_seconds() < SHORT_TIMEOUT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("deadline", [None, LONG_TIMEOUT])
 def test_a_time_out_of_the_callers_counts_from_byte_to_byte(authority, tls, stream, deadline):

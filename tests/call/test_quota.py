@@ -128,6 +128,7 @@ def test_a_success_gives_back_what_it_drew(server, dial):
     assert quota_for(origin_at(server.url)).tokens == CAPACITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [CAPACITY, 0])
 def test_a_cold_start_of_many_is_never_refused(server, dial, tokens):
     """160 first calls at once, whatever the quota: the first reset of each is repeated."""
@@ -185,6 +186,7 @@ def down():
         yield verbatim, failing
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_not_buried(down, dial, server):
     """1,000 calls cost it 1,000 requests and the quota's share: a tenth more."""
     verbatim, _ = down
@@ -196,6 +198,7 @@ def test_a_server_that_is_down_is_not_buried(down, dial, server):
     assert len(verbatim.heads) == CALLS + SHARE
 
 
+@pytest.mark.slow
 def test_stock_quadruples_the_load(down, dial, server):
     """The control: `Retry(total=3)` sends each of them four times."""
     verbatim, _ = down
@@ -207,6 +210,7 @@ def test_stock_quadruples_the_load(down, dial, server):
     assert len(verbatim.heads) == 4 * CALLS
 
 
+@pytest.mark.slow
 def test_the_share_is_paid_back_by_successes_only(down, dial, server):
     """A server that heals half-way gets the share, and what those that succeeded have paid back; no more."""
     verbatim, failing = down
@@ -231,6 +235,7 @@ def wait_for(condition):
         time.sleep(SHORT_TIMEOUT / 100)
 
 
+@pytest.mark.slow
 def test_recovery(down, dial, server):
     """With an empty quota, calls that begin once the server is well succeed at once."""
     verbatim, failing = down

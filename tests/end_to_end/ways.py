@@ -85,6 +85,7 @@ def pauses(monkeypatch):
     taken = []
     monkeypatch.setattr(backoff, "full_jitter", lambda ceiling: ceiling)
     monkeypatch.setattr("resilient_transport.call.loop.sleep", taken.append)
+    monkeypatch.setattr("resilient_transport.pool.shared_pool.pace", lambda _: 0.0)
     return taken
 
 

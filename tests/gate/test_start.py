@@ -13,6 +13,8 @@ from resilient_transport import ResilientAdapter, attempts_of, registry
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 STARTS = 25
 RACE = Script((Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),), handshake_delay=0.002)
 COIN = Script((Rule(Fault(Moment.CLIENT_HELLO), probability=0.5),), seed=7)

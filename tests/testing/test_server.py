@@ -312,6 +312,7 @@ def test_close_idle_spares_the_busy(server):
     assert ended == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls_on", [True, False])
 def test_idle_connections_end_by_themselves(start, tls_on):
     """After `idle_timeout`, with a FIN; the control has none and stays."""
@@ -343,6 +344,7 @@ def test_without_keep_alive_every_request_has_its_connection(start, session):
         assert server.counts().accepts == 3
 
 
+@pytest.mark.slow
 def test_many_connections_at_once(fault_server):
     """Three hundred, all open together, all served."""
     context = client_context(fault_server)
@@ -356,6 +358,7 @@ def test_many_connections_at_once(fault_server):
     assert fault_server.wait_for(lambda counts: counts.open_connections == 0).accepts == 300
 
 
+@pytest.mark.slow
 def test_many_clients_at_once(server, authority):
     """Threads of stock requests; every execution is in the books."""
 
