@@ -4,19 +4,20 @@ import dataclasses
 import gc
 import pickle
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from resilient_transport import Breaker, ResilientAdapter, RetryPolicy, attempts_of, events, registry, stats
+from resilient_transport.retry.breaker import circuit_for
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from resilient_transport.util.origin import origin_at
 from tests.end_to_end.hearing import LINES, Heard
-from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
+from tests.retry.values import Clock
+from tests.timeouts import LONG_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
-COOL_DOWN = SHORT_TIMEOUT / 8
 #: What comes about without new certificates.
 IN_CALLS = [kind for kind in LINES if kind is not events.IdentityRotated]
 OF_CALLS = [kind for kind in LINES if issubclass(kind, events.CallEvent)]
@@ -39,10 +40,11 @@ def eventful(dial, server, method, hook):
     cut = session.get(server.url + "/bytes/100", stream=True).content
     server.play(Script())
     lost = session.get(server.url + "/status/503").status_code
-    breaker = Breaker(failures=1, cool_down=COOL_DOWN)
+    breaker = Breaker(failures=1, cool_down=30.0)
+    circuit_for(origin_at(server.url), breaker)._clock = clock = Clock(1000.0)
     session = dial(server, on_event=hook, policy=RetryPolicy(breaker=breaker, **FAST))
     session.get(server.url + "/status/500")
-    time.sleep(2 * COOL_DOWN)
+    clock.now += 30.0
     return len(cut), lost, session.request(method, server.url + "/echo").status_code
 
 
