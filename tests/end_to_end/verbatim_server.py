@@ -79,6 +79,8 @@ class VerbatimServer(Listening):
     def _talk(self, client: socket.socket) -> None:
         client.settimeout(LONG_TIMEOUT)
         try:
+            # Its words leave at once: a close while the client sends throws away what waits for an ACK.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.context is not None:
                 client = self.context.wrap_socket(client, server_side=True)
             while (head := self._head_from(client)) and self._tell(client, self._next(head)):
