@@ -355,6 +355,7 @@ class Sipper:
 LARGE = 8_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [lambda: bytes(LARGE), lambda: bytearray(LARGE), lambda: io.BytesIO(bytes(LARGE))]
 )

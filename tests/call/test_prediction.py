@@ -25,6 +25,8 @@ from tests.end_to_end.said import FAULTS, IDEMPOTENT, Said
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 EXAMPLES = int(os.environ.get("PREDICTION_EXAMPLES", "300"))
+#: In how many tests: each ends in seconds, on a busy machine, too.
+SHARES = 5
 #: Whether the environment has a say.
 ENVIRONMENT = True
 LONGEST = 16
@@ -189,9 +191,11 @@ def tls(authority):
     return contexts(authority)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@pytest.mark.parametrize("share", range(SHARES))
+@settings(max_examples=max(1, EXAMPLES // SHARES), deadline=None, suppress_health_check=list(HealthCheck))
 @given(said=sources, here=overrides, script=scripts, call=calls)
-def test_the_number_of_attempts_is_the_predicted_one(authority, tls, said, here, script, call):
+def test_the_number_of_attempts_is_the_predicted_one(authority, tls, said, here, script, call, share):
     """On every path: connect, tunnel, handshake, request, status, body, redirect, digest."""
     said.override = here
     if call["body"] == "iterator":

@@ -129,6 +129,7 @@ def test_a_success_gives_back_what_it_drew(server, dial):
     assert state_of(origin_at(server.url)).quota.tokens == CAPACITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [CAPACITY, 0])
 def test_a_cold_start_of_many_is_never_refused(server, dial, tokens):
     """160 first calls at once, whatever the quota: the first reset of each is repeated."""
@@ -186,6 +187,7 @@ def down():
         yield verbatim, failing
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_not_buried(down, dial, server):
     """1,000 calls cost it 1,000 requests and the quota's share: a tenth more."""
     verbatim, _ = down
@@ -197,6 +199,7 @@ def test_a_server_that_is_down_is_not_buried(down, dial, server):
     assert len(verbatim.heads) == CALLS + SHARE
 
 
+@pytest.mark.slow
 def test_stock_quadruples_the_load(down, dial, server):
     """The control: `Retry(total=3)` sends each of them four times."""
     verbatim, _ = down
@@ -208,6 +211,7 @@ def test_stock_quadruples_the_load(down, dial, server):
     assert len(verbatim.heads) == 4 * CALLS
 
 
+@pytest.mark.slow
 def test_the_share_is_paid_back_by_successes_only(down, dial, server):
     """A server that heals half-way gets the share, and what those that succeeded have paid back; no more."""
     verbatim, failing = down
@@ -232,6 +236,7 @@ def wait_for(condition):
         time.sleep(SHORT_TIMEOUT / 100)
 
 
+@pytest.mark.slow
 def test_recovery(down, dial, server):
     """With an empty quota, calls that begin once the server is well succeed at once."""
     verbatim, failing = down
@@ -251,24 +256,28 @@ def test_recovery(down, dial, server):
     assert took < LONG_TIMEOUT
 
 
-def test_calls_that_pause_recover_with_the_server(down, dial, server):
-    """50 calls wait while the server is down; 2 s after it is well, all are answered."""
-    verbatim, failing = down
-    policy = RetryPolicy(retries=100, backoff=0.05)
-    session = dial(server, pool_maxsize=THREADS, policy=policy)
-    ended = []
+class FailingTogether(Failing):
+    """Its first answers wait for each other; all of them are 503, and from then on it is well."""
 
-    def one(_):
-        status = session.get(verbatim.url).status_code
-        ended.append(time.monotonic())
-        return status
+    def __init__(self):
+        super().__init__()
+        self.here = threading.Barrier(THREADS, action=self.well.set)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        calls = [pool.submit(one, number) for number in range(THREADS)]
-        wait_for(lambda: failing.busy >= THREADS)
-        failing.well.set()
-        well = time.monotonic()
-        statuses = [each.result(LONG_TIMEOUT) for each in calls]
+    def __call__(self, head):
+        if self.well.is_set():
+            return super().__call__(head)
+        return Answer(told("503 Busy", b"", Content_Length="0"), before=lambda: self.here.wait(LONG_TIMEOUT))
 
-    assert statuses == [200] * THREADS
-    assert max(ended) - well < 2
+
+def test_calls_that_pause_recover_with_the_server(dial, server):
+    """50 calls wait while the server is down; once it is well, each is answered when its pause is over."""
+    pause = 0.05
+    with VerbatimServer(FailingTogether()) as verbatim:
+        session = dial(server, pool_maxsize=THREADS, policy=RetryPolicy(retries=100, backoff=pause))
+        with ThreadPoolExecutor(THREADS) as pool:
+            responses = list(pool.map(lambda _: session.get(verbatim.url), range(THREADS)))
+    pauses = [[attempt.delay for attempt in attempts_of(response)] for response in responses]
+
+    assert [response.status_code for response in responses] == [200] * THREADS
+    assert len(verbatim.heads) == 2 * THREADS
+    assert all(0 <= first <= pause and last is None for first, last in pauses)

@@ -13,6 +13,8 @@ from resilient_transport.cli.main import main
 from tests.cli.cells import STOCK, cell, outcome
 from tests.timeouts import LONG_TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["demo", "--rounds", "3", "--scenario", "race", "--scenario", "resets", "--seed", "1"]
 LOST = cell(outcome("GET", "ConnectionError", "request"))
 

@@ -16,6 +16,8 @@ from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.cli.cells import STOCK
 from tests.timeouts import SHORT_TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 CALM = Scenario("calm", "no fault", ())
 
 

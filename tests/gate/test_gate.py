@@ -929,6 +929,7 @@ class Account(RuleBasedStateMachine):
         assert repr(self.gate).endswith(" allowed, 0 waiting>")
 
 
+@pytest.mark.slow
 class TestAccount(Account.TestCase):
     """Never more being made than the window allows, no lost wake-up, each item in exactly one place."""
 

@@ -28,6 +28,8 @@ from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.test_differential import shape
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 WAITERS = 16
 #: The first connection stalls in its handshake, until the server is told to reset it.
 STALLED_ONCE = Script((Rule(Fault(Moment.CLIENT_HELLO, How.STALL), first=1),))

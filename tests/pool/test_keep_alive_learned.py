@@ -64,7 +64,6 @@ def test_what_may_not_be_repeated_keeps_to_half(server, dial, clock, shown, late
 def test_a_restart_teaches_nothing(server, dial, clock):
     """A connection that was closed as soon as it was idle says nothing of idleness."""
     session = dial(server)
-    clock.stop()
     learn(session, server, clock, 0)
     clock.ahead += 50
 
@@ -81,7 +80,6 @@ def test_a_request_that_meets_a_closed_one_teaches(server, dial, clock, idle_for
     """The server closed while the request was on its way: it is repeated, and the limit is learned."""
     reset_on_reuse(server)
     session = dial(server)
-    clock.stop()
     session.get(server.url)
     clock.ahead += idle_for
     response = session.get(server.url)

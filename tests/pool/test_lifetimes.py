@@ -159,6 +159,7 @@ class Program:
         """Hear."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("stream", [False, True])

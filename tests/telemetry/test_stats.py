@@ -158,7 +158,7 @@ def test_bytes_saved(server, dial, stream):
 
 def test_waits(server, dial):
     """Of calls at once to a cold server, those that wait are counted, and how long; later calls do not."""
-    server.play(Script(handshake_delay=SHORT_TIMEOUT))
+    server.play(Script(handshake_delay=4 * SHORT_TIMEOUT))
     session = dial(server)
     together = threading.Barrier(4)
 
