@@ -280,7 +280,7 @@ def test_a_signal_handler_that_calls_hangs_nobody():
 
 @pytest.mark.parametrize("program", [FINALISERS, SIGNALS], ids=["finalisers", "signals"])
 def test_with_locks_that_do_not_know_their_owner_they_would_hang(program):
-    """The control: the same with plain locks. Calls hang, or threads die of locks that others have released."""
+    """The control: the same with plain locks. Calls hang, or threads die of locks that others release."""
     printed, _ = run(program, "without", patience=2.0)
 
     assert printed != "400 calls"
