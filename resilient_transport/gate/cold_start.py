@@ -16,6 +16,8 @@ HOLDS: Final = 0.05
 #: Two moments that are further apart, in seconds, were read off different clocks (freezegun's is one): then
 #: neither says anything about the other.
 _BELIEVED: Final = 60.0
+#: Of so many rounds it is known when they ended; more do not end in a moment.
+_MOST_ENDS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class ColdStart:
 
     #: How many rounds have ended.
     round: int = 0
+    #: When the latest of them ended, on the monotonic clock.
+    ends: tuple[float, ...] = ()
     #: When the last connect failed, on the monotonic clock.
     failed_at: float = -inf
     #: Nobody that the pool paces connects before this moment.
@@ -37,11 +41,11 @@ class ColdStart:
 
     def ended(self, failure: Any, now: float, pause: float) -> ColdStart:
         """A round has ended with this failure; the next one begins after so many seconds."""
-        return ColdStart(self.round + 1, now, now + pause, failure)
+        return ColdStart(self.round + 1, (*self.ends[1 - _MOST_ENDS :], now), now, now + pause, failure)
 
     def refused(self, failure: Any, now: float, met_by: int) -> ColdStart:
         """A connection was refused for a reason that lasts. Nobody's next call is slowed by it."""
-        return ColdStart(self.round, now, -inf, failure, True, met_by)
+        return ColdStart(self.round, (), now, -inf, failure, True, met_by)
 
     def forgotten(self) -> ColdStart:
         """The same with nothing to tell and nothing to wait for."""
@@ -49,17 +53,19 @@ class ColdStart:
 
     def refusal_for(self, began: float, thread: int) -> Any:
         """The lasting failure that a call in this thread shares, by when it began; None: it shares none."""
-        holds = self.is_fatal and self._holds_for(began) and thread != self.met_by
+        holds = self.is_fatal and _holds(self.failed_at, began) and thread != self.met_by
         return self.last_failure if holds else None
 
     def round_for(self, began: float, now: float, others_wait: bool) -> int:
-        """The round that a newcomer joins.
+        """The round that a newcomer joins, by when it began.
 
-        There are two cases: where others wait out a pause, or a round has ended a moment ago, it joins that
-        round and is charged with it; otherwise it joins the next.
+        It is charged with the rounds that ended before it began, or up to a moment later. Where others wait
+        out a pause, it is charged with the round before that at least. Otherwise it joins the next one.
         """
-        shares = (self.is_paused(now) and others_wait) or self._holds_for(began)
-        return self.round - 1 if shares and self.round and not self.is_fatal else self.round
+        missed = sum(_holds(end, began) for end in self.ends)
+        if self.ends and others_wait and self.is_paused(now):
+            missed = max(missed, 1)
+        return self.round - missed
 
     def has_ended_since(self, moment: float) -> bool:
         """Whether a round has ended after this moment."""
@@ -73,6 +79,7 @@ class ColdStart:
         """Seconds until the pause is over; 0 when it is."""
         return self.resume_at - now if self.is_paused(now) else 0.0
 
-    def _holds_for(self, began: float) -> bool:
-        """Whether the last failure is news to a call that began at this moment."""
-        return -HOLDS < self.failed_at - began < _BELIEVED
+
+def _holds(failed_at: float, began: float) -> bool:
+    """Whether a failure at one moment is news to a call that began at another."""
+    return -HOLDS < failed_at - began < _BELIEVED

@@ -455,11 +455,6 @@ PERMIT = "a permit"
 INSIDE = st.sampled_from([False, False, True])
 
 
-def pace(failures, reset):
-    """Return the pause after so many failures."""
-    return failures / (8 if reset else 4)
-
-
 def pick(members, which):
     """Take one out of a list."""
     return members.pop(which % len(members))
@@ -499,16 +494,20 @@ class Account(RuleBasedStateMachine):
         self.open, self.making = set(), []
         #: The cold start: rounds that have ended, when, with what, until when it pauses, whether it lasts.
         self.rounds, self.failed_at, self.last, self.resume_at, self.fatal = 0, -1e9, None, -1e9, False
+        self.ends = []
         #: What handlers have left to be done.
         self.left = []
         #: Whether something has changed that nobody announces.
         self.unannounced = False
 
-    @initialize(capacity=st.integers(0, 3), maximum=st.integers(1, 4))
-    def begin(self, capacity, maximum):
+    @initialize(
+        capacity=st.integers(0, 3), maximum=st.integers(1, 4), pace=st.sampled_from([0.0, 1 / 64, 1 / 4])
+    )
+    def begin(self, capacity, maximum, pace):
         """Make the gate."""
         self.clock = Clock(0.0)
-        self.gate = Gate(capacity, maximum, pace, self.clock)
+        self.pace = lambda failures, reset: pace * failures / (2 if reset else 1)
+        self.gate = Gate(capacity, maximum, self.pace, self.clock)
         self.window = Window(maximum)
 
     def inside(self, inside):
@@ -595,9 +594,10 @@ class Account(RuleBasedStateMachine):
             return None
         others, paused = bool(self.queue or self.making), self.clock.now < self.resume_at
         if actor.joined is None:
-            late = self.rounds and not self.fatal and (recent or (paused and others))
-            actor.joined = actor.round = self.rounds - bool(late)
-            actor.paced = bool(late or others)
+            missed = sum(began < end + HOLDS for end in self.ends)
+            missed = missed or bool(self.ends and paused and others)
+            actor.joined = actor.round = self.rounds - missed
+            actor.paced = others
         else:
             actor.paced = True
         missed = actor.round < self.rounds and not self.fatal and self.last is not None
@@ -732,8 +732,9 @@ class Account(RuleBasedStateMachine):
         if actor.joined is None:
             actor.joined = actor.round = self.rounds
         if actor.ends_round(self.failed_at):
-            self.resume_at = self.clock.now + pace(self.rounds - actor.joined + 1, reset)
+            self.resume_at = self.clock.now + self.pace(self.rounds - actor.joined + 1, reset)
             self.rounds, self.failed_at, self.last = self.rounds + 1, self.clock.now, failure
+            self.ends.append(self.clock.now)
             self.fatal = False
             self.tell([other for other in self.queue if other.paced])
         actor.round = self.rounds
@@ -742,6 +743,7 @@ class Account(RuleBasedStateMachine):
         """Account for a failure that lasts: all who wait get it, and nobody pauses."""
         if not self.window.proven:
             self.fatal, self.last, self.failed_at, self.resume_at = True, failure, self.clock.now, -1e9
+            self.ends = []
             self.tell(list(self.queue))
 
     def tell(self, actors):
@@ -870,6 +872,7 @@ class Account(RuleBasedStateMachine):
         self.gate.forget()
         self.arrive()
         self.last, self.failed_at, self.resume_at, self.fatal = None, -1e9, -1e9, False
+        self.ends = []
         self.unannounced = True
 
     @precondition(lambda self: self.making or self.queue)
