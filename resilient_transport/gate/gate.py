@@ -140,9 +140,7 @@ class Gate(Generic[T]):
             return []
         with self.inbox.lock:
             self.inbox.empty()
-            taken = [item for item in self._idle if doomed(item)]
-            self._idle[:] = [item for item in self._idle if item not in taken]
-        return taken
+            return self._take_out(doomed)
 
     def give_up_idle(self) -> list[T]:
         """Take out all idle items, unless somebody holds the lock: waits for nobody."""
@@ -177,7 +175,7 @@ class Gate(Generic[T]):
 
     def making(self) -> int:
         """How many items are being made."""
-        return sum(permit() is not None for permit in self._making.keyrefs())
+        return len(self._permits())
 
     def waiting(self) -> int:
         """How many callers wait."""
@@ -231,13 +229,18 @@ class Gate(Generic[T]):
         if self.inbox.is_mine():
             return False
         with self.inbox.lock:
-            return [other() for other in self._making.keyrefs()] == [permit]
+            return self._permits() == [permit]
 
     def _take(self, suits: Suits[T]) -> T | None:
         for place in range(len(self._idle) - 1, -1, -1):
             if suits(self._idle[place]):
                 return self._idle.pop(place)
         return None
+
+    def _take_out(self, doomed: Suits[T]) -> list[T]:
+        taken = [item for item in self._idle if doomed(item)]
+        self._idle[:] = [item for item in self._idle if item not in taken]
+        return taken
 
     def _offer(self, item: T, capacity: float) -> T | None:
         waiter = next((one for one in self._waiting() if one.suits(item)), None)
@@ -371,12 +374,15 @@ class Gate(Generic[T]):
         return self.window.has_room(len(ages), sum(age >= STALLED for age in ages))
 
     def _ages(self, now: float) -> list[float]:
-        """For how many seconds each item has been in the making.
+        """For how many seconds each item has been in the making."""
+        return [now - self._making[permit] for permit in self._permits()]
+
+    def _permits(self) -> list[Permit]:
+        """Those whose items are being made.
 
         Not by way of the dictionary's iterators: an interrupt in one of them keeps it from forgetting keys.
         """
-        permits = [permit() for permit in self._making.keyrefs()]
-        return [now - self._making[permit] for permit in permits if permit is not None]
+        return [permit for key in self._making.keyrefs() if (permit := key()) is not None]
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)
