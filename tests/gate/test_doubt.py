@@ -26,7 +26,7 @@ def test_a_response_is_proof(fault_server_factory, dial, headers):
     session.get(server.url, headers=headers)
     window = window_of(session, server)
 
-    assert (window.proven, window.size, window.weak) == (True, window.maximum, 1)
+    assert (window.proven, window.size, window.seems_accepted) == (True, window.maximum, True)
 
 
 def test_a_proven_server_is_not_waited_for_again(fault_server_factory, dial, monkeypatch):
