@@ -10,8 +10,7 @@ import requests
 
 from benchmarks.rounds import CPU, Comparison, Sample, timed
 from resilient_transport import ResilientAdapter
-from resilient_transport.call import loop
-from resilient_transport.call.record import Record
+from resilient_transport.call import record
 from resilient_transport.telemetry.counters import Counters
 
 #: The reference: nothing is recorded, counted or told. And once more, as the control.
@@ -33,8 +32,8 @@ def _nothing(*_: object) -> None:
 def muted() -> Iterator[None]:
     """Take out of the code all that tells: attempts, counts, log and hooks."""
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(loop, "dispatcher_for", _nothing))
-        stack.enter_context(mock.patch.object(Record, "record", _nothing))
+        stack.enter_context(mock.patch.object(record, "dispatcher_for", _nothing))
+        stack.enter_context(mock.patch.object(record.Record, "write_down", _nothing))
         stack.enter_context(mock.patch.object(Counters, "ended", _nothing))
         yield
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -11,7 +11,6 @@ from requests.adapters import HTTPAdapter
 
 from .adapter.adapter import ResilientAdapter
 
-_lock = threading.Lock()
 _stock = requests.sessions.HTTPAdapter
 _installed: list[Installation] = []
 
@@ -60,10 +59,10 @@ class Installation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _lock:
-            if self in _installed:
-                _installed.remove(self)
-            _apply()
+        with suppress(ValueError):
+            # It was ended before, or all were.
+            _installed.remove(self)
+        _apply()
 
     def __repr__(self) -> str:
         return f"<Installation of ResilientAdapter, {'active' if self in _installed else 'ended'}>"
@@ -83,19 +82,27 @@ def install(**settings: Any) -> Installation:
     """
     ResilientAdapter(**settings).close()
     installation = Installation(settings)
-    with _lock:
-        _installed.append(installation)
-        _apply()
+    _installed.append(installation)
+    _apply()
     return installation
 
 
 def uninstall() -> None:
     """End every installation: new sessions get the adapter that they had before."""
-    with _lock:
-        _installed.clear()
-        _apply()
+    _installed.clear()
+    _apply()
+
+
+def _in_force() -> Any:
+    newest = _installed[-1:]
+    return newest[0].stand_in if newest else _stock
 
 
 def _apply() -> None:
-    # `Session.__init__` looks this name up each time it mounts its defaults.
-    requests.sessions.HTTPAdapter = _installed[-1].stand_in if _installed else _stock  # type: ignore[assignment]
+    """Put what is in force in the place that `Session.__init__` looks at each time it mounts its defaults.
+
+    No lock: whoever has written last looks again afterwards, so that what is newest is there in the end.
+    """
+    written: Any = None
+    while written is not _in_force():
+        written = requests.sessions.HTTPAdapter = _in_force()

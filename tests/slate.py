@@ -5,16 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from resilient_transport import registry
-from resilient_transport.retry import breaker, budget
-from resilient_transport.telemetry import counters
+from resilient_transport.call import origin_state
 
 
 @pytest.fixture(autouse=True)
 def clean_slate() -> Iterator[None]:
     """Begin and end each test with no idle connection and full quotas."""
     registry.clear()
-    budget.clear()
-    breaker.clear()
-    counters.clear()
+    origin_state.clear()
     yield
     registry.clear()

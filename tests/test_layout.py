@@ -165,6 +165,24 @@ def test_a_gerund_is_found():
     assert gerunds(["adapter", "wire.telling", "testing", "body.framing"]) == {"telling"}
 
 
+def shared_names(names: Iterable[str]) -> set[str]:
+    """Return the names that several modules or packages have; a room may hold a module of its own name."""
+    last = [name.split(".")[-1] for name in names if name.split(".")[-2:] != name.split(".")[-1:] * 2]
+    return {name for name in last if last.count(name) > 1 and not name.startswith("__")}
+
+
+def test_a_name_means_one_thing():
+    """No two modules or packages have the same name: who knows one knows what the word means."""
+    assert shared_names(modules()) == set()
+
+
+def test_a_shared_name_is_found():
+    """The control: two modules of one name, a module named as a room elsewhere, and one named as its own."""
+    names = ["settings", "cli.settings", "body.ranges", "testing.engine.ranges", "gate", "gate.gate"]
+
+    assert shared_names(names) == {"settings", "ranges"}
+
+
 @pytest.mark.parametrize("room", [path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()])
 def test_a_room_says_what_it_is(room):
     """Each package has one first sentence."""

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from resilient_transport import RetryPolicy, registry, settings, uninstall
-from resilient_transport.cli.settings import shown
+from resilient_transport.cli.show_settings import shown
 from resilient_transport.connection.keepalive import FRESH_FOR
 from resilient_transport.pool.shared_pool import IDLE_TIMEOUT
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST

@@ -1,4 +1,4 @@
-"""The private names of urllib3, http.client and requests that the package leans on, and what they do.
+"""The private names of urllib3, requests and the standard library that the package uses, and what they do.
 
 When one of these fails, upstream has changed: look at the module named in the test before anything else.
 """
@@ -8,6 +8,7 @@ import inspect
 import io
 import socket
 import ssl
+import threading
 
 import pytest
 import requests
@@ -113,6 +114,19 @@ def test_tls_settings_are_urllib3s():
     kept = {"ssl_context", "server_hostname", "assert_hostname", "assert_fingerprint"}
 
     assert set(SSL_KEYWORDS) - kept <= set(TLS_SETTINGS)
+
+
+def test_a_lock_knows_its_own_thread():
+    """pool/contexts.py asks whether a call is made in the midst of this thread's own work."""
+    lock, told = threading.RLock(), []
+    with lock:
+        thread = threading.Thread(target=lambda: told.append(lock._is_owned()))
+        thread.start()
+        thread.join()
+        told.append(lock._is_owned())
+    told.append(lock._is_owned())
+
+    assert told == [False, True, False]
 
 
 def test_a_proxy_manager_keys_its_proxy():

@@ -1,45 +1,59 @@
-"""The adapter: requests' values in, a `Response` out."""
+"""The adapter: requests' values in, a `Response` out; and requests' pool hooks, answered by the registry."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlparse
 
 from requests import PreparedRequest, Request, Response, Session
-from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
+from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, HTTPAdapter
+from requests.exceptions import InvalidProxyURL, InvalidURL, RequestException
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, prepend_scheme_if_needed, select_proxy
+from urllib3 import exceptions as urllib3_errors
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.poolmanager import PoolManager
 from urllib3.response import HTTPResponse
-from urllib3.util import Retry
+from urllib3.util import Retry, parse_url
 
 from .. import settings
-from ..body.buffered import buffer
-from ..body.request_body import spooled
-from ..call.circuit import CircuitCheck
-from ..call.disabled import refuse_disabled
-from ..call.idempotency import column_of, with_key
 from ..call.loop import Call
-from ..connection.timeouts import bounded, connect_part, read_part
-from ..connection.trace import Trace
-from ..events import Hook
+from ..call.plan import plan_call
+from ..connection.trace import CURRENT
+from ..events import Hook, IdentityRotated
 from ..events.attempt import Warmed, attempts_of
-from ..retry.breaker import circuit_for
-from ..retry.budget import quota_for
-from ..retry.deadline import Deadline
+from ..exceptions import add_note
+from ..pool.contexts import LISTENER
+from ..pool.key import (
+    Entry,
+    Lookup,
+    as_requests_raise,
+    beside_context,
+    key_of,
+    named_by,
+    refuse_beside_context,
+    told_by,
+    what_is_wrong,
+)
+from ..pool.lease import PlainPool, TLSPool
+from ..pool.manager import LeasingPoolManager, LeasingProxyManager, emptied, is_real, leased
+from ..pool.registry import registry
 from ..retry.policy import RetryPolicy
-from ..retry.stages import Stage
-from ..retry.urllib3_retry import policy_from
+from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..settings.options import UNSET, options_from
-from ..settings.override import overrides
-from ..telemetry.counters import counters_for
+from ..telemetry.dispatch import announce
 from ..telemetry.log import write_to_stderr
-from ..util.origin import origin_at
+from ..util.origin import origin_at, origin_of
 from ..util.url_prefix import Prefix
-from .max_retries import RepeatingAdapter
+from .max_retries import RetrySettings
+from .overridden import hooks_of, is_plain, socks_manager, warn_of_pools
 from .warmup import check, each, in_background, make, settings_for
 
 
-class ResilientAdapter(RepeatingAdapter):
+class ResilientAdapter(HTTPAdapter):
     """A transport adapter that survives connection resets: `session.mount("https://", ResilientAdapter())`.
 
     The four arguments of `requests.adapters.HTTPAdapter` keep their order and meaning. Without any, the
@@ -53,7 +67,7 @@ class ResilientAdapter(RepeatingAdapter):
             its own rules (see `resilient_transport.retry.urllib3_retry`).
         pool_block: let this adapter use at most `pool_maxsize` connections to an origin at once.
         policy: when a call is repeated, and how often; not together with `max_retries`.
-        ssl_context: a TLS context of your own, used as it is: `verify` and `cert` have no say then.
+        ssl_context: a TLS context of your own, used as it is; `verify` and `cert` are not applied then.
         key_password: the password of an encrypted client key, as str or bytes, or a callable that returns
             it (which alone can be pickled).
         warm: URLs of servers to connect to at once, in the background; or dicts of the arguments of `warm`,
@@ -97,22 +111,27 @@ class ResilientAdapter(RepeatingAdapter):
     ) -> None:
         if policy is not None and max_retries is not UNSET:
             raise TypeError("give either max_retries= or policy=RetryPolicy(retries=...), not both")
-        options = options_from(
+        #: What it is set to, besides its policy.
+        self._options = options_from(
             {"connect_timeout": connect_timeout, "read_timeout": read_timeout}
             | {"idle_timeout": idle_timeout, "max_age": max_age, "tcp_keepalive": tcp_keepalive}
             | {"dns_order": dns_order, "handshakes": handshakes, "disable": disable},
             on_event,
         )
-        super().__init__(
-            pool_connections,
-            pool_maxsize,
-            pool_block,
-            options,
-            ssl_context=ssl_context,
-            key_password=key_password,
-        )
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise TypeError(f"ssl_context takes an ssl.SSLContext, not {type(ssl_context).__name__}")
+        if not (key_password is None or callable(key_password) or isinstance(key_password, (str, bytes))):
+            raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")
+        #: Whether all of this is off. Then it is an `HTTPAdapter`, for which stock's own methods speak.
+        self._bypassed: bool = settings.value("bypass")
+        self._ssl_context = ssl_context
+        self._key_password = key_password
+        #: The pools that were found last, by what a call names.
+        self._lookup = Lookup(pool_connections)
+        super().__init__(pool_connections, pool_maxsize, pool_block=pool_block)
+        self._retry_settings = RetrySettings(max_retries, policy)
+        registry.idle.most = settings.value("max_idle")
         write_to_stderr(settings.value("log"))
-        self._begin_with(max_retries, policy)
         each(self.warm, warm)
 
     def send(
@@ -128,8 +147,8 @@ class ResilientAdapter(RepeatingAdapter):
 
         Args:
             request: the prepared request.
-            stream: hand the response out before its body was read; one that breaks is resumed as it is read,
-                and never asked for anew.
+            stream: hand the response out before its body was read. A body that breaks is resumed while it is
+                read, and never asked for anew.
             timeout: seconds to connect and between bytes, a (connect, read) tuple, or a urllib3 `Timeout`;
                 None: `connect_timeout` and `read_timeout`.
             verify: whether, or against which file or directory, to check the server's certificate.
@@ -203,7 +222,8 @@ class ResilientAdapter(RepeatingAdapter):
         def connect() -> tuple[Response, Warmed]:
             request = Request("HEAD", url).prepare()
             settings = settings_for(request, session, verify, cert, proxies)
-            response, trace, spent = self._call(request, True, timeout, warming=True, **settings)
+            response, call = self._call(request, True, timeout, warming=True, **settings)
+            trace, spent = call.record.carrier, call.plan.deadline.spent()
             return response, Warmed(
                 trace.tls_version, trace.tls_resumed, trace.reused, spent, attempts_of(response)
             )
@@ -222,54 +242,288 @@ class ResilientAdapter(RepeatingAdapter):
         cert: Any,
         proxies: Any,
         warming: bool = False,
-    ) -> tuple[Response, Trace, float]:
-        """One call; returns the response, the record of its last attempt, and the seconds it took."""
-        here = overrides()
-        if self._options.disable:
-            refuse_disabled(request, self._options)
-        policy = self._policy_in_force()
-        if here.retries is not None:
-            policy = policy_from(here.retries, policy)
-        if policy.idempotency_key:
-            request = with_key(request)
-        if policy.spool_bytes:
-            request = spooled(request, policy.spool_bytes)
-        deadline = Deadline(policy.deadline if here.expires is None else None).until(here.expires)
-        usual = self._options.timeout
-        granted = usual if timeout is None else timeout
+    ) -> tuple[Response, Call]:
+        """Make one call; return its response, and the call itself."""
+        options, policy = self._options, self._retry_settings.in_force()
+        shown = self._certificate_shown
+        plan = plan_call(request, stream, timeout, verify, cert, proxies, options, policy, shown, warming)
+        call = Call(plan, self)
+        return call.run(super().send), call
 
-        send = super().send
-        connect, between = usual if timeout is None else (connect_part(timeout), read_part(timeout))
-        last: Trace
+    def _certificate_shown(self, cert: Any) -> tuple[Any, bool]:
+        """The client certificate of a call, and whether a TLS context of the caller's own has one."""
+        given = self._settings()
+        return cert or given.get("cert_file"), "ssl_context" in given or self._ssl_context is not None
 
-        def send_once(trace: Trace) -> Response:
-            nonlocal last
-            last = trace
-            trace.connect_timeout, trace.send_timeout = connect, between
-            response = send(
-                request, stream, bounded(granted, trace.deadline or deadline), verify, cert, proxies
-            )
-            if stream:
-                call.read_later(response)
-            elif trace.stage is Stage.BODY:
-                buffer(response, call)
-            return response
+    @property
+    def policy(self) -> RetryPolicy:
+        """When calls are repeated, and how often; may be replaced."""
+        return self._retry_settings.policy
 
-        origin = origin_at(request.url or "")
-        quota = quota_for(origin)
-        call = Call(request, policy, column_of(request, policy, here), deadline, quota, warming)
-        call.origin, call.counters = origin, counters_for(origin)
-        call.connection_options, call.on_event = self._options.connection_options, self._options.on_event
-        if policy.breaker is not None and not warming:
-            call.circuit_check = CircuitCheck(circuit_for(origin, policy.breaker), origin, call.on_event)
-        if request.method == "GET" and not request.body and not warming:
-            # Of another request's response nobody knows what a part of it is. Who reads a stream later may
-            # have changed this one meanwhile.
-            asked, via = (request.copy(), dict(proxies or {})) if stream else (request, proxies)
-            call.again = (self, (asked, granted, verify, cert, via))
-        call.certificate = lambda: (
-            cert or self._settings().get("cert_file"),
-            "ssl_context" in self._settings() or self._ssl_context is not None,
+    @policy.setter
+    def policy(self, value: RetryPolicy) -> None:
+        self._retry_settings.policy = value
+
+    @property
+    def max_retries(self) -> Retry:
+        """What was assigned, as a `Retry`; `HTTPAdapter` reads one that repeats nothing during an attempt."""
+        return ONE_ATTEMPT if CURRENT.get() is not None else self._retry_settings.max_retries
+
+    @max_retries.setter
+    def max_retries(self, value: int | Retry | None) -> None:
+        if "_retry_settings" not in vars(self):
+            # `HTTPAdapter` assigns its own while it is made or unpickled.
+            self._retry_settings = RetrySettings()
+        self._retry_settings.max_retries = value
+
+    # The hooks of requests, answered from the process-wide registry. `HTTPAdapter.send` calls them for each
+    # attempt; answering them fast is where the speed comes from.
+
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = DEFAULT_POOLBLOCK, **pool_kwargs: Any
+    ) -> None:
+        """Make the pool manager; its keyword arguments keep their meaning, `ssl_context` included."""
+        self._pool_connections = connections
+        self._pool_maxsize = maxsize
+        self._pool_block = block
+        if self._bypassed:
+            super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
+            return
+        self.poolmanager = LeasingPoolManager(
+            num_pools=connections, maxsize=maxsize, block=block, **pool_kwargs
         )
-        response = call.run(send_once, stream)
-        return response, last, deadline.spent()
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """The manager for a proxy; one for each proxy URL, as in stock."""
+        if self._bypassed:
+            return super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager = self.proxy_manager.get(proxy)
+        if manager is None:
+            kind: Any = LeasingProxyManager
+            if proxy.lower().startswith("socks"):
+                kind = socks_manager()
+                username, password = get_auth_from_url(proxy)
+                proxy_kwargs = {"username": username, "password": password, **proxy_kwargs}
+            else:
+                proxy_kwargs = {"proxy_headers": self.proxy_headers(proxy), **proxy_kwargs}
+            manager = self.proxy_manager[proxy] = kind(
+                proxy,
+                num_pools=self._pool_connections,
+                maxsize=self._pool_maxsize,
+                block=self._pool_block,
+                **proxy_kwargs,
+            )
+        return manager
+
+    def get_connection_with_tls_context(
+        self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The pool for a request: one dictionary lookup, unless something has changed.
+
+        Raises:
+            OSError: a certificate file does not exist, as in stock.
+            requests.exceptions.SSLError: a file is not what it should be.
+            requests.exceptions.InvalidURL, InvalidProxyURL: as in stock.
+        """
+        if self._bypassed:
+            if self._has_own_tls():
+                return self._pool_for(request, verify, proxies, cert)
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        if self._lookup.generation != registry.generation:
+            self._begin_anew()
+        lookup = self._lookup
+        era = lookup.era
+        proxy = select_proxy(request.url or "", proxies) if proxies else None
+        key = self._key(request.url, verify, cert, proxy)
+        entry = None if key is None else lookup.get(key)
+        if entry is not None and entry.is_current(self._manager(proxy)):
+            return entry.pool
+        pool = self._resolve(request, verify, proxies, cert)
+        manager = self._manager(proxy)
+        replaced = None if entry is None or entry.pool is pool else entry.pool
+        if isinstance(replaced, (PlainPool, TLSPool)):
+            # Its identity was rotated away, or its settings have changed.
+            replaced.give_back()
+        if key is not None and manager is not None and is_real(manager):
+            lookup.put(key, Entry(pool, manager), era)
+        if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
+            warn_of_pools(type(self).__qualname__)
+            if (trace := CURRENT.get()) is not None and trace.warming:
+                raise TypeError(f"{type(self).__qualname__} makes pools of its own: they cannot be warmed")
+        return pool
+
+    def _resolve(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
+        """Stock's way to a pool, with what TLS says about files as requests' exceptions."""
+
+        def tell(usable: bool) -> None:
+            announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=usable))
+
+        token = LISTENER.set(tell)
+        try:
+            return self._pool_for(request, verify, proxies, cert)
+        except RequestException:
+            raise
+        except (OSError, urllib3_errors.SSLError) as error:
+            failed = self._as_stock_raises(error, request, verify, cert)
+            add_note(failed, what_is_wrong(error, self._settings(), verify, cert))
+            if failed is error:
+                raise
+            raise failed from (error if isinstance(failed, RequestException) else None)
+        finally:
+            LISTENER.reset(token)
+
+    def _as_stock_raises(
+        self, error: Exception, request: PreparedRequest, verify: Any, cert: Any
+    ) -> Exception:
+        """What stock raises in the place of this error; a file that is not there it names first."""
+        try:
+            told_by(super().cert_verify, {}, request, verify, cert)
+        except OSError as absent:
+            return absent
+        return as_requests_raise(error, request)
+
+    def _pool_for(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
+        """What stock's `get_connection_with_tls_context` does; that of requests 2.32.2 has no hooks in it."""
+        url = request.url or ""
+        try:
+            host_params, pool_kwargs = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as error:
+            raise InvalidURL(error, request=request) from error
+        proxy = select_proxy(url, proxies)
+        if not proxy:
+            return self.poolmanager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
+        proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call,unused-ignore]
+        if not parse_url(proxy).host:
+            raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
+        theirs = self.proxy_manager_for(proxy)
+        manager = theirs if self._bypassed else leased(theirs, self._options.tcp_keepalive)
+        if self.proxy_manager.get(proxy) is theirs:
+            # That of a subclass may have made urllib3's own.
+            self.proxy_manager[proxy] = manager
+        return manager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
+
+    def build_connection_pool_key_attributes(
+        self, request: PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """What names a pool: host and TLS settings, as `cert_verify` would set them on it.
+
+        Never stock's own `ssl_context`: some versions of requests share one, and urllib3 loads client
+        certificates into it (psf/requests#6726).
+        """
+        if self._bypassed and not self._has_own_tls():
+            return super().build_connection_pool_key_attributes(request, verify, cert)
+        parsed = urlparse(request.url or "")
+        host_params = {"scheme": parsed.scheme.lower(), "host": parsed.hostname, "port": parsed.port}
+        secure = host_params["scheme"] == "https"
+        own = self._ssl_context or self._settings().get("ssl_context")
+        if own is not None:
+            if secure:
+                refuse_beside_context(verify, cert)
+            hooked = (
+                {}
+                if is_plain(self, _OWN_HOOKS)
+                else told_by(self.cert_verify, host_params, request, verify, cert)
+            )
+            stock = told_by(super().cert_verify, host_params, request, verify, cert) if hooked else {}
+            return host_params, {**beside_context(hooked, stock), "ssl_context": own}
+        pool_kwargs = self._told(host_params, request, verify, cert)
+        if verify is True and secure:
+            # From requests 2.32.0 to 2.32.5 `cert_verify` leaves this to the shared context.
+            pool_kwargs.setdefault("ca_certs", DEFAULT_CA_BUNDLE_PATH)
+        has_cert = pool_kwargs.get("cert_file") or self._settings().get("cert_file")
+        if self._key_password is not None and secure and has_cert:
+            ask = self._key_password if self._bypassed and callable(self._key_password) else None
+            pool_kwargs["key_password"] = ask() if ask else self._key_password
+        return host_params, pool_kwargs
+
+    def _told(self, host: dict[str, Any], request: PreparedRequest, verify: Any, cert: Any) -> dict[str, Any]:
+        """What `cert_verify` says; and if it misses a file, what it would say if it were there.
+
+        The file may be being replaced. The registry knows whether it was usable before.
+        """
+        try:
+            return told_by(self.cert_verify, host, request, verify, cert)
+        except OSError:
+            leased_here = not self._bypassed and isinstance(self.poolmanager, LeasingPoolManager)
+            if host["scheme"] != "https" or not leased_here or not is_plain(self, _OWN_HOOKS):
+                raise
+        mode = "CERT_REQUIRED" if verify else "CERT_NONE"
+        return {"cert_reqs": mode, **named_by(verify, cert)}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Do nothing to a lease, which is complete: stock would have urllib3 reload the files each time."""
+        if self._bypassed and self._ssl_context is not None:
+            # urllib3 would load certifi's certificates into it.
+            return
+        if not isinstance(conn, (PlainPool, TLSPool)):
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call,unused-ignore]
+
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:
+        """The request target; without a proxy, it takes no parser to tell."""
+        if proxies:
+            return super().request_url(request, proxies)
+        url = request.path_url
+        return super().request_url(request, proxies) if url.startswith("//") else url
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A subclass's `init_poolmanager` may assign urllib3's own manager, as requests documents it.
+        if name == "poolmanager" and not self._bypassed:
+            value = leased(value, self._options.tcp_keepalive)
+        super().__setattr__(name, value)
+
+    def close(self) -> None:
+        """Give the leases back; what others use stays open."""
+        try:
+            super().close()
+        finally:
+            # Afterwards: what somebody finds before the leases are given back is not remembered.
+            self._lookup.clear()
+
+    def _begin_anew(self) -> None:
+        """In a forked child: threads that no longer exist may hold the managers' locks.
+
+        Several threads may be here at once: each makes all of it from managers that are whole, and `_lookup`,
+        which says that it was done, comes last.
+        """
+        lookup = Lookup(self._pool_connections)
+        proxies = {proxy: emptied(manager) for proxy, manager in list(self.proxy_manager.items())}
+        self.poolmanager = emptied(self.poolmanager)
+        self.proxy_manager = proxies
+        self._lookup = lookup
+
+    def _has_own_tls(self) -> bool:
+        """Whether the adapter has TLS settings that stock's does not."""
+        return self._ssl_context is not None or self._key_password is not None
+
+    def _settings(self) -> dict[str, Any]:
+        """The pool manager's settings for every pool; none, if a test has put something else in its place."""
+        return self.poolmanager.connection_pool_kw if is_real(self.poolmanager) else {}
+
+    def _manager(self, proxy: str | None) -> PoolManager | None:
+        managers: dict[str, PoolManager] = self.proxy_manager
+        return self.poolmanager if proxy is None else managers.get(proxy)
+
+    def _key(self, url: str | None, verify: Any, cert: Any, proxy: str | None) -> Any:
+        origin = origin_of(url or "")
+        if origin is None or not is_plain(self, _OWN_HOOKS):
+            return None
+        return key_of(origin, verify, cert, proxy)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._ssl_context is not None:
+            raise TypeError("an adapter with ssl_context= cannot be pickled: use paths in verify= and cert=")
+        if isinstance(self._key_password, (str, bytes)):
+            raise TypeError("no pickle may hold a password: let key_password= be an importable function")
+        stock: Any = super().__getstate__()
+        own = {"_key_password": self._key_password, "_options": self._options}
+        # A copy: `copy.copy` makes an adapter of this, too.
+        return {**stock, **own, "_retry_settings": copy(self._retry_settings)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._ssl_context = None
+        self._bypassed = settings.value("bypass")
+        self._lookup = Lookup(state["_pool_connections"])
+        super().__setstate__(state)  # type: ignore[misc,unused-ignore]
+
+
+_OWN_HOOKS: Final = hooks_of(ResilientAdapter)

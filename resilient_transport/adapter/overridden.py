@@ -1,4 +1,4 @@
-"""Which of requests' hooks somebody has overridden, and what they are told of it."""
+"""Which of requests' hooks a subclass or a patch has overridden, and the warning about its pools."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema
 
 from ..telemetry.log import log
+
+_socks_manager: Any
+try:
+    # Here, and not by the first call that wants it: requests has loaded PySocks, if it is there.
+    from ..pool.socks import LeasingSOCKSManager as _socks_manager
+except ImportError:
+    _socks_manager = None
 
 #: Hooks of requests that make a pool depend on more than the values that name it, once overridden.
 _HOOKS: Final = frozenset(
@@ -43,8 +50,6 @@ def socks_manager() -> Any:
     Raises:
         requests.exceptions.InvalidSchema: PySocks is not installed; stock's exception, and its words.
     """
-    try:
-        from ..pool.socks import LeasingSOCKSManager
-    except ImportError:
-        raise InvalidSchema("Missing dependencies for SOCKS support.") from None
-    return LeasingSOCKSManager
+    if _socks_manager is None:
+        raise InvalidSchema("Missing dependencies for SOCKS support.")
+    return _socks_manager

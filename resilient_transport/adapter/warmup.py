@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, Final
@@ -19,6 +19,8 @@ _NAME: Final = "resilient_transport-warm"
 
 #: Makes one connection, and keeps it until the response is released.
 Connect = Callable[[], tuple[Response, Warmed]]
+#: What becomes of one.
+Task = Future[tuple[Response, Warmed]]
 
 
 def check(connections: object, most: int | None) -> None:
@@ -32,39 +34,75 @@ def check(connections: object, most: int | None) -> None:
 
 
 def make(connect: Connect, connections: int) -> tuple[Warmed, ...]:
-    """Make connections: one alone, then the others at once. They are idle afterwards."""
-    held = [connect()]
+    """Make connections: one alone, then the others at once. They are idle afterwards.
+
+    Raises:
+        BaseException: what one of them has met, wherever it ran; what ends a program comes first.
+    """
+    first = _done(connect())
+    others: list[Task] = [Future() for _ in range(connections - 1)]
     try:
-        others = _at_once(connect, connections - 1)
-        held += [task.result() for task in others if task.exception() is None]
+        _make_at_once(connect, others)
     finally:
-        for response, _ in held:
-            response.raw.release_conn()
-    # Raises what one of them has met.
-    return (held[0][1], *(task.result()[1] for task in others))
+        # After an interrupt some are still being made, and others are not begun.
+        for task in (first, *others):
+            task.cancel()
+            task.add_done_callback(_release)
+    errors = [error for task in others if not task.cancelled() and (error := task.exception()) is not None]
+    errors.sort(key=lambda error: isinstance(error, Exception))
+    if not errors:
+        return tuple(task.result()[1] for task in (first, *others))
+    try:
+        raise errors[0]
+    finally:
+        # Its traceback holds this frame: what the frame holds must not be the exception.
+        del errors, others, task
 
 
-def _at_once(connect: Connect, connections: int) -> list[Future[tuple[Response, Warmed]]]:
-    """In threads that no exit of the interpreter waits for, unlike those of an executor."""
-    futures: list[Future[tuple[Response, Warmed]]] = [Future() for _ in range(connections)]
-    left = iter(futures)
+def _done(result: tuple[Response, Warmed]) -> Task:
+    task: Task = Future()
+    task.set_result(result)
+    return task
 
-    def work() -> None:
-        for future in left:
-            try:
-                future.set_result(connect())
-            except Exception as error:
-                future.set_exception(error)
 
-    threads = [
-        threading.Thread(target=copy_context().run, args=(work,), name=_NAME, daemon=True)
-        for _ in range(min(connections, _AT_ONCE))
-    ]
-    for thread in threads:
-        thread.start()
+def _make_at_once(connect: Connect, tasks: list[Task]) -> None:
+    """Work in threads that no exit of the interpreter waits for, unlike those of an executor.
+
+    Where no more threads can be had, this one works with those that there are.
+    """
+    left = iter(tasks)
+    threads: list[threading.Thread] = []
+    try:
+        for _ in range(min(len(tasks), _AT_ONCE)):
+            thread = threading.Thread(
+                target=copy_context().run, args=(_work, connect, left), name=_NAME, daemon=True
+            )
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:
+        _work(connect, left)
     for thread in threads:
         thread.join()
-    return futures
+
+
+def _work(connect: Connect, left: Iterator[Task]) -> None:
+    """Make one connection after the other; what is raised is the task's, and an interrupt ends the work."""
+    for task in left:
+        if not task.set_running_or_notify_cancel():
+            continue
+        try:
+            task.set_result(connect())
+        except BaseException as error:
+            task.set_exception(error)
+            if not isinstance(error, Exception):
+                # A hook's SystemExit, or an interrupt. Tasks that are left over are cancelled.
+                return
+
+
+def _release(task: Task) -> None:
+    """Let a connection be idle, if one was made."""
+    if not task.cancelled() and task.exception() is None:
+        task.result()[0].raw.release_conn()
 
 
 def settings_for(
@@ -81,15 +119,23 @@ def settings_for(
 
 
 def in_background(what: Callable[[], object], origin: str) -> None:
-    """Run something in a thread that ends with it; what goes wrong there is told to the log alone."""
+    """Run something in a thread that ends with it; what goes wrong is told to the log alone."""
 
     def run() -> None:
         try:
             what()
-        except Exception as error:
-            log.debug("warming %s failed: %s", origin, type(error).__name__)
+        except BaseException as error:
+            # A hook may raise SystemExit, which ends no program in a thread.
+            _tell(error)
 
-    threading.Thread(target=copy_context().run, args=(run,), name=_NAME, daemon=True).start()
+    def _tell(error: BaseException) -> None:
+        log.debug("warming %s failed: %s", origin, type(error).__name__)
+
+    try:
+        threading.Thread(target=copy_context().run, args=(run,), name=_NAME, daemon=True).start()
+    except RuntimeError as error:
+        # There may be no more threads; the first call makes the connection then.
+        _tell(error)
 
 
 def each(warm: Callable[..., object], wanted: Iterable[str | Mapping[str, Any]]) -> None:

@@ -14,8 +14,6 @@ from requests import Response
 from requests import exceptions as requests_errors
 from urllib3 import exceptions as urllib3_errors
 
-from ..connection.trace import Trace
-
 #: How much of a response's body is read at a time, in bytes.
 _CHUNK: Final = 65536
 
@@ -28,19 +26,17 @@ _RAISED: Final[tuple[tuple[type[Exception], type[Exception]], ...]] = (
 )
 
 
-class Reading(Protocol):
-    """A call whose response's body is read."""
+class Reader(Protocol):
+    """The call whose response's body is read."""
 
-    #: The attempt that carries the body; another one once it was resumed.
-    carrier: Trace
-    #: Who resumes it, if somebody does.
+    #: Resumes the body; None: nothing does.
     resumer: Any
 
     def body_read(self, received: int, error: BaseException | None = None) -> None:
         """Note how many bytes of it came, and the error that ended it, if one did."""
 
 
-def buffer(response: Response, call: Reading) -> None:
+def buffer(response: Response, call: Reader) -> None:
     """Read a response's body, still encoded, so that a reset in it is a failure of the attempt.
 
     Decoding, and its errors, stay where requests has them: when the caller reads. The response and its
@@ -48,7 +44,7 @@ def buffer(response: Response, call: Reading) -> None:
 
     Args:
         response: requests' response.
-        call: whose response it is; told what came.
+        call: whose response it is; notes what came.
 
     Raises:
         requests.exceptions.RequestException: what requests raises when it reads the same body.
@@ -82,10 +78,7 @@ def buffer(response: Response, call: Reading) -> None:
         if wrapped is None:
             raise
         raise wrapped(error)  # noqa: B904 - without a cause, as in requests
-    if call.resumer is None:
-        call.carrier.bytes_in = received
-    else:
-        call.body_read(received)
+    call.body_read(received)
     encoded.seek(0)
     raw._fp = encoded
     raw._fp_bytes_read = 0

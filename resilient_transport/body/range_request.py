@@ -1,37 +1,39 @@
-"""How a request is asked again, and the time-outs of its call.
-
-Below `HTTPAdapter.send`, since that has made its response already.
-"""
+"""How the rest of a body is asked for: below `HTTPAdapter.send`, since that has made its response already."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
-from ..connection.timeouts import as_urllib3s, bounded, connect_part, read_part
-from ..connection.trace import Trace
+from ..connection.timeouts import as_urllib3s
 from ..retry.urllib3_retry import ONE_ATTEMPT
 
 #: Fields of a caller's own, whose place those of a resumed body take.
 _ABOUT_RANGES: Final = frozenset({"range", "if-range"})
 
 
-def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trace: Trace, fields: Mapping[str, str]) -> Any:
-    """Ask for the rest of a body: below `HTTPAdapter.send`, since that has made its response already.
+def ask_again(
+    adapter: HTTPAdapter,
+    request: PreparedRequest,
+    timeout: Any,
+    verify: Any,
+    cert: Any,
+    proxies: Any,
+    fields: Mapping[str, str],
+) -> Any:
+    """Send a request once more, with other fields about ranges.
 
     Args:
         adapter: whose hooks find the pool and name the target.
-        call: the request, and the time-out, `verify`, `cert` and `proxies` of its call.
-        trace: the attempt's.
+        request, timeout, verify, cert, proxies: as in `HTTPAdapter.send`.
         fields: those about ranges, in the place of the caller's own.
 
     Returns:
         urllib3's response.
     """
-    request, timeout, verify, cert, proxies = call
-    trace.connect_timeout, trace.send_timeout = connect_part(timeout), read_part(timeout)
     pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
     kept = {name: value for name, value in request.headers.items() if name.lower() not in _ABOUT_RANGES}
     return pool.urlopen(
@@ -43,5 +45,5 @@ def ask_again(adapter: HTTPAdapter, call: tuple[Any, ...], trace: Trace, fields:
         preload_content=False,
         decode_content=False,
         retries=ONE_ATTEMPT,
-        timeout=as_urllib3s(bounded(timeout, trace.deadline) if trace.deadline else timeout),
+        timeout=as_urllib3s(timeout),
     )

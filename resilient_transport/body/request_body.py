@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -17,18 +16,17 @@ from requests import PreparedRequest
 from requests.exceptions import UnrewindableBodyError
 
 from ..retry.stages import Stage
+from ..util.identity_dict import IdentityDict
 
 #: How much of a file is sent at a time, in bytes; as much as urllib3 takes.
 _BLOCK: Final = 16384
 
-#: Bodies that were touched and cannot be rewound, by their id: a redirect or a second call would send what is
-#: left of them.
-_TOUCHED: Final[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
-#: The same for those that take no weak reference, such as `iter([...])`: they last as long as their request.
-_TOUCHED_WITH: Final[weakref.WeakKeyDictionary[PreparedRequest, Any]] = weakref.WeakKeyDictionary()
+#: Bodies that were touched and cannot be rewound: a redirect or a second call would send what is left.
+_TOUCHED: Final[IdentityDict[bool]] = IdentityDict()
+#: The same for those that take no weak reference, such as `iter([...])`, by their request: they last as long.
+_TOUCHED_WITH: Final[IdentityDict[Any]] = IdentityDict()
 #: Where files began when they were sent first.
-_BEGAN: Final[weakref.WeakKeyDictionary[Any, int]] = weakref.WeakKeyDictionary()
-_LOCK: Final = threading.Lock()
+_BEGAN: Final[IdentityDict[int]] = IdentityDict()
 
 
 class RequestBody:
@@ -76,14 +74,14 @@ class RequestBody:
             now = body.tell()
             self._size = _end_of(body)
             if now == self._size:
-                now = min(now, _begin_of(body, prepared_at if isinstance(prepared_at, int) else now))
+                now = min(now, _BEGAN.get(body, prepared_at if isinstance(prepared_at, int) else now))
             body.seek(now)
         except Exception:
             # Whatever a file of somebody's own raises: it cannot seek.
             return False
         self._position = now
-        with suppress(TypeError), _LOCK:
-            _BEGAN.setdefault(body, now)
+        with suppress(TypeError):
+            _BEGAN.put_first(body, now)
         return True
 
     def rewind(self) -> str | None:
@@ -130,27 +128,19 @@ def _end_of(file: Any) -> int:
     return int(file.tell())
 
 
-def _begin_of(file: Any, default: int) -> int:
-    with suppress(TypeError), _LOCK:
-        return _BEGAN.get(file, default)
-    return default
-
-
 def touch(body: Any, request: PreparedRequest) -> None:
     """Remember that a body was touched, if it is one that will not begin anew."""
     if not hasattr(body, "read") and iter(body) is not body:
         return
-    with _LOCK:
-        try:
-            _TOUCHED[id(body)] = body
-        except TypeError:
-            _TOUCHED_WITH[request] = body
+    try:
+        _TOUCHED.put(body, True)
+    except TypeError:
+        _TOUCHED_WITH.put(request, body)
 
 
 def was_touched(body: Any) -> bool:
     """Whether a call has touched a body that cannot be rewound."""
-    with _LOCK:
-        return _TOUCHED.get(id(body)) is body or any(one is body for one in _TOUCHED_WITH.values())
+    return _TOUCHED.get(body, False) or any(one is body for one in _TOUCHED_WITH.values())
 
 
 class Spool:

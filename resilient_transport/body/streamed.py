@@ -1,4 +1,4 @@
-"""A response whose body is read after it was handed out: its errors carry their attempts.
+"""A response whose body is read after it was handed out; its errors carry their attempts.
 
 Leans on `_fp_bytes_read` of urllib3's response, pinned in `tests/test_upstream.py`.
 """
@@ -16,10 +16,10 @@ _BROKEN: Final = (ProtocolError, ReadTimeoutError, SSLError)
 
 
 class Streamed(HTTPResponse):
-    """urllib3's response, whose errors tell what was tried."""
+    """urllib3's response, whose errors say what was tried."""
 
-    #: Is told of the error that ends the body, and how many bytes of it came; returns what the caller gets.
-    #: None: it was told.
+    #: Called with the error that ends the body and the number of bytes that came; returns what the caller
+    #: gets. None: it was called.
     broke_off: Callable[[BaseException, int], BaseException] | None = None
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
@@ -36,7 +36,7 @@ class Streamed(HTTPResponse):
         except _BROKEN as error:
             self._raise(error)
 
-    #: Somebody has had enough of it, maybe in another thread: then it is not gone on with.
+    #: Whether the response was closed, maybe by another thread: then its body is not resumed.
     is_abandoned = False
 
     def close(self) -> None:
@@ -47,21 +47,21 @@ class Streamed(HTTPResponse):
     if hasattr(HTTPResponse, "shutdown"):
 
         def shutdown(self) -> None:
-            """Wake up who reads it in another thread, as urllib3 does: that is its end."""
+            """Wake up a reader in another thread, as urllib3 does: that is the end of the body."""
             self.is_abandoned = True
             super().shutdown()
 
     def _raise(self, error: BaseException) -> NoReturn:
-        """Tell of an error, and raise it, or what has to be raised in its place."""
+        """Report an error, and raise it, or what has to be raised in its place."""
         # The error's traceback holds this object: nothing that this holds may hold the error.
-        tell, self.broke_off = self.broke_off, None
-        told = error if tell is None else tell(error, self._fp_bytes_read)
+        report, self.broke_off = self.broke_off, None
+        raised = error if report is None else report(error, self._fp_bytes_read)
         try:
-            if told is error:
+            if raised is error:
                 raise error
-            raise told from error
+            raise raised from error
         finally:
-            del told, error
+            del raised, error
 
     if hasattr(HTTPResponse, "read1"):
 
@@ -77,8 +77,8 @@ class Streamed(HTTPResponse):
             return data
 
 
-def tell_errors(raw: Any, broke_off: Callable[[BaseException, int], BaseException]) -> None:
-    """Let the errors of urllib3's own response be told; somebody else's is left as it is."""
+def report_errors(raw: Any, broke_off: Callable[[BaseException, int], BaseException]) -> None:
+    """Report the errors of urllib3's own response; a response of another class is left as it is."""
     if type(raw) is HTTPResponse:
         raw.__class__ = Streamed
         raw.broke_off = broke_off  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""One call at the circuit breaker of its origin: it asks for leave, and tells how its attempts ended."""
+"""One call at the circuit breaker of its origin: it asks before each attempt, and reports how each ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..telemetry.dispatch import announce
 
 
 class CircuitCheck:
-    """Stands before the attempts of one call.
+    """Asks the circuit before each attempt of one call, and reports how the attempt ended.
 
     Args:
         circuit: the origin's.
@@ -26,13 +26,13 @@ class CircuitCheck:
         self._circuit = circuit
         self._origin = origin
         self._on_event = on_event
-        #: The leave that the present attempt has.
-        self._leave: int | None = None
+        #: The permission that the present attempt has; None: it has none.
+        self._permission: int | None = None
 
     def admits(self) -> bool:
-        """Ask leave for an attempt."""
-        self._leave = self._circuit.enter()
-        return self._leave is not None
+        """Whether the circuit permits an attempt."""
+        self._permission = self._circuit.enter()
+        return self._permission is not None
 
     def refusal(self, request: PreparedRequest) -> CircuitOpen:
         """What is raised when no attempt of a call is admitted."""
@@ -47,26 +47,26 @@ class CircuitCheck:
         return error
 
     def stops(self, failure: Failure) -> bool:
-        """Tell of a failed attempt; whether no other may follow.
+        """Report a failed attempt; return whether no other may follow.
 
-        What another caller has met counts there; a bad header, or too few places in the pool, are nobody's
-        failure but the caller's.
+        Another caller's failure counts once, in that caller's call. A bad header, or a full pool, is the
+        caller's own affair and not counted.
         """
         if not (failure.borrowed or failure.cause is Cause.INVALID or failure.stage is Stage.QUEUE):
             self._failed()
         return self._circuit.is_open()
 
     def over(self) -> None:
-        """The call is over, however it ended: what leave it has left is free for another."""
-        self._circuit.left(self._leave)
+        """The call is over, however it ended: another call may have the permission that it did not use."""
+        self._circuit.left(self._permission)
 
     def answered(self, response: Response) -> None:
-        """Tell of a response that is handed out."""
+        """Report a response that is handed out."""
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._failed()
-        elif self._circuit.succeeded(self._leave):
+        elif self._circuit.succeeded(self._permission):
             announce(self._on_event, CircuitClosed(self._origin))
 
     def _failed(self) -> None:
-        if self._circuit.failed(self._leave):
+        if self._circuit.failed(self._permission):
             announce(self._on_event, CircuitOpened(self._origin, self._circuit.breaker.cool_down))

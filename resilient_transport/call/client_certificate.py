@@ -1,4 +1,4 @@
-"""What the server has against a client certificate, in words that say what to do about it.
+"""Why a server refused a client certificate, in words that say what to do about it.
 
 Leans on `ssl._ssl._test_decode_cert`, the standard library's only way to read a certificate that no peer has
 sent, pinned in `tests/test_upstream.py`; without it the message names the file alone.
@@ -10,6 +10,7 @@ import os
 import ssl
 import time
 from collections.abc import Iterator
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Final
 
 from requests.exceptions import SSLError
@@ -29,7 +30,7 @@ _NONE_SHOWN: Final = "Give one in cert=(certificate, key)."
 
 
 def rejection(error: Exception, cert: Any, has_context: bool) -> Exception:
-    """The error itself, or, when it is a server's refusal of the client certificate, one that tells so.
+    """The error itself; for a server's refusal of the client certificate, a `ClientCertificateRejected`.
 
     Args:
         error: what is about to be raised.
@@ -87,7 +88,9 @@ def _description(path: str | None, subject: str | None, not_after: str | None, h
         return "that of ssl_context=." if has_context else "none was shown."
     if subject is None or not_after is None:
         return f"{path}."
-    over = ssl.cert_time_to_seconds(not_after) < time.time()
+    # Not by `ssl.cert_time_to_seconds`: it imports something, and no import may follow a failure.
+    parts = parsedate_tz(not_after)
+    over = parts is not None and mktime_tz(parts) < time.time()
     return f"{subject}, {'expired' if over else 'valid until'} {not_after}, from {path}."
 
 

@@ -1,4 +1,4 @@
-"""The switch for an endpoint that nobody should call: one that is polled with no working credentials."""
+"""The switch that turns calls off, as for an endpoint that is polled without working credentials."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from requests import PreparedRequest
 
 from ..exceptions import EndpointDisabled
 from ..settings.options import AdapterOptions
-from ..telemetry.counters import counters_for
 from ..util.origin import origin_at
+from .origin_state import state_of
 
 
 def refuse_disabled(request: PreparedRequest, options: AdapterOptions) -> None:
@@ -18,7 +18,7 @@ def refuse_disabled(request: PreparedRequest, options: AdapterOptions) -> None:
     """
     prefix = options.covers(request.url or "")
     if prefix is not None:
-        counters_for(origin_at(request.url or "")).refused("disabled")
+        state_of(origin_at(request.url or "")).counters.refused("disabled")
         raise EndpointDisabled(
             f"Calls to {prefix} are switched off (RESILIENT_TRANSPORT_DISABLE, or disable= of the adapter).",
             request=request,

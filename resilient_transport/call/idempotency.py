@@ -1,4 +1,4 @@
-"""What holds for one call: its key, its column of the replay table."""
+"""Whether a request may be sent again: its Idempotency-Key, and its column of the replay table."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ def with_key(request: PreparedRequest) -> PreparedRequest:
 
 def column_of(request: PreparedRequest, policy: RetryPolicy, here: Overrides) -> Column:
     """The column of the replay table that a request belongs to, by its method and what opts it in."""
-    key = request.headers.get(_IDEMPOTENCY_KEY) or ""
-    opted_in = policy.retry_non_idempotent or bool(key.strip())
-    allowed = policy.allowed_methods
-    if here.retry_non_idempotent is not None:
-        opted_in = here.retry_non_idempotent
-        if not opted_in:
-            allowed = IDEMPOTENT if allowed is None else allowed & IDEMPOTENT
-    return column(request.method or "", allowed, opted_in)
+    method, allowed, opted_in = request.method or "", policy.allowed_methods, here.retry_non_idempotent
+    if opted_in is False:
+        allowed = IDEMPOTENT if allowed is None else allowed & IDEMPOTENT
+    elif opted_in is None and allowed is not None and method.upper() not in allowed:
+        # Only there it makes a difference, and looking for a field takes a microsecond.
+        opted_in = policy.retry_non_idempotent or bool((request.headers.get(_IDEMPOTENCY_KEY) or "").strip())
+    return column(method, allowed, bool(opted_in))

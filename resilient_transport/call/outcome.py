@@ -1,4 +1,4 @@
-"""What a call leaves behind: exceptions and responses that carry their attempts, without secrets."""
+"""The outcome of a call: exceptions and responses that carry their attempts, without secrets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ E = TypeVar("E", bound=BaseException)
 
 
 def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
-    """Give an exception its attempts, and a note (PEP 678) that tells them."""
-    told = Attempts(attempts)
-    error.attempts = told  # type: ignore[attr-defined]
+    """Give an exception its attempts, and a note (PEP 678) that lists them."""
+    made = Attempts(attempts)
+    error.attempts = made  # type: ignore[attr-defined]
     leave_request_behind(error)
-    if told:
-        add_note(error, f"{len(told)} attempt{'s' if len(told) > 1 else ''}:\n{told}")
+    if made:
+        add_note(error, f"{len(made)} attempt{'s' if len(made) > 1 else ''}:\n{made}")
     return error
 
 
@@ -56,12 +56,12 @@ def history(request: PreparedRequest, response: Response | None, error: Exceptio
 
 
 def discard(response: Response) -> None:
-    """Be done with a response that nobody will see; reading a small body keeps its connection."""
+    """Close a response that is not handed out; if its body is small, read it, to keep the connection."""
     raw: Any = response.raw
     length = getattr(raw, "length_remaining", None)
     if length is not None and length <= _DRAINED_AT_MOST:
         if isinstance(raw, Streamed):
-            # Nobody reads it, so nobody is told how it ends.
+            # How it ends is no event: it is not handed out.
             raw.broke_off = None
         hasten(getattr(getattr(raw, "_original_response", None), "fp", None), _DRAINED_WITHIN)
         raw.drain_conn()

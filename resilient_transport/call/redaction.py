@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError, MaxRetryError, RequestError
-from urllib3.util.retry import RequestHistory
 
 
 def describe(error: BaseException) -> str:
@@ -52,13 +52,25 @@ def _without_userinfo(argument: Any) -> Any:
     return re.sub(r"//[^\s/]*@", "//...@", argument)
 
 
-def forget_frames(entries: Sequence[RequestHistory]) -> None:
-    """Let go of what the tracebacks of errors in a history hold: sockets, bodies, responses."""
-    for entry in entries:
-        error: BaseException | None = entry.error
-        while error is not None:
+def forget_frames(errors: Iterable[BaseException | None]) -> None:
+    """Drop the tracebacks of errors that are not raised to the caller: they hold sockets, bodies, responses.
+
+    An exception that the caller of the call was handling already is left as it is.
+    """
+    seen = set(map(id, _handled()))
+    for error in errors:
+        while error is not None and id(error) not in seen:
             error.__traceback__ = None
+            seen.add(id(error))
             error = error.__cause__ or error.__context__
+
+
+def _handled() -> Iterator[BaseException]:
+    """The exception that is being handled here, and those during whose handling it came."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def without_query(url: str) -> str:

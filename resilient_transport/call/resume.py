@@ -1,7 +1,7 @@
-"""A body that breaks is gone on with: the rest of it is asked for, as often as it takes.
+"""A response body that breaks is resumed: its rest is asked for, as often as it takes.
 
-RFC 9110 sections 13.1.5 (If-Range) and 14 (ranges). What may be taken for the rest is decided in
-`body/ranges.py`, how the bytes get to who reads them in `body/source.py`.
+RFC 9110 sections 13.1.5 (If-Range) and 14 (ranges). `body/ranges.py` decides which answer is the rest of the
+body; `body/source.py` hands its bytes to the reader.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from http.client import HTTPException, IncompleteRead
 from time import sleep
 from typing import Any, Final
 
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from ..body.digests import Digests, may_have_digests
 from ..body.framing import Listener
+from ..body.range_request import ask_again
 from ..body.ranges import OK, Part, Representation, representation_of
 from ..body.skip import be_done_with, pass_over
 from ..body.source import Rest, watch
+from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import BodyResumed
 from ..retry.budget import PAY_BACK
@@ -30,35 +33,33 @@ from ..retry.stages import Cause, Stage
 from ..settings.override import overrides
 from .record import Record
 
-#: Sends a request once more, with other fields about ranges; returns urllib3's response.
-Ask = Callable[[Trace, Mapping[str, str]], Any]
-
-#: What a response has to bring of its body to be free of count and quota: bytes, or a share of the whole.
+#: A resumption is free of count and quota if so much of the body came before: bytes, or a share of the whole.
 FREE_BYTES: Final = 65536
 FREE_SHARE: Final = 0.01
 
 
 class Resumer:
-    """Goes on with the body of one response, when its connection breaks.
+    """Resumes the body of one response, when its connection breaks.
 
-    Every GET makes one, so what only a cut needs is made then.
+    Every GET makes one, so what only a cut needs is made then. It holds the record of its call and not the
+    call, which holds this: no ring is left for the garbage collector.
 
     Args:
-        call: whose response it is.
-        ask: asks for the rest.
+        record: of the call whose response it is.
+        adapter: whose hooks find a pool for the rest.
     """
 
     #: Byte of the body with which the present response began.
     since = 0
-    #: Whether the attempts say already why it ended.
-    told = False
+    #: Whether the attempts say already why the body ended.
+    is_recorded = False
     #: The decision to stop, for the call; None: its own failure is still to be judged.
     gave_up: Decision | None = None
-    #: Why the body is another one by now.
+    #: Why the server has another body by now.
     refusal = ""
     #: urllib3's response; weak, since it owns this.
     _owner: Callable[[], Any] = staticmethod(lambda: None)
-    #: Is shown the body's bytes as they come; None: nobody has to.
+    #: Called with the body's bytes as they come; None: there are no digests to compute.
     listener: Listener | None = None
 
     _status: int
@@ -67,11 +68,11 @@ class Resumer:
     _known: Representation | None = None
     _digests: Digests | None = None
 
-    def __init__(self, call: Record, ask: Ask) -> None:
-        self._call = call
-        self._ask = ask
+    def __init__(self, record: Record, adapter: HTTPAdapter) -> None:
+        self._record = record
+        self._adapter = adapter
         #: How many failures the call had when the response came.
-        self._failures = len(call.failures)
+        self._failures = len(record.failures)
 
     def watch(self, response: Any) -> None:
         """Look after a response of urllib3's, of whose body nothing was read yet."""
@@ -82,17 +83,17 @@ class Resumer:
         if length != response.length_remaining or pointless:
             # Two readers would not agree on where it ends; or looking at each chunk would be for nothing.
             return
-        if self._call.reads_later and may_have_digests(self._headers):
+        if self._record.plan.stream and may_have_digests(self._headers):
             self._digests = self._promised()
             self.listener = self._digests.update if self._digests else None
         self._owner = weakref.ref(response)
         watch(response, self)
 
     def check(self, body: Any) -> None:
-        """Compare a body that was resumed with what the first response has promised of it.
+        """Compare a resumed body with the digests in the first response.
 
         Raises:
-            OSError: it is not the same.
+            OSError: they differ.
         """
         self._digests = self._promised()
         if self._digests is not None:
@@ -101,7 +102,7 @@ class Resumer:
 
     def why_not(self) -> str:
         """Why it is not resumed, if the attempts do not tell that already."""
-        if self.told:
+        if self.is_recorded:
             return ""
         known = self._representation()
         return known if isinstance(known, str) else "it was left before its end"
@@ -114,7 +115,7 @@ class Resumer:
         return representation_of(self._status, self._headers, self._length)
 
     def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
-        """Ask for what is missing until there is a response to go on with, or a reason to stop."""
+        """Ask for the missing bytes until a response brings them, or there is a reason to stop."""
         if self._is_abandoned():
             return None
         if self._known is None:
@@ -125,21 +126,21 @@ class Resumer:
         return self._seek(self._known, received, owed, error)
 
     def _seek(self, known: Representation, received: int, owed: int, error: Exception | None) -> Rest | None:
-        call, broken = self._call, self._call.carrier
-        if call.is_handed_out:
-            # Who reads may be in a block of its own.
-            call.deadline = call.whole.sooner(overrides().expires)
+        record, broken = self._record, self._record.carrier
+        if record.is_handed_out:
+            # The reader may be in a block of `override` of its own.
+            record.deadline = record.plan.deadline.sooner(overrides().expires)
         broken.bytes_in = received - self.since
         broken.mark(Stage.BODY)
         broken.fail(error or IncompleteRead(b""))
         decision = self._judge(broken, known.length)
-        self._tell(broken, decision, f"resumed from byte {received}")
+        self._write_down(broken, decision, f"resumed from byte {received}")
         while decision.again:
             sleep(decision.delay)
             if self._is_abandoned():
                 return None
-            misdirected = bool(call.failures) and call.failures[-1].cause is Cause.MISDIRECTED
-            found = self._try(known, call.trace(misdirected), received, owed)
+            misdirected = bool(record.failures) and record.failures[-1].cause is Cause.MISDIRECTED
+            found = self._try(known, record.trace(misdirected), received, owed)
             if isinstance(found, Rest):
                 if self._is_abandoned():
                     be_done_with(found.response)
@@ -148,50 +149,52 @@ class Resumer:
             if isinstance(found, str):
                 # The call may begin again, which counts as another repetition.
                 self.refusal = found
-                self.told = True
+                self.is_recorded = True
                 return None
             decision = found
         self.gave_up = decision
-        self.told = True
+        self.is_recorded = True
         return None
 
     def _is_abandoned(self) -> bool:
-        """Whether whoever has the response has closed it meanwhile."""
+        """Whether the caller has closed the response meanwhile."""
         return bool(getattr(self._owner(), "is_abandoned", False))
 
     def _compare(self, digests: Digests) -> None:
         field = digests.mismatch()
         if field is not None:
-            call = self._call
+            record = self._record
             error = OSError(errno.EBADMSG, f"the resumed body does not match its {field}")
-            call.carrier.mark(Stage.BODY)
-            if call.is_handed_out:
-                call.counters.failed(Stage.BODY)
-                call.counters.refused("digest")
-            call.failed(
-                call.carrier, error, "not resumed: all of it came, but not as the first response had it"
+            record.carrier.mark(Stage.BODY)
+            if record.is_handed_out:
+                record.plan.counters.failed(Stage.BODY)
+                record.plan.counters.refused("digest")
+            record.failed(
+                record.carrier,
+                error,
+                "not resumed: all of the body came, but its digest is not that of the first response",
             )
-            self.told = True
+            self.is_recorded = True
             raise error
 
     def _judge(self, trace: Trace, length: int | None) -> Decision:
-        """Whether to go on after a cut: at once and for free if enough came, else as after any failure."""
-        call, gained = self._call, trace.bytes_in
-        failure = call.failure_on_wire(trace, trace.error or IncompleteRead(b""))
+        """Whether to resume after a cut: at once and for free if enough came, else as after any failure."""
+        record, gained = self._record, trace.bytes_in
+        failure = record.failure_on_wire(trace, trace.error or IncompleteRead(b""))
         if gained < FREE_BYTES and (not gained or length is None or gained < FREE_SHARE * length):
-            return call.decide(failure)
+            return record.decide(failure)
         # No pause is made, and so none can be too long.
-        left = 0.0 if call.deadline.is_over() else math.inf
-        alone = judge(call.policy, call.column, [failure], left)
-        call.count_in(failure, alone)
+        left = 0.0 if record.deadline.is_over() else math.inf
+        alone = judge(record.plan.policy, record.plan.column, [failure], left)
+        record.count_in(failure, alone)
         if not alone.again:
-            if call.circuit_check is not None:
-                call.circuit_check.stops(failure)
+            if record.plan.circuit_check is not None:
+                record.plan.circuit_check.stops(failure)
             return alone
-        if not call.policy.has_counts():
-            # Where nobody has set a number, getting on makes up for what had failed since the response came.
-            # What had failed before counts on: a body that begins again and again is not free.
-            del call.failures[self._failures :]
+        if not record.plan.policy.has_counts():
+            # Unless a number was set by hand, progress makes up for the failures since the response came.
+            # Earlier failures still count: a body that begins again and again is not free.
+            del record.failures[self._failures :]
         return Decision(
             True, f"sent again at once: {failure.cause} at stage body, after {gained} bytes of it"
         )
@@ -199,17 +202,19 @@ class Resumer:
     def _try(
         self, known: Representation, trace: Trace, at: int, owed: int, back: int = 0
     ) -> Rest | Decision | str:
-        """One attempt: the rest of the body; or what to do now; or why this is not the same body any more."""
+        """One attempt: the rest of the body; or what to do next; or why the server has another body now."""
         response: Any = None
         token = CURRENT.set(trace)
         try:
             response = self._ask(trace, known.headers(at - back))
             if at and not back and known.is_over(response.status, response.headers, at):
                 be_done_with(response)
-                self._call.failed(
-                    trace, None, f"asked again: nothing follows byte {at}; the last one will tell"
+                self._record.failed(
+                    trace,
+                    None,
+                    f"asked again: the body ends at byte {at}; its last byte shows whether it is the same",
                 )
-                return self._try(known, self._call.trace(), at, owed, back=1)
+                return self._try(known, self._record.trace(), at, owed, back=1)
             part = known.part_in(response.status, response.headers, at - back)
             size = part if isinstance(part, str) else known.size_with(part)
             if isinstance(size, int) and size < at + owed:
@@ -227,72 +232,80 @@ class Resumer:
             CURRENT.reset(token)
         return self._taken(known, trace, response, part, at, back)
 
+    def _ask(self, trace: Trace, fields: Mapping[str, str]) -> Any:
+        """Send the request once more, with other fields about ranges; return urllib3's response."""
+        plan = self._record.plan
+        request, proxies = plan.rest or (plan.request, plan.proxies)
+        trace.connect_timeout, trace.send_timeout = plan.connect_timeout, plan.read_timeout
+        within = bounded(plan.timeout, trace.deadline or plan.deadline)
+        return ask_again(self._adapter, request, within, plan.verify, plan.cert, proxies, fields)
+
     def _taken(
         self, known: Representation, trace: Trace, response: Any, part: Part, at: int, back: int
     ) -> Rest:
         total = known.total if known.total is not None else part.total
         size = known.size_with(part)
-        call = self._call
+        record = self._record
         self._known = dataclasses.replace(known, total=total, length=size)
-        self.since, call.carrier = at, trace
-        if call.is_handed_out:
-            call.release(trace)
-        attempt = call.record(trace, None, f"goes on with the body from byte {at}")
+        self.since, record.carrier = at, trace
+        if record.is_handed_out:
+            record.lift_attempt_limit(trace)
+        attempt = record.write_down(trace, None, f"resumes the body from byte {at}")
         # What was passed over came again.
-        call.counters.resumed(at - part.skip)
-        if call.dispatcher is not None:
-            call.dispatcher(BodyResumed, attempt, at)
-        call.publish(call.handed_out())
+        record.plan.counters.resumed(at - part.skip)
+        if record.dispatcher is not None:
+            record.dispatcher(BodyResumed, attempt, at)
+        record.publish()
         return Rest(response, None if part.length is None else part.length - back, size)
 
     def _refused(self, trace: Trace, response: Any, why: str) -> Decision | str:
         """What to do about a response that has no part of the body."""
-        call = self._call
+        record = self._record
         be_done_with(response)
-        failure = call.failure_told(trace, response.status, response.headers)
+        failure = record.failure_by_status(trace, response.status, response.headers)
         if failure is None:
-            if call.is_handed_out:
+            if record.is_handed_out:
                 # Otherwise the call has a failure of its own for it.
-                call.counters.failed(Stage.BODY)
-                call.counters.refused("not resumable")
-            call.failed(trace, None, f"not resumed: {why}")
+                record.plan.counters.failed(Stage.BODY)
+                record.plan.counters.refused("not resumable")
+            record.failed(trace, None, f"not resumed: {why}")
             trace.mark(Stage.BODY)
-            call.carrier = trace
+            record.carrier = trace
             return why
-        decision = call.decide(failure)
-        self._tell(trace, decision)
+        decision = record.decide(failure)
+        self._write_down(trace, decision)
         return decision
 
     def _failed(self, trace: Trace, error: Exception) -> Decision:
-        call = self._call
+        record = self._record
         if trace.error is None:
             decision = Decision(False, f"not resumed: {type(error).__name__}, not on the wire")
         else:
-            decision = call.decide(call.failure_on_wire(trace, trace.error))
-        self._tell(trace, decision)
-        call.remember(None, error)
+            decision = record.decide(record.failure_on_wire(trace, trace.error))
+        self._write_down(trace, decision)
+        record.remember(None, error)
         return decision
 
-    def _tell(self, trace: Trace, decision: Decision, again: str = "sent again") -> None:
+    def _write_down(self, trace: Trace, decision: Decision, again: str = "sent again") -> None:
         why = decision.why.replace("sent again", again, 1) if decision.again else decision.why
-        self._call.failed(trace, trace.error, why, decision.delay if decision.again else None)
-        # Its traceback holds who reads, who holds the call, which holds this.
+        self._record.failed(trace, trace.error, why, decision.delay if decision.again else None)
+        # Its traceback holds the reader of the body, who holds the call, which holds this.
         trace.error = None
 
     def finish(self, received: int) -> None:
         """All of the body came.
 
         Raises:
-            OSError: it is not the one that the first response had promised.
+            OSError: its digest is not that of the first response.
         """
-        call = self._call
-        call.carrier.bytes_in = received - self.since
+        record = self._record
+        record.carrier.bytes_in = received - self.since
         if self._digests is not None:
             self._compare(self._digests)
-        if call.is_handed_out:
-            call.carrier.mark(Stage.DONE)
-            call.record(call.carrier, None, "the rest of the body was handed out")
-            call.recovered()
-            call.quota.give_back(call.cost or PAY_BACK)
-            call.cost = 0
-            call.publish(call.handed_out())
+        if record.is_handed_out:
+            record.carrier.mark(Stage.DONE)
+            record.write_down(record.carrier, None, "the rest of the body was handed out")
+            record.recovered()
+            record.plan.quota.give_back(record.cost or PAY_BACK)
+            record.cost = 0
+            record.publish()

@@ -17,7 +17,7 @@ def retry_after(
 
     Args:
         value: the field: a number of seconds, or a moment.
-        date: the response's Date: a moment is told by the server's clock, which may not agree with ours.
+        date: the response's Date: the moment is by the server's clock, which may not agree with ours.
         clock: our own, for a server that has none.
     """
     if value is None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from .command import INTERRUPTED, Command
-from .demo.command import DEMO
-from .settings import SHOW
+from .demo.subcommand import DEMO
+from .show_settings import SHOW
 
 #: In the order of `--help`.
 COMMANDS: Final[tuple[Command, ...]] = (DEMO, SHOW)

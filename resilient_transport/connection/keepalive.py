@@ -56,10 +56,16 @@ class KeepAlivePolicy:
             self.shown = idle_for
 
     def outlived(self, idle_for: float) -> None:
-        """A connection that was idle for so long, and so was not used, was open all the same."""
+        """A connection that was idle for so long, and so was not used, was open all the same.
+
+        That contradicts what was shown: a restart, say, closes connections that were idle for a moment. One
+        such connection is enough, so that a program that calls every few seconds loses no more than that. The
+        limit becomes twice the time that was outlived. Half of it, for which a request that may not be
+        repeated trusts a connection, is then no longer than what was seen to hold.
+        """
         if self.shown is not None and idle_for >= self.shown:
-            longer = 2 * self.shown
+            longer = 2 * idle_for
             self.shown = longer if longer < _LONGEST else None
 
     def __repr__(self) -> str:
-        return f"<Habits shown {self.shown}>"
+        return f"<KeepAlivePolicy shown {self.shown}>"

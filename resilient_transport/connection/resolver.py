@@ -7,7 +7,6 @@ thread of its own, which cannot be ended either: those who ask for the same name
 from __future__ import annotations
 
 import ipaddress
-import math
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -15,12 +14,13 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import connection as urllib3_connection
 
 from ..retry.deadline import Deadline
+from ..util.fork import Turn, in_child
 
 #: For how many seconds others join a question; after that they ask themselves.
 SHARED_FOR: Final = 1.0
@@ -35,6 +35,7 @@ def in_thread(work: Callable[[], Any], future: Future[Any], name: str) -> None:
     """Do something in a thread that no exit of the interpreter waits for; a future gets what comes of it."""
 
     def run() -> None:
+        future.set_running_or_notify_cancel()
         try:
             future.set_result(work())
         except BaseException as error:
@@ -59,13 +60,26 @@ def error_within(future: Future[Any], left: float | None) -> BaseException | Non
         raise TimeoutError("it was not done before the deadline") from None
 
 
+class _Question(NamedTuple):
+    """A question that is under way."""
+
+    #: When it was asked, and by which thread.
+    since: float
+    thread: int
+    #: What becomes of it.
+    answer: Future[Any]
+
+    def waits_for(self, thread: int) -> bool:
+        """Whether it is asked only when this thread goes on: who asks meanwhile is its signal handler."""
+        return thread == self.thread and not (self.answer.running() or self.answer.done())
+
+
 class Asking:
-    """The questions that are under way."""
+    """The questions that are under way. No lock: each step is one operation of a dictionary."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        #: When each was asked that has no answer yet, and who gets that.
-        self._pending: dict[Any, tuple[float, Future[Any]]] = {}
+        #: Those that have no answer yet.
+        self._pending: dict[Any, _Question] = {}
 
     def ask(self, key: Any, question: Callable[[], Any], left: float | None) -> Any:
         """The answer to a question, which whoever asks the same meanwhile shares.
@@ -79,15 +93,17 @@ class Asking:
             TimeoutError: there was none in time.
             OSError: what the question has raised.
         """
-        now = monotonic()
-        with self._lock:
-            since, future = self._pending.get(key, (-math.inf, Future()))
-            mine = now - since > SHARED_FOR
-            if mine:
-                # One that hangs must not take everybody with it.
-                since, future = self._pending[key] = now, Future()
-        if mine:
-            future.add_done_callback(lambda done: self._forget(key, done))
+        mine = _Question(monotonic(), threading.get_ident(), Future())
+        found = self._pending.get(key)
+        if found is not None and mine.since - found.since > SHARED_FOR:
+            # One that hangs must not take everybody with it.
+            self._forget(key, found)
+        found = self._pending.setdefault(key, mine)
+        if found.waits_for(mine.thread):
+            found = mine
+        future = found.answer
+        if found is mine:
+            future.add_done_callback(lambda _: self._forget(key, mine))
             in_thread(question, future, "resilient_transport-resolve")
         error = error_within(future, left)
         if error is not None:
@@ -95,15 +111,16 @@ class Asking:
             raise copy(error) from None
         return future.result()
 
-    def _forget(self, key: Any, future: Future[Any]) -> None:
-        with self._lock:
-            if self._pending.get(key, (0.0, None))[1] is future:
-                del self._pending[key]
+    def _forget(self, key: Any, asked: _Question) -> None:
+        # Another may have come in between: it is not shared then, and answered all the same.
+        if self._pending.get(key) is asked:
+            self._pending.pop(key, None)
 
 
 _asking = Asking()
 
 
+@in_child(Turn.MEMORY)
 def begin_anew() -> None:
     """In a forked child: nobody answers what the parent has asked."""
     global _asking

@@ -16,8 +16,6 @@ HOLDS: Final = 0.05
 #: Two moments that are further apart, in seconds, were read off different clocks (freezegun's is one): then
 #: neither says anything about the other.
 _BELIEVED: Final = 60.0
-#: Of so many rounds it is known when they ended; more do not end in a moment.
-_MOST_ENDS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +24,8 @@ class ColdStart:
 
     #: How many rounds have ended.
     round: int = 0
-    #: When the latest of them ended, on the monotonic clock.
-    ends: tuple[float, ...] = ()
-    #: When the last connect failed, on the monotonic clock.
-    failed_at: float = -inf
+    #: When connects failed, on the monotonic clock, as far back as that is news to a call which begins now.
+    failed: tuple[float, ...] = ()
     #: Nobody that the pool paces connects before this moment.
     resume_at: float = -inf
     #: What the last connect met; None: nothing, or nothing that is to be told.
@@ -41,11 +37,12 @@ class ColdStart:
 
     def ended(self, failure: Any, now: float, pause: float) -> ColdStart:
         """A round has ended with this failure; the next one begins after so many seconds."""
-        return ColdStart(self.round + 1, (*self.ends[1 - _MOST_ENDS :], now), now, now + pause, failure)
+        recent = tuple(moment for moment in self.failed if _is_news(moment, now))
+        return ColdStart(self.round + 1, (*recent, now), now + pause, failure)
 
     def refused(self, failure: Any, now: float, met_by: int) -> ColdStart:
         """A connection was refused for a reason that lasts. Nobody's next call is slowed by it."""
-        return ColdStart(self.round, (), now, -inf, failure, True, met_by)
+        return ColdStart(self.round, (now,), -inf, failure, True, met_by)
 
     def forgotten(self) -> ColdStart:
         """The same with nothing to tell and nothing to wait for."""
@@ -53,23 +50,23 @@ class ColdStart:
 
     def refusal_for(self, began: float, thread: int) -> Any:
         """The lasting failure that a call in this thread shares, by when it began; None: it shares none."""
-        holds = self.is_fatal and _holds(self.failed_at, began) and thread != self.met_by
+        holds = self.is_fatal and self._missed(began) and thread != self.met_by
         return self.last_failure if holds else None
 
     def round_for(self, began: float, now: float, others_wait: bool) -> int:
-        """The round that a newcomer joins, by when it began.
+        """The round that a newcomer joins.
 
-        It is charged with the rounds that ended before it began, or up to a moment later. Where others wait
-        out a pause, it is charged with the round before that at least. Otherwise it joins the next one.
+        There are two cases: where others wait out a pause, or rounds have ended a moment ago, it joins those
+        rounds and is charged with them; otherwise it joins the next.
         """
-        missed = sum(_holds(end, began) for end in self.ends)
-        if self.ends and others_wait and self.is_paused(now):
-            missed = max(missed, 1)
-        return self.round - missed
+        missed = 0 if self.is_fatal else self._missed(began)
+        if self.is_paused(now) and others_wait:
+            missed = max(1, missed)
+        return max(0, self.round - missed)
 
     def has_ended_since(self, moment: float) -> bool:
-        """Whether a round has ended after this moment."""
-        return 0 < self.failed_at - moment < _BELIEVED
+        """Whether a connect has failed after this moment."""
+        return bool(self.failed) and 0 < self.failed[-1] - moment < _BELIEVED
 
     def is_paused(self, now: float) -> bool:
         """Whether the pause after the last round is not over."""
@@ -79,7 +76,11 @@ class ColdStart:
         """Seconds until the pause is over; 0 when it is."""
         return self.resume_at - now if self.is_paused(now) else 0.0
 
+    def _missed(self, began: float) -> int:
+        """How many of the last failures are news to a call that began at this moment."""
+        return sum(_is_news(moment, began) for moment in self.failed)
 
-def _holds(failed_at: float, began: float) -> bool:
-    """Whether a failure at one moment is news to a call that began at another."""
+
+def _is_news(failed_at: float, began: float) -> bool:
+    """Whether a failure holds for a call that began at this moment."""
     return -HOLDS < failed_at - began < _BELIEVED

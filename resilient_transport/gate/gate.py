@@ -46,6 +46,8 @@ class Gate(Generic[T]):
         maximum: how many may be made at once.
         pace: the pause before a cold pool connects again, in seconds, after so many failures, and by whether
             the last one was a reset.
+        thrift: for so many seconds after the server's first proof some of those who wait are left to the
+            connections that are there.
         clock: the monotonic clock, in seconds.
     """
 
@@ -54,6 +56,7 @@ class Gate(Generic[T]):
         capacity: int = 10,
         maximum: int = MAXIMUM,
         pace: Callable[[int, bool], float] = lambda failures, reset: 0.0,
+        thrift: float = 0.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         #: The lock, which guards all that follows and the pool around the gate.
@@ -65,8 +68,11 @@ class Gate(Generic[T]):
         #: Permits whose items are open.
         self._open: WeakSet[Permit] = WeakSet()
         self._pace = pace
+        self._thrift = thrift
         self._clock = clock
         self.cold_start = ColdStart()
+        #: Until then permits are given sparingly. Set at the first proof.
+        self._thrifty_until: float | None = None
         self.capacity = capacity
         self.window = Window(maximum)
 
@@ -122,7 +128,9 @@ class Gate(Generic[T]):
             ages = self._ages(now)
         if pause:
             return min(LOOK_EVERY, pause), True
-        return min([LOOK_EVERY, *(STALLED - age for age in ages if 0 <= age < STALLED)]), False
+        ends = [STALLED - age for age in ages if 0 <= age < STALLED]
+        thrift = (self._thrifty_until or now) - now
+        return min([LOOK_EVERY, *ends, *([thrift] if thrift > 0 else [])]), False
 
     def offer(self, item: T) -> T | None:
         """Give an item to the first waiter that it suits, else to the idle, else back."""
@@ -311,9 +319,12 @@ class Gate(Generic[T]):
         self._unused(permit)
 
     def _settle(self) -> None:
+        now = self._clock()
         if self.window.proven:
+            if self._thrifty_until is None:
+                self._thrifty_until = now + self._thrift
             self.cold_start = ColdStart()
-        self._admit(self._clock())
+        self._admit(now)
 
     def _forget(self) -> None:
         self.cold_start = self.cold_start.forgotten()
@@ -357,7 +368,7 @@ class Gate(Generic[T]):
         while self._queue and self._queue[0].granted is not None:
             # An interrupt struck when it was served.
             self._queue.popleft()
-        while self._queue and self._has_room(now):
+        while self._queue and self._has_room(now) and self._is_worth_one(now):
             waiter = next((one for one in self._waiting() if not self._pause_for(one, now)), None)
             if waiter is None:
                 break
@@ -372,6 +383,13 @@ class Gate(Generic[T]):
     def _has_room(self, now: float) -> bool:
         ages = self._ages(now)
         return self.window.has_room(len(ages), sum(age >= STALLED for age in ages))
+
+    def _is_worth_one(self, now: float) -> bool:
+        """Whether one more connection serves those who wait sooner than the open ones: a guess.
+
+        A short call takes a round trip; TCP and TLS take at least two.
+        """
+        return now >= (self._thrifty_until or now) or len(self._queue) >= 2 * len(self._open)
 
     def _ages(self, now: float) -> list[float]:
         """For how many seconds each item has been in the making."""

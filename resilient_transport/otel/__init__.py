@@ -32,6 +32,7 @@ import threading
 from typing import Final
 
 from ..events import subscribe, unsubscribe
+from ..util.fork import Turn, in_child
 
 try:
     from opentelemetry.metrics import MeterProvider
@@ -45,11 +46,19 @@ from .watch import Watch
 
 Providers = tuple[TracerProvider | None, MeterProvider | None]
 
-_lock: Final = threading.Lock()
+#: Guards the next three, for functions that only the program calls. Reentrant: a signal handler may call
+#: them, and whoever it has interrupted finds that done.
+_lock = threading.RLock()
 #: What watches now, where it tells, and who has asked for that and not ended it.
 _watch: Watch | None = None
 _providers: Providers = (None, None)
 _holders: Final[set[Instrumentation]] = set()
+
+
+@in_child(Turn.LOCKS)
+def _renew() -> None:
+    global _lock
+    _lock = threading.RLock()
 
 
 class Instrumentation:
@@ -73,6 +82,16 @@ class Instrumentation:
         self.end()
 
 
+def _begin(watch: Watch, providers: Providers) -> None:
+    """Under the lock: watch from now on, unless a signal handler has begun that while `watch` was made."""
+    global _watch, _providers
+    if _watch is None:
+        _watch, _providers = watch, providers
+        subscribe(watch)
+    else:
+        watch.end()
+
+
 def instrument(
     *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
 ) -> Instrumentation:
@@ -90,13 +109,11 @@ def instrument(
     Raises:
         ValueError: somebody has asked already, with other providers.
     """
-    global _watch, _providers
     wanted = (tracer_provider, meter_provider)
     with _lock:
         if _watch is None:
-            _watch, _providers = Watch(*wanted), wanted
-            subscribe(_watch)
-        elif _providers != wanted:
+            _begin(Watch(*wanted), wanted)
+        if _providers != wanted:
             raise ValueError("calls are instrumented already, with other providers: end that first")
         asked = Instrumentation()
         _holders.add(asked)

@@ -1,45 +1,42 @@
-"""Who a connection is made as: a TLS identity by content, and the one context that belongs to it.
+"""Who a connection is made as: a TLS identity by content, read from files, and loaded into a context.
 
 Two settings are the same identity when the same bytes come out of their files, whatever the files are
-called. Same identity: one context, and so one pool, for the whole process. Different: never.
+called. Certificate files are read here and nowhere else.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from urllib3.exceptions import SSLError
 from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 from ..connection.tls_context import build_context
-from .registry import registry
 
 #: A password is compared by a digest that is worth nothing outside of this process.
 _PEPPER: Final = secrets.token_bytes(32)
-#: A certificate in a file that may hold anything else besides.
+#: A certificate in a file that may hold anything else besides. OpenSSL knows three labels; a "TRUSTED" one
+#: adds what the certificate is trusted for, or is not (`openssl x509 -addtrust`, `-addreject`).
 _CERTIFICATE: Final = re.compile(
-    rb"-----BEGIN (X509 |)CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END \1CERTIFICATE-----"
+    rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END \1CERTIFICATE-----"
 )
+_TRUSTED: Final = b"-----BEGIN TRUSTED "
 #: The file names under which OpenSSL looks for certificates in a directory (`openssl rehash`).
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
-#: Reads that may differ, because the files are being replaced, before the change counts as an error.
-_READS: Final = 3
-
 #: Seconds after which a file's time stamp tells two contents apart on every file system (FAT: 2 s).
 _SETTLED: Final = 2.5
-#: Digests that are remembered, at the most.
-_DIGESTS: Final = 256
-_digests: dict[str, tuple[Any, str]] = {}
 
 #: What urllib3's pools call the settings that an identity replaces.
 TLS_SETTINGS: Final = (
@@ -49,6 +46,25 @@ TLS_SETTINGS: Final = (
 
 #: Those that are paths.
 FILES: Final = ("cert_file", "key_file", "ca_certs", "ca_cert_dir")
+
+
+class FilesChanged(Exception):
+    """The files that a context was built from are not those that were read; its cause: what OpenSSL met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What makes one TLS client differ from another beside its files."""
+
+    #: Whether the server's certificate is checked.
+    verify_mode: ssl.VerifyMode
+    #: Whether `ssl` compares the host name itself; not when a name or a fingerprint is pinned.
+    check_hostname: bool
+    ssl_version: int | None
+    minimum: ssl.TLSVersion | None
+    maximum: ssl.TLSVersion | None
+    #: The context class that is in force; truststore replaces it.
+    kind: type
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,55 +78,180 @@ class TLSIdentity:
     password: str | None = field(repr=False)
     #: A digest of the trusted certificates; "system" for OpenSSL's own.
     ca: str
-    #: Whether the server's certificate is checked.
-    verify_mode: ssl.VerifyMode
-    #: Whether `ssl` compares the host name itself; not when a name or a fingerprint is pinned.
-    check_hostname: bool
-    ssl_version: int | None
-    minimum: ssl.TLSVersion | None
-    maximum: ssl.TLSVersion | None
-    #: The context class that is in force; truststore replaces it.
-    kind: type
+    #: The rest.
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was read from the files of an identity."""
+
+    cert: bytes | None = field(repr=False)
+    key: bytes | None = field(repr=False)
+    ca: bytes | None = field(repr=False)
+    #: Each certificate of a directory, with the file that it stands in; None without a directory.
+    directory: tuple[tuple[str, bytes], ...] | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What `stat` says of the files of an identity."""
+
+    #: Differs when a file, or an entry of a directory, was replaced.
+    stamp: str
+    #: Whether an equal stamp proves that nothing has changed. A file that was written a moment ago may be
+    #: written again within the same tick of its time stamp.
+    settled: bool
+    #: When the look was taken, by the monotonic clock.
+    at: float = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where an identity's certificates and keys come from; as urllib3's pools name them."""
+    """Where an identity comes from: paths and settings, as urllib3's pools name them."""
 
+    terms: Terms
     cert_file: str | None = None
     key_file: str | None = None
+    #: A password, or a callable that returns it.
     key_password: Any = field(default=None, repr=False)
     ca_certs: str | None = None
     ca_cert_dir: str | None = None
     ca_cert_data: str | bytes | None = field(default=None, repr=False)
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Sources:
+        """The sources that the TLS settings of a pool name.
 
-def context_for(settings: Mapping[str, Any]) -> ssl.SSLContext:
-    """The shared context for the TLS settings of a pool.
+        Args:
+            settings: keyword arguments of urllib3's `HTTPSConnectionPool`.
+        """
+        return cls(
+            terms=_terms(settings),
+            key_password=settings.get("key_password"),
+            ca_cert_data=settings.get("ca_cert_data"),
+            **{name: _path(settings.get(name)) for name in FILES},
+        )
 
-    Args:
-        settings: keyword arguments of urllib3's `HTTPSConnectionPool`.
+    @property
+    def files(self) -> dict[str, str]:
+        """The files and directories, as urllib3's pools name them."""
+        return {name: path for name in FILES if (path := getattr(self, name))}
 
-    Raises:
-        OSError: a file cannot be read.
-        ssl.SSLError, urllib3.exceptions.SSLError: a file is not what it should be, a key does not belong
-            to its certificate, or it is encrypted and there is no password.
-    """
-    sources = _sources(settings)
-    error: Exception | None = None
-    for _ in range(_READS):
-        identity = _identify(settings, sources)
+    @property
+    def name(self) -> tuple[Any, ...]:
+        """What tells these sources from others, without reading a file.
+
+        A path of authorities has one name, whether a file or a directory is there now.
+        """
+        # As long as somebody keeps the sources, no other callable has this id.
+        password = id(self.key_password) if callable(self.key_password) else _secret(self.key_password)
+        trusted = tuple(_absolute(path) for path in (self.ca_certs, self.ca_cert_dir) if path)
+        pair = (_absolute(self.cert_file), _absolute(self.key_file))
+        return (*pair, trusted, self.ca_cert_data, password, self.terms)
+
+    def look(self) -> Look:
+        """Ask `stat` about the files; never fails."""
+        now, at, found = time.time(), monotonic(), fingerprint(tuple(self.files.values()))
+        settled = all(now - max(status[3:]) / 1e9 > _SETTLED for status in found if status)
+        return Look(_digest(repr(found).encode()), settled, at)
+
+    def read(self) -> Contents:
+        """Read the files.
+
+        Raises:
+            OSError: one cannot be read.
+        """
+        directory = tuple(_directory(self.ca_cert_dir)) if self.ca_cert_dir else None
+        return Contents(_read(self.cert_file), _read(self.key_file), _read(self.ca_certs), directory)
+
+    def password(self) -> str | bytes | None:
+        """The password of the key; a callable is asked."""
+        value: str | bytes | None = self.key_password() if callable(self.key_password) else self.key_password
+        return value
+
+    def identify(self, contents: Contents, password: str | bytes | None) -> TLSIdentity:
+        """The identity of a client that has read these contents.
+
+        Args:
+            contents: what `read` has returned.
+            password: of the key.
+        """
+        cert = _digest_of(contents.cert)
+        return TLSIdentity(
+            cert, _digest_of(contents.key) or cert, _secret(password), self._trusted(contents), self.terms
+        )
+
+    def _trusted(self, contents: Contents) -> str:
+        # Labels, since OpenSSL does not make the same of the same bytes wherever they come from.
+        parts = []
+        if contents.ca is not None:
+            parts.append(f"file {_digest(contents.ca)}")
+        if contents.directory is not None:
+            parts.append(f"directory {_digest(b'|'.join(block for _, block in contents.directory))}")
+        if self.ca_cert_data:
+            parts.append(f"data {_digest(_bytes(self.ca_cert_data))}")
+        return " + ".join(parts) or "system"
+
+    def build(self, contents: Contents, password: str | bytes | None) -> ssl.SSLContext:
+        """Build the context of these contents, and read the files once more: it belongs to what was read.
+
+        Args:
+            contents: what `read` has returned.
+            password: of the key.
+
+        Raises:
+            FilesChanged: something else is in the files now. On systems where OpenSSL can read files only by
+                their names, nobody knows what it has read.
+            OSError, ssl.SSLError, urllib3.exceptions.SSLError: they are not what they should be.
+        """
         try:
-            context = registry.context(identity, _builder(identity, sources))
-        except (OSError, SSLError) as failed:
+            context = self._load(contents, password)
+        except (OSError, SSLError) as error:
             # A pair that is being replaced may not match for a moment: only a pair at rest is at fault.
-            error = failed
-            context = None
-        if _identify(settings, sources) == identity:
-            if context is None:
-                raise error or AssertionError
-            return context
-    raise error or SSLError("the certificate files keep changing while they are read")
+            if self.read() != contents:
+                raise FilesChanged from error
+            raise
+        if self.read() != contents:
+            raise FilesChanged
+        return context
+
+    def _load(self, contents: Contents, password: str | bytes | None) -> ssl.SSLContext:
+        def fill(context: ssl.SSLContext) -> None:
+            self._load_trusted(context, contents)
+            if contents.cert is not None:
+                self._load_pair(context, contents, password)
+
+        return build_context(
+            verify_mode=self.terms.verify_mode,
+            check_hostname=self.terms.check_hostname,
+            fill=fill,
+            ssl_version=self.terms.ssl_version,
+            minimum=self.terms.minimum,
+            maximum=self.terms.maximum,
+        )
+
+    def _load_pair(self, context: ssl.SSLContext, contents: Contents, password: str | bytes | None) -> None:
+        given = _no_password if password is None else password
+        with _as_file(contents.cert, self.cert_file) as cert, _as_file(contents.key, self.key_file) as key:
+            context.load_cert_chain(cert, key, given)
+
+    def _load_trusted(self, context: ssl.SSLContext, contents: Contents) -> None:
+        if self._trusted(contents) == "system":
+            if self.terms.verify_mode is not ssl.CERT_NONE:
+                context.load_default_certs()
+            return
+        try:
+            with _as_file(contents.ca, self.ca_certs) as bundle:
+                if bundle:
+                    context.load_verify_locations(bundle)
+            for path, block in contents.directory or ():
+                with suppress(ssl.SSLError):
+                    _load_block(context, path, block)
+            if self.ca_cert_data:
+                context.load_verify_locations(cadata=self.ca_cert_data)
+        except OSError as error:
+            raise SSLError(error) from error
 
 
 def name_of(path: Any) -> Any:
@@ -125,8 +266,8 @@ def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
     """What is wrong with the files of an identity, in words that hold nothing of what is in them.
 
     Args:
-        error: what `context_for` has raised.
-        settings: what it was called with.
+        error: what was met when they were read or loaded.
+        settings: keyword arguments of urllib3's `HTTPSConnectionPool`.
     """
     if isinstance(error, OSError) and error.filename is not None:
         return f"{name_of(error.filename)} cannot be read: {error.strerror}."
@@ -153,16 +294,6 @@ def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
     return f"The key_password= does not open the key in {key}." if b"ENCRYPTED" in text else ""
 
 
-def _sources(settings: Mapping[str, Any]) -> Sources:
-    paths = {name: _path(settings.get(name)) for name in FILES}
-    password = settings.get("key_password")
-    return Sources(
-        **paths,
-        key_password=password() if callable(password) else password,
-        ca_cert_data=settings.get("ca_cert_data"),
-    )
-
-
 def fingerprint(paths: tuple[Any, ...]) -> tuple[Any, ...]:
     """What `stat` says of files and of directories' entries: it differs when one was replaced."""
     found: list[Any] = []
@@ -187,110 +318,85 @@ def _path(value: Any) -> str | None:
     return os.path.expanduser(os.fspath(value)) if value else None
 
 
-def _identify(settings: Mapping[str, Any], sources: Sources) -> TLSIdentity:
+def _absolute(path: str | None) -> str | None:
+    with suppress(OSError, ValueError):
+        # The working directory may be gone.
+        return os.path.abspath(path) if path else None
+    return path
+
+
+def _terms(settings: Mapping[str, Any]) -> Terms:
     pinned = settings.get("assert_fingerprint") or settings.get("assert_hostname") is not None
     verify_mode = ssl.VerifyMode(resolve_cert_reqs(settings.get("cert_reqs")))
-    cert = _digest_of(sources.cert_file)
-    return TLSIdentity(
-        cert=cert,
-        key=_digest_of(sources.key_file) or cert,
-        password=_digest(_PEPPER + _bytes(sources.key_password))
-        if sources.key_password is not None
-        else None,
-        ca=_trusted(sources),
+    version = settings.get("ssl_version")
+    return Terms(
         verify_mode=verify_mode,
         check_hostname=verify_mode is ssl.CERT_REQUIRED and not pinned,
-        ssl_version=_version(settings.get("ssl_version")),
+        ssl_version=None if version is None else resolve_ssl_version(version),
         minimum=settings.get("ssl_minimum_version"),
         maximum=settings.get("ssl_maximum_version"),
         kind=ssl.SSLContext,
     )
 
 
-def _version(value: Any) -> int | None:
-    return None if value is None else resolve_ssl_version(value)
-
-
-def _trusted(sources: Sources) -> str:
-    parts = [
-        _digest_of(sources.ca_certs),
-        _digest(b"\n".join(_directory(sources.ca_cert_dir))) if sources.ca_cert_dir else None,
-        _digest(_bytes(sources.ca_cert_data)) if sources.ca_cert_data else None,
-    ]
-    return "+".join(part for part in parts if part) or "system"
-
-
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _digest_of(path: str | None) -> str | None:
-    """The digest of a file, read again only when `stat` says that it may have changed."""
-    if not path:
-        return None
-    seen = _stat(path)
-    known = _digests.get(path)
-    if known is not None and known[0] == seen:
-        return known[1]
-    digest = _digest(Path(os.fsdecode(path)).read_bytes())
-    # A file written a moment ago may be written again within the same tick of its time stamp.
-    if seen is not None and seen == _stat(path) and time.time() - max(seen[3:]) / 1e9 > _SETTLED:
-        if len(_digests) >= _DIGESTS:
-            _digests.clear()
-        _digests[path] = (seen, digest)
-    return digest
+def _digest_of(data: bytes | None) -> str | None:
+    return None if data is None else _digest(data)
+
+
+def _secret(password: Any) -> str | None:
+    return None if password is None else _digest(_PEPPER + _bytes(password))
 
 
 def _bytes(value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
 
 
-def _directory(path: str) -> Iterator[bytes]:
+def _read(path: str | None) -> bytes | None:
+    return Path(os.fsdecode(path)).read_bytes() if path else None
+
+
+def _directory(path: str) -> Iterator[tuple[str, bytes]]:
     """The certificates that OpenSSL would find in a directory; what cannot be read is passed over."""
-    for entry in sorted(Path(path).iterdir()):
+    for entry in sorted(Path(os.fsdecode(path)).iterdir()):
         if not _HASHED.fullmatch(entry.name):
             continue
         with suppress(OSError):
-            yield from (found[0] for found in _CERTIFICATE.finditer(entry.read_bytes()))
+            yield from ((str(entry), found[0]) for found in _CERTIFICATE.finditer(entry.read_bytes()))
 
 
-def _builder(identity: TLSIdentity, sources: Sources) -> Callable[[], ssl.SSLContext]:
-    def fill(context: ssl.SSLContext) -> None:
-        _load_trusted(context, identity, sources)
-        if sources.cert_file:
-            password = sources.key_password if sources.key_password is not None else _no_password
-            context.load_cert_chain(sources.cert_file, sources.key_file, password)
+def _load_block(context: ssl.SSLContext, path: str, block: bytes) -> None:
+    """Load a certificate of a directory. What a "TRUSTED" one says besides, OpenSSL reads from files only."""
+    if block.startswith(_TRUSTED):
+        with _as_file(block, path) as file:
+            context.load_verify_locations(file)
+    else:
+        context.load_verify_locations(cadata=block.decode("ascii"))
 
-    def build() -> ssl.SSLContext:
-        return build_context(
-            verify_mode=identity.verify_mode,
-            check_hostname=identity.check_hostname,
-            fill=fill,
-            ssl_version=identity.ssl_version,
-            minimum=identity.minimum,
-            maximum=identity.maximum,
-        )
 
-    return build
+@contextmanager
+def _as_file(data: bytes | None, path: Any) -> Iterator[Any]:
+    """A path under which OpenSSL reads these bytes, whatever becomes of the file that they come from.
+
+    Linux has files in memory. Elsewhere, and where /proc is not to be seen, it is the file itself.
+    """
+    try:
+        # In one step, so that no interrupt comes between the descriptor and the object that closes it.
+        memory = None if data is None else next(map(io.FileIO, map(os.memfd_create, ("pem",)), ("w",)))
+    except (AttributeError, OSError):
+        memory = None
+    if data is None or memory is None:
+        yield path
+        return
+    with memory:
+        copy = f"/proc/self/fd/{memory.fileno()}"
+        whole = memory.write(data) == len(data)
+        yield copy if whole and os.access(copy, os.R_OK) else path
 
 
 def _no_password() -> str:
     # Without this OpenSSL would ask on the terminal. The message is urllib3's.
     raise SSLError("Client private key is encrypted, password is required")
-
-
-def _load_trusted(context: ssl.SSLContext, identity: TLSIdentity, sources: Sources) -> None:
-    if identity.ca == "system":
-        if identity.verify_mode is not ssl.CERT_NONE:
-            context.load_default_certs()
-        return
-    try:
-        if sources.ca_certs:
-            context.load_verify_locations(sources.ca_certs)
-        for certificate in _directory(sources.ca_cert_dir) if sources.ca_cert_dir else ():
-            with suppress(ssl.SSLError):
-                context.load_verify_locations(cadata=certificate.decode("ascii"))
-        if sources.ca_cert_data:
-            context.load_verify_locations(cadata=sources.ca_cert_data)
-    except OSError as error:
-        raise SSLError(error) from error

@@ -1,6 +1,7 @@
 """From what a call names (origin, certificates, proxy) to its pool, without parsing anything twice.
 
-An entry is used as it is for a second; then `stat` says whether a file of its identity was replaced.
+An entry is used as it is for a second. Then the registry is asked again; it asks `stat` whether a file of the
+identity was replaced.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolKey, PoolManager
 
 from ..settings.environment import is_bundle_of_environment
-from ..util.bounded_dict import keep_newest
-from .identity import FILES, TLS_SETTINGS, fault, fingerprint, name_of
+from ..util.bounded_dict import keep_used
+from .identity import FILES, TLS_SETTINGS, fault, name_of
 from .registry import registry
 
-#: Seconds between two looks at the files of an identity.
+#: Seconds between two looks at the files of an identity that a session uses.
 _LOOK_EVERY: Final = 1.0
 
 _CURE: Final = "cert= and verify= take paths of PEM files that exist (verify= also of a directory)"
@@ -30,40 +31,28 @@ _CURE: Final = "cert= and verify= take paths of PEM files that exist (verify= al
 class Entry:
     """A pool, and what must not have changed for it to be the right one still."""
 
-    __slots__ = ("_files", "_looked_at", "_manager", "_paths", "_settings", "pool")
+    __slots__ = ("_made_at", "_manager", "_settings", "pool", "used_at")
 
-    def __init__(
-        self, pool: HTTPConnectionPool, manager: PoolManager, paths: tuple[Any, ...], files: Any
-    ) -> None:
+    def __init__(self, pool: HTTPConnectionPool, manager: PoolManager) -> None:
         self.pool = pool
         self._manager = manager
         self._settings = dict(manager.connection_pool_kw)
-        self._paths = paths
-        self._files = files
-        self._looked_at = monotonic()
+        self._made_at = self.used_at = monotonic()
 
     def is_current(self, manager: PoolManager | None) -> bool:
-        """Whether the manager is the same, with the same settings, and no file was replaced."""
-        if not self.is_of(manager):
+        """Whether the manager is the same, with the same settings, and its files were looked at just now."""
+        if manager is not self._manager or manager.connection_pool_kw != self._settings:
             return False
-        now = monotonic()
-        if now - self._looked_at > _LOOK_EVERY:
-            if fingerprint(self._paths) != self._files:
-                return False
-            self._looked_at = now
-        return True
+        self.used_at = now = monotonic()
+        return now - self._made_at <= _LOOK_EVERY
 
-    def is_of(self, manager: PoolManager | None) -> bool:
-        """Whether the manager is the same, with the same settings: then at most the files have changed."""
-        return manager is self._manager and manager.connection_pool_kw == self._settings
-
-    def keep(self) -> None:
-        """Use it for another second although its files have changed: they are being replaced."""
-        self._looked_at = monotonic()
+    def is_needed(self) -> bool:
+        """Whether it must not be forgotten: it can always be found again."""
+        return False
 
 
 class Lookup:
-    """The newest entries, at most `size` of them.
+    """The entries that were used last. No lock: each step is one operation of a dictionary.
 
     Args:
         size: how many are remembered.
@@ -72,6 +61,8 @@ class Lookup:
     def __init__(self, size: int) -> None:
         self._size = max(1, size)
         self._entries: dict[Hashable, Entry] = {}
+        #: Another object after each `clear`. What was found under one is not remembered under the next.
+        self.era = object()
         #: The registry's; entries from before a fork are not used after it.
         self.generation = registry.generation
 
@@ -79,13 +70,24 @@ class Lookup:
         """The entry of a key, current or not."""
         return self._entries.get(key)
 
-    def put(self, key: Hashable, entry: Entry) -> None:
-        """Remember an entry; the oldest makes room for it."""
+    def put(self, key: Hashable, entry: Entry, era: object) -> None:
+        """Remember an entry; the one that was not used for longest makes room for it.
+
+        Args:
+            key: what it is found by.
+            entry: the pool, and what it depends on.
+            era: the one in which the search for the pool began.
+        """
         self._entries[key] = entry
-        keep_newest(self._entries, self._size)
+        keep_used(self._entries, self._size, key)
+        if self.era is not era:
+            # The adapter was closed meanwhile, and the lease of this pool may be over.
+            self._entries.pop(key, None)
 
     def clear(self) -> None:
         """Forget every entry."""
+        # First the era: who puts an entry after this line takes it out again.
+        self.era = object()
         self._entries.clear()
 
 
@@ -121,20 +123,8 @@ def told_by(
     }
 
 
-def paths_of(settings: Mapping[str, Any], verify: Any, cert: Any) -> tuple[Any, ...]:
-    """The files and directories that a call's identity is made of.
-
-    Args:
-        settings: what the pool manager was told of every pool.
-        verify: the call's.
-        cert: the call's.
-    """
-    named = {**settings, **_named(verify, cert)}
-    return tuple(path for name in FILES if (path := named.get(name)))
-
-
-def _named(verify: Any, cert: Any) -> dict[str, Any]:
-    """What urllib3's pools call the `verify` and `cert` of a call."""
+def named_by(verify: Any, cert: Any) -> dict[str, Any]:
+    """What urllib3's pools call the `verify` and `cert` of a call, whether their files are there or not."""
     trusted = adapters.DEFAULT_CA_BUNDLE_PATH if verify is True else verify
     told = {"ca_certs": trusted} if trusted else {}
     # Two at the most: who takes it for a place for the password finds that in no message.
@@ -147,9 +137,10 @@ def what_is_wrong(error: BaseException, settings: Mapping[str, Any], verify: Any
 
     Args:
         error: what was met when they were used.
-        settings, verify, cert: as in `paths_of`.
+        settings: what the pool manager was told of every pool.
+        verify, cert: the call's.
     """
-    told = _named(verify, cert)
+    told = named_by(verify, cert)
     pair = tuple(name_of(told.get(name)) for name in ("cert_file", "key_file"))
     named = {"verify": told.get("ca_certs"), "cert": pair if cert else None}
     named.update((name, settings.get(name)) for name in FILES)

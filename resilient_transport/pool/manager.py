@@ -17,8 +17,9 @@ from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 
 from ..connection.socket_options import SocketOptions, with_keepalive
 from ..connection.tls_context import is_shared
-from .identity import TLS_SETTINGS, context_for
+from .identity import TLS_SETTINGS
 from .lease import PlainPool, TLSPool
+from .registry import registry
 
 #: Parts of urllib3's key that say how a lease is used and nothing about its connections.
 _OWN_TO_THE_LEASE = ("timeout", "retries", "block", "maxsize", "headers")
@@ -141,9 +142,9 @@ def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
         told = ("ca_", "cert_reqs", "ssl_m")
         settings = {name: value for name, value in context.items() if name.startswith(told)}
         settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
-        context["_proxy_config"] = config._replace(ssl_context=context_for(settings))
+        context["_proxy_config"] = config._replace(ssl_context=registry.contexts.of(settings))
     if context.get("ssl_context") is None:
-        context["ssl_context"] = context_for(context)
+        context["ssl_context"] = registry.contexts.of(context)
         for name in TLS_SETTINGS:
             context.pop(name, None)
     own: ssl.SSLContext = context["ssl_context"]

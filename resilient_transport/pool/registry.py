@@ -8,22 +8,17 @@ socket that it inherited.
 from __future__ import annotations
 
 import atexit
-import os
-import weakref
 from collections import deque
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from copy import copy
+from collections.abc import Hashable
 from ssl import SSLContext
 from types import TracebackType
 from typing import Final
 
-from ..connection import resolver
-from ..retry import breaker, budget
 from ..settings.options import ConnectionOptions
-from ..telemetry import counters
 from ..telemetry.stats import count_connections_by
+from ..util.fork import Turn, before_fork, in_child, in_parent
 from ..util.inbox import Inbox
+from .contexts import Contexts
 from .idle import IdleConnections
 from .reaper import Reaper
 from .shared_pool import SharedPool, Ticket
@@ -46,15 +41,13 @@ class Registry:
         self._left: deque[SharedPool] = deque()
         #: Those of them that are kept for their TLS sessions and idle connections, the oldest first.
         self._unleased: dict[SharedPool, None] = {}
-        self._contexts: weakref.WeakValueDictionary[Hashable, SSLContext] = weakref.WeakValueDictionary()
-        self._building: dict[Hashable, Future[SSLContext]] = {}
+        #: The TLS contexts.
+        self.contexts = Contexts(self.retire)
         self.reaper = Reaper(self.look, self._lock)
         #: The idle connections of the process, of which there are at most `idle.most`.
         self.idle = IdleConnections(self.reaper.wake)
         #: Raised by each fork; what was leased under another number is not used any more.
         self.generation = 0
-        #: How many TLS contexts were built since the process began.
-        self.contexts_built = 0
 
     def lease(
         self,
@@ -116,46 +109,17 @@ class Registry:
                 del self._shared_pools[shared_pool.key]
         return forgotten
 
-    def context(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
-        """The one TLS context of an identity; threads that need it at once wait for the first to build it."""
-        while True:
-            with self._lock:
-                context = self._contexts.get(identity)
-                if context is not None:
-                    return context
-                pending = self._building.get(identity)
-                if pending is None:
-                    mine = self._building[identity] = Future()
-                    break
-            error = pending.exception()
-            if error is None:
-                return pending.result()
-            if isinstance(error, Exception):
-                # A copy: each thread raises an exception of its own.
-                raise copy(error) from error
-            # Who was building was interrupted, which is nobody else's business: try again.
-        self._build(identity, build, mine)
-        return mine.result()
-
-    def _build(self, identity: Hashable, build: Callable[[], SSLContext], future: Future[SSLContext]) -> None:
-        try:
-            context = build()
-        except BaseException as error:
-            with self._lock:
-                del self._building[identity]
-            future.set_exception(error)
-            return
-        with self._lock:
-            self._contexts[identity] = context
-            self.contexts_built += 1
-            del self._building[identity]
-        future.set_result(context)
+    @property
+    def contexts_built(self) -> int:
+        """How many TLS contexts were built since the process began."""
+        return self.contexts.built
 
     def clear(self) -> None:
-        """Close every idle connection, and forget every TLS session.
+        """Close every idle connection, and forget every TLS session and the contexts that nobody uses.
 
         Running calls go on, and what they give back is kept again.
         """
+        self.contexts.clear()
         for shared_pool in self._all():
             shared_pool.clear()
             if not shared_pool.leases():
@@ -175,12 +139,12 @@ class Registry:
         return bool(len(self.idle))
 
     def retire(self, context: SSLContext) -> None:
-        """A TLS context was rotated away: what was made with it is closed once nobody leases it."""
+        """A TLS context was rotated away, and nobody is given it again: close what is idle with it."""
         for shared_pool in self._all():
             if getattr(shared_pool.key, "key_ssl_context", None) is context:
                 shared_pool.is_disposable = True
+                shared_pool.close_idle()
                 if not shared_pool.leases():
-                    shared_pool.close_idle()
                     self._left.append(shared_pool)
 
     def _all(self) -> list[SharedPool]:
@@ -209,10 +173,6 @@ class Registry:
         generation, most = self.generation + 1, self.idle.most
         self.__init__()  # type: ignore[misc]
         self.generation, self.idle.most = generation, most
-        budget.clear()
-        breaker.clear()
-        counters.clear()
-        resolver.begin_anew()
         for shared_pool in inherited.values():
             shared_pool.abandon()
 
@@ -228,16 +188,13 @@ class Registry:
         pools = self._all()
         leases = sum(shared_pool.leases() for shared_pool in pools)
         counts = f"{len(pools)} origins, {len(self.idle)} idle connections, {leases} leases"
-        return f"<Registry {counts}, {len(self._contexts)} TLS contexts>"
+        return f"<Registry {counts}, {len(self.contexts)} TLS contexts>"
 
 
 #: The one of this process.
 registry = Registry()
 count_connections_by(registry.connections)
 atexit.register(registry.clear)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=registry.before_fork,
-        after_in_parent=registry.after_fork_in_parent,
-        after_in_child=registry.after_fork,
-    )
+before_fork(registry.before_fork)
+in_parent(registry.after_fork_in_parent)
+in_child(Turn.CONNECTIONS)(registry.after_fork)

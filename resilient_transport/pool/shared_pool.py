@@ -35,6 +35,9 @@ Connection = PlainConnection | TLSConnection
 #: How long an idle connection is kept where nobody says so, in seconds: less than nginx's 75 s and most load
 #: balancers' 60 s.
 IDLE_TIMEOUT: Final = DEFAULT_OPTIONS.idle_timeout
+#: For so many seconds after the server's first proof some of those who wait are left to the connections that
+#: are there: the first answers come sooner than handshakes that would begin now.
+THRIFT: Final = 0.02
 #: How a cold pool paces its attempts to connect: as a call with default settings.
 _PACING: Final = RetryPolicy(**DEFAULTS)
 
@@ -91,7 +94,7 @@ class SharedPool:
         self.key = key
         self.origin = origin
         self.generation = generation
-        self.gate: Gate[Connection] = Gate(pace=pace)
+        self.gate: Gate[Connection] = Gate(pace=pace, thrift=THRIFT)
         #: TCP connects that were begun for those that wait.
         self.preconnects = Preconnects()
         #: TLS sessions that the server may resume.

@@ -1,4 +1,4 @@
-"""Leases for connections through a SOCKS proxy. Imported only when one is used: it takes PySocks.
+"""Leases for connections through a SOCKS proxy. It takes PySocks.
 
 Leans on `_socks_options` of urllib3's connection, pinned in `tests/test_upstream.py`.
 """

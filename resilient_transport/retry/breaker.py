@@ -10,14 +10,12 @@ Knows nothing of sockets. Off unless a policy has a `Breaker`.
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from ..util.bounded_dict import Remembered
+from ..util import atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +52,41 @@ class Breaker:
                 raise ValueError(f"{name} is a finite number of seconds over 0, not {value!r}")
 
 
+class _State(NamedTuple):
+    """What a circuit is at one time; it becomes another in one step."""
+
+    #: Until when nothing is tried; None: it is closed.
+    open_until: float | None = None
+    #: Whether a probe is under way. Whoever makes it gives its leave back, however it ends.
+    is_probing: bool = False
+    #: Raised whenever it opens or closes: what began before has no say in what comes after.
+    epoch: int = 0
+    #: When the latest failures in a row were.
+    failed: tuple[float, ...] = ()
+
+
+_CLOSED: Final = _State()
+
+
 class Circuit:
     """The state of one origin.
+
+    There is no lock to wait for: whoever changes it works out what it becomes, and puts that in the place of
+    what it was; if another has been faster, it works it out anew.
 
     Args:
         breaker: when it opens.
         clock: the monotonic clock, in seconds.
     """
 
+    __slots__ = ("_clock", "_state", "breaker", "used_at")
+
     def __init__(self, breaker: Breaker, clock: Callable[[], float] = time.monotonic) -> None:
         self.breaker = breaker
         self._clock = clock
-        self._lock = threading.Lock()
-        #: When the latest failures in a row were.
-        self._failed: deque[float] = deque(maxlen=breaker.failures)
-        #: Until when nothing is tried; None: it is closed.
-        self._open_until: float | None = None
-        #: Whether a probe is under way. Whoever makes it gives its leave back, however it ends.
-        self._is_probing = False
-        #: Raised whenever it opens or closes: what began before has no say in what comes after.
-        self._epoch = 0
+        self._state = _CLOSED
+        #: When it was used, among others that are remembered. Set by who remembers it.
+        self.used_at = 0.0
 
     def enter(self) -> int | None:
         """Ask leave for an attempt.
@@ -81,76 +94,61 @@ class Circuit:
         Returns:
             What to hand to `failed` or `succeeded` when it is over; None: it may not be made.
         """
-        with self._lock:
-            if self._open_until is None:
-                return self._epoch
-            if self._clock() < self._open_until or self._is_probing:
+        while (state := self._state).open_until is not None:
+            if state.is_probing or self._clock() < state.open_until:
                 return None
-            self._is_probing = True
-            self._epoch += 1
-            return self._epoch
+            probing = state._replace(is_probing=True, epoch=state.epoch + 1)
+            if self._become(probing, state):
+                return probing.epoch
+        return state.epoch
 
     def failed(self, epoch: int | None) -> bool:
         """An attempt has failed; whether that has opened the circuit."""
-        with self._lock:
-            if epoch != self._epoch:
-                return False
-            now = self._clock()
-            self._failed.append(now)
-            in_a_row = len(self._failed) == self.breaker.failures
-            recent = now - self._failed[0] <= self.breaker.window
-            if not self._is_probing and not (in_a_row and recent):
-                return False
-            self._set(now + self.breaker.cool_down)
-            return True
+        now = self._clock()
+        while (state := self._state).epoch == epoch:
+            failed = (*state.failed, now)[-self.breaker.failures :]
+            in_a_row = len(failed) == self.breaker.failures and now - failed[0] <= self.breaker.window
+            opens = state.is_probing or in_a_row
+            after = state._replace(failed=failed)
+            if opens:
+                after = _State(open_until=now + self.breaker.cool_down, epoch=state.epoch + 1)
+            if self._become(after, state):
+                return opens
+        return False
 
     def succeeded(self, epoch: int | None) -> bool:
         """An attempt has succeeded; whether that has closed the circuit."""
-        if not self._failed and self._open_until is None:
-            return False
-        with self._lock:
-            if epoch != self._epoch:
-                return False
-            closes = self._open_until is not None
-            if closes:
-                self._set(None)
-            self._failed.clear()
-            return closes
+        while (state := self._state).epoch == epoch and (state.failed or state.open_until is not None):
+            closes = state.open_until is not None
+            if self._become(_State(epoch=state.epoch + closes), state):
+                return closes
+        return False
 
     def left(self, epoch: int | None) -> None:
         """An attempt has come to nothing, for a reason that is not the server's: another may probe."""
-        with self._lock:
-            if epoch == self._epoch:
-                self._is_probing = False
+        while (state := self._state).epoch == epoch and state.is_probing:
+            self._become(state._replace(is_probing=False), state)
 
-    def _set(self, open_until: float | None) -> None:
-        self._open_until = open_until
-        self._is_probing = False
-        self._epoch += 1
-        self._failed.clear()
+    def _become(self, after: _State, before: _State) -> bool:
+        """Change from one state to the next, unless it is not that one any more."""
+        with atomic.lock:
+            if self._state is not before:
+                return False
+            self._state = after
+            return True
 
     def is_open(self) -> bool:
         """Whether attempts are refused, but for a probe."""
-        return self._open_until is not None
+        return self._state.open_until is not None
+
+    def is_needed(self) -> bool:
+        """Whether it must not be forgotten: it refuses attempts now."""
+        return self._state.is_probing or self.opens_in() > 0
 
     def opens_in(self) -> float:
         """Seconds until a probe may be made; 0 when it may, or when nothing is refused."""
-        return max(0.0, (self._open_until or 0.0) - self._clock())
+        return max(0.0, (self._state.open_until or 0.0) - self._clock())
 
     def __repr__(self) -> str:
         state = f"open for {self.opens_in():.1f} s" if self.is_open() else "closed"
-        return f"<Circuit {state}, {len(self._failed)} failures in a row>"
-
-
-#: By origin and breaker. One that is forgotten is closed again.
-_circuits: Final[Remembered[tuple[Hashable, Breaker], Circuit]] = Remembered(lambda key: Circuit(key[1]))
-
-
-def circuit_for(origin: Hashable, breaker: Breaker) -> Circuit:
-    """The process-wide circuit of an origin (scheme, host, port) for a breaker."""
-    return _circuits[origin, breaker]
-
-
-def clear() -> None:
-    """Close every circuit; for tests, and in the child after a fork (its locks may be held)."""
-    _circuits.clear()
+        return f"<Circuit {state}, {len(self._state.failed)} failures in a row>"

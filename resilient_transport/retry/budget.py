@@ -7,11 +7,9 @@ drawn), one without retries gives 1.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Hashable
 from typing import Final
 
-from ..util.bounded_dict import Remembered
+from ..util import atomic
 
 CAPACITY: Final = 500
 RETRY_COST: Final = 5
@@ -20,18 +18,21 @@ PAY_BACK: Final = 1
 
 
 class Quota:
-    """A bucket of tokens that the calls of one origin draw on."""
+    """A bucket of tokens that the calls of one origin draw on.
 
-    __slots__ = ("_lock", "capacity", "tokens")
+    Each change is one step under the lock of `util/atomic.py`. If a tracer runs something in between, that
+    may draw what was just found to be there; then there are fewer than none, until successes pay them back.
+    """
+
+    __slots__ = ("capacity", "tokens")
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._lock = threading.Lock()
         self.capacity = capacity
         self.tokens = capacity
 
     def take(self, cost: int) -> bool:
         """Draw tokens; False, and nothing drawn, when there are too few."""
-        with self._lock:
+        with atomic.lock:
             if self.tokens < cost:
                 return False
             self.tokens -= cost
@@ -41,22 +42,10 @@ class Quota:
         """Return tokens, up to the capacity."""
         if self.tokens >= self.capacity:
             return
-        with self._lock:
-            self.tokens = min(self.capacity, self.tokens + tokens)
+        with atomic.lock:
+            self.tokens += tokens
+            if self.tokens > self.capacity:
+                self.tokens = self.capacity
 
     def __repr__(self) -> str:
         return f"<Quota {self.tokens} of {self.capacity}>"
-
-
-#: One that is forgotten is full again.
-_quotas: Final[Remembered[Hashable, Quota]] = Remembered(lambda _: Quota())
-
-
-def quota_for(origin: Hashable) -> Quota:
-    """The process-wide quota of an origin (scheme, host, port)."""
-    return _quotas[origin]
-
-
-def clear() -> None:
-    """Fill every quota; for tests, and in the child after a fork (its locks may be held)."""
-    _quotas.clear()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from .backoff import expo, full_jitter
 from .budget import RETRY_COST, TIMEOUT_COST
 from .policy import RetryPolicy
 from .stages import TABLE, Cause, Column, Failure, Situation, Verdict
@@ -157,9 +158,6 @@ def backoff_delay(
             return 0.0
         extra = (uniform or random.uniform)(0, policy.jitter)
         return max(0.0, min(policy.backoff_max, policy.backoff * 2.0 ** min(number - 1, 64) + extra))
-    # Imported here: it costs 26-34 ms, and most programs never wait.
-    import backoff
-
-    ceilings = backoff.expo(factor=policy.backoff, max_value=policy.backoff_max)
-    ceiling = next(islice(ceilings, number, None))
-    return uniform(0, ceiling) if uniform else backoff.full_jitter(ceiling)
+    ceilings = expo(factor=policy.backoff, max_value=policy.backoff_max)
+    ceiling: float = next(islice(ceilings, number, None))
+    return uniform(0, ceiling) if uniform else full_jitter(ceiling)

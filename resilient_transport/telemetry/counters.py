@@ -1,14 +1,13 @@
-"""What is counted, per origin and for the process. No I/O, and one lock per origin, held for an addition."""
+"""What is counted of an origin. No I/O; each addition is one step under the lock of `util/atomic.py`."""
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..util.bounded_dict import Remembered
+from ..util import atomic
 
 #: The upper bounds of the histogram of waits, in seconds; what took longer counts in a last one.
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -24,12 +23,6 @@ class Waits:
     seconds: float = 0.0
     #: How many waited no longer than each of `BUCKETS`, and longer than the one before; the last, longer.
     histogram: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
-
-    def and_one_of(self, seconds: float) -> Waits:
-        """The same with one more."""
-        histogram = list(self.histogram)
-        histogram[bisect_left(BUCKETS, seconds)] += 1
-        return Waits(self.count + 1, self.seconds + seconds, tuple(histogram))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,75 +50,86 @@ class Counts:
 class Counters:
     """The counts of one origin, while they grow."""
 
+    __slots__ = (
+        "_bytes_saved",
+        "_calls",
+        "_failures",
+        "_handshakes",
+        "_histogram",
+        "_refusals",
+        "_resumes",
+        "_retries",
+        "_seconds_waited",
+    )
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calls = 0
-        self._numbers: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
-        self._refusals: Counter[str] = Counter()
-        self._waits = Waits()
+        self._calls = self._retries = self._resumes = self._bytes_saved = 0
+        #: Full ones, and resumed ones.
+        self._handshakes = [0, 0]
+        self._seconds_waited = 0.0
+        #: None until somebody has waited: most origins are never waited for.
+        self._histogram: list[int] | None = None
+        self._failures: defaultdict[str, int] = defaultdict(int)
+        self._refusals: defaultdict[str, int] = defaultdict(int)
 
     def ended(self) -> None:
         """A call has ended."""
-        with self._lock:
+        with atomic.lock:
             self._calls += 1
 
     def shook_hands(self, resumed: bool) -> None:
         """A TLS handshake is done."""
-        with self._lock:
-            self._numbers["handshakes_resumed" if resumed else "handshakes_full"] += 1
+        with atomic.lock:
+            self._handshakes[resumed] += 1
 
     def waited(self, seconds: float) -> None:
         """A caller has waited at the gate."""
-        with self._lock:
-            self._waits = self._waits.and_one_of(seconds)
+        bucket, empty = bisect_left(BUCKETS, seconds), [0] * (len(BUCKETS) + 1)
+        with atomic.lock:
+            if self._histogram is None:
+                self._histogram = empty
+            self._histogram[bucket] += 1
+            self._seconds_waited += seconds
 
     def failed(self, stage: str) -> None:
         """An attempt has failed."""
-        with self._lock:
-            self._failures[str(stage)] += 1
+        name = str(stage)
+        with atomic.lock:
+            self._failures[name] += 1
 
     def retried(self) -> None:
         """Another attempt of a call begins."""
-        with self._lock:
-            self._numbers["retries"] += 1
+        with atomic.lock:
+            self._retries += 1
 
     def refused(self, reason: str) -> None:
         """A repetition, or a call, is not made."""
-        with self._lock:
+        with atomic.lock:
             self._refusals[reason] += 1
 
     def resumed(self, saved: int) -> None:
         """A body is gone on with, and so many bytes of it need not come again."""
-        with self._lock:
-            self._numbers["resumes"] += 1
-            self._numbers["bytes_saved"] += saved
+        with atomic.lock:
+            self._resumes += 1
+            self._bytes_saved += saved
 
     def counts(self) -> Counts:
-        """What was counted so far."""
-        with self._lock:
-            return Counts(
-                calls=self._calls,
-                waits=self._waits,
-                failures=dict(self._failures),
-                refusals=dict(self._refusals),
-                **self._numbers,
-            )
+        """What was counted so far. Each number is read in one step."""
+        full, resumed = self._handshakes
+        return Counts(
+            calls=self._calls,
+            handshakes_full=full,
+            handshakes_resumed=resumed,
+            waits=self._waits(),
+            failures=dict(self._failures),
+            retries=self._retries,
+            refusals=dict(self._refusals),
+            resumes=self._resumes,
+            bytes_saved=self._bytes_saved,
+        )
 
-
-_counters: Final[Remembered[str, Counters]] = Remembered(lambda _: Counters())
-
-
-def counters_for(origin: str) -> Counters:
-    """The process-wide counters of an origin."""
-    return _counters[origin]
-
-
-def all_counters() -> dict[str, Counters]:
-    """All of them, by origin."""
-    return dict(_counters)
-
-
-def clear() -> None:
-    """Forget every count; for tests, and in the child after a fork (its locks may be held)."""
-    _counters.clear()
+    def _waits(self) -> Waits:
+        if self._histogram is None:
+            return Waits()
+        histogram = tuple(self._histogram)
+        return Waits(sum(histogram), self._seconds_waited, histogram)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .counters import Counts, all_counters
+from .counters import Counters, Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,16 @@ class Stats(Mapping[str, OriginStats]):
         return exposition(self)
 
 
+#: Says what is counted of each origin. Set by `call/origin_state.py`.
+_counters: Callable[[], Mapping[str, Counters]] = dict
+
+
+def read_counters_of(source: Callable[[], Mapping[str, Counters]]) -> None:
+    """Ask this for the counters of each origin."""
+    global _counters
+    _counters = source
+
+
 #: Says how many connections each origin has, and how many of them are idle. Set by the registry.
 _connections: Callable[[], Mapping[str, tuple[int, int]]] = dict
 
@@ -60,7 +70,7 @@ def count_connections_by(source: Callable[[], Mapping[str, tuple[int, int]]]) ->
 
 def stats() -> Stats:
     """What was counted for each origin since the process began (or forked), and what is open now."""
-    counted = {origin: counters.counts() for origin, counters in all_counters().items()}
+    counted = {origin: counters.counts() for origin, counters in _counters().items()}
     connections = _connections()
     origins = {}
     for origin in sorted(counted.keys() | connections.keys()):

@@ -11,10 +11,10 @@ With pytest, the fixtures `fault_server`, `fault_server_factory` and `authority`
 """
 
 from .authority import Authority
-from .options import ServerOptions
-from .records import Counts, Execution, Tunnel
+from .observations import Counts, Execution, Tunnel
 from .script import Fault, How, Moment, Rule, Script
 from .server import FaultServer
+from .server_options import ServerOptions
 
 __all__ = [
     "Authority",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 import weakref
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 _NAMES = ("localhost", "127.0.0.1", "::1")
 _CERTIFICATES = ("good", "expired", "misnamed", "untrusted")
-_shared_lock = threading.Lock()
-_shared: list[Authority] = []
+#: The one of this process, once somebody has asked for it.
+_shared: dict[str, Authority] = {}
 
 
 class Authority:
@@ -64,11 +63,11 @@ class Authority:
 
     @classmethod
     def shared(cls) -> Authority:
-        """Return the one authority of this process, made on first use."""
-        with _shared_lock:
-            if not _shared:
-                _shared.append(cls())
-            return _shared[0]
+        """Return the one authority of this process, made on first use.
+
+        No lock, which a forked child might find held: of two that are made at once, the first is everybody's.
+        """
+        return _shared.get("authority") or _shared.setdefault("authority", cls())
 
     def server(self, kind: str) -> tuple[str, str]:
         """Return certificate chain and key of a server: `good`, `expired`, `misnamed` or `untrusted`."""

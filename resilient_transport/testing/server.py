@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from .authority import Authority
-from .options import ServerOptions
-from .records import Counts, Execution, Tunnel
+from .observations import Counts, Execution, Tunnel
 from .script import FAULTLESS, Script
+from .server_options import ServerOptions
 
 _LAUNCH = str(Path(__file__).with_name("engine") / "launch.py")
 _END_SECONDS = 5.0
@@ -54,6 +54,7 @@ class FaultServer:
         self._options = dataclasses.replace(options or ServerOptions(), **fields)
         self._authority = authority
         self._check(script)
+        # A question and its answer belong together. No call of a client comes here: the server is a process.
         self._lock = threading.Lock()
         # Isolated and without site: it needs the standard library only, whatever surrounds it.
         self._process = subprocess.Popen(

@@ -69,7 +69,7 @@ def test_max_retries_reads_as_assigned(server, dial):
     assert seen == [0]
 
 
-def test_a_retry_may_be_changed_in_place(server, dial):
+def test_a_retry_may_be_changed_in_place(server, dial, pauses):
     """As in stock, `adapter.max_retries.total = 2` counts; for this adapter, and for no other."""
     changed, other = ResilientAdapter(), ResilientAdapter()
     changed.max_retries.total = 2

@@ -101,7 +101,7 @@ def test_a_wrong_password_is_not_helped_by_a_right_one(server):
     "url",
     ["https://", "https://exa mple", "https://[::1", "https://*.example", "https://.example", "nonsense"],
 )
-def test_urls(server, url):
+def test_urls(server, url, pauses):
     """A URL that is none raises what stock raises, with its message."""
     outcomes = []
     for adapter in (HTTPAdapter(), ResilientAdapter()):

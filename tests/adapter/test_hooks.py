@@ -4,19 +4,20 @@ import dataclasses
 import gc
 import pickle
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from resilient_transport import Breaker, ResilientAdapter, RetryPolicy, attempts_of, events, registry, stats
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from resilient_transport.util.origin import origin_at
 from tests.end_to_end.hearing import LINES, Heard
-from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
+from tests.retry.values import Clock
+from tests.timeouts import LONG_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
-COOL_DOWN = SHORT_TIMEOUT / 8
 #: What comes about without new certificates.
 IN_CALLS = [kind for kind in LINES if kind is not events.IdentityRotated]
 OF_CALLS = [kind for kind in LINES if issubclass(kind, events.CallEvent)]
@@ -39,10 +40,11 @@ def eventful(dial, server, method, hook):
     cut = session.get(server.url + "/bytes/100", stream=True).content
     server.play(Script())
     lost = session.get(server.url + "/status/503").status_code
-    breaker = Breaker(failures=1, cool_down=COOL_DOWN)
+    breaker = Breaker(failures=1, cool_down=30.0)
+    state_of(origin_at(server.url)).circuit(breaker)._clock = clock = Clock(1000.0)
     session = dial(server, on_event=hook, policy=RetryPolicy(breaker=breaker, **FAST))
     session.get(server.url + "/status/500")
-    time.sleep(2 * COOL_DOWN)
+    clock.now += 30.0
     return len(cut), lost, session.request(method, server.url + "/echo").status_code
 
 
@@ -57,6 +59,7 @@ def raising(kind, heard):
     return hook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("kind", IN_CALLS)
 def test_a_hook_that_raises_breaks_nothing(server, dial, caplog, kind, method):
@@ -71,6 +74,7 @@ def test_a_hook_that_raises_breaks_nothing(server, dial, caplog, kind, method):
     assert "s3cret" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OF_CALLS)
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_interrupt_in_a_hook_reaches_the_caller(server, dial, kind, stream):

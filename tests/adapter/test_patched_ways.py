@@ -196,6 +196,7 @@ def test_no_resolver_knows_the_name(wish):
         assert verbatim.accepts == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["resilient_transport", "urllib3"])
 @pytest.mark.parametrize("patch", PATCHES)
 def test_it_is_kept_whoever_was_imported_first(patch, first):

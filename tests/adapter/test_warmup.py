@@ -7,8 +7,16 @@ import pytest
 import requests
 import urllib3
 
-from resilient_transport import ClientCertificateRejected, ResilientAdapter, RetryPolicy, attempts_of
+from resilient_transport import (
+    ClientCertificateRejected,
+    ResilientAdapter,
+    RetryPolicy,
+    attempts_of,
+    stats,
+)
+from resilient_transport.adapter import warmup
 from resilient_transport.connection import keepalive, tls_connection
+from resilient_transport.events import AttemptStarted, AttemptSucceeded
 from resilient_transport.pool import shared_pool
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -207,6 +215,145 @@ def test_a_warmed_connection_is_confirmed(server, dial, monkeypatch):
     session.get_adapter(server.url).warm(server.url, 3, session=session)
 
     assert len(confirmed) == 3
+
+
+class Ends:
+    """A hook that raises once, when the attempt of this number begins, in whatever thread that is."""
+
+    def __init__(self, number, error):
+        self._left, self._error = number, error
+        self.threads = []
+
+    def __call__(self, event):
+        """Take an event; only beginnings of attempts count."""
+        if isinstance(event, AttemptStarted):
+            self._left -= 1
+            self.threads.append(threading.current_thread())
+            if self._left == 0:
+                raise self._error
+
+
+def idle(server):
+    """Return how many connections are idle, and that none is in use."""
+    figures = stats()[server.url]
+    assert figures.live == figures.idle
+    return figures.idle
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("error", [SystemExit("a hook"), GeneratorExit(), BaseException("whatever")])
+def test_a_hook_that_ends_the_program_ends_it(server, dial, number, error):
+    """What it raises in a helper reaches the caller, who does not hang; what was connected is idle."""
+    hook = Ends(number, error)
+    session = dial(server, on_event=hook)
+    with pytest.raises(type(error)) as raised:
+        session.get_adapter(server.url).warm(server.url, 4, session=session)
+    wait_for_warmers()
+
+    assert raised.value is error
+    assert threading.main_thread() not in hook.threads[1:]
+    assert idle(server) == {1: 0}.get(number, 3)
+    assert session.get(server.url).ok
+
+
+def test_what_ends_the_program_is_told_rather_than_what_does_not(server, dial):
+    """One helper's connection is refused, and another's hook raises SystemExit: that is raised."""
+    server.play(Script((Rule(Fault(Moment.ACCEPT), first=50, skip=1),)))
+    session = dial(server, max_retries=0, on_event=Ends(4, SystemExit("a hook")))
+    with pytest.raises(SystemExit):
+        session.get_adapter(server.url).warm(server.url, 4, session=session)
+
+
+@pytest.mark.parametrize("error", [SystemExit("a hook"), BaseException("whatever")])
+def test_in_the_background_a_hook_ends_nothing(server, dial, error, caplog):
+    """It is told to the log, and to nothing else; the first call connects."""
+    session = dial(server, on_event=Ends(1, error))
+    with caplog.at_level("DEBUG", "resilient_transport"):
+        session.get_adapter(server.url).warm(server.url, background=True, session=session)
+        wait_for_warmers()
+
+    assert f"warming {server.url} failed: {type(error).__name__}" in caplog.messages
+    assert session.get(server.url).ok
+
+
+@pytest.fixture
+def few_threads(monkeypatch):
+    """Let only so many warmers start."""
+    start, left = threading.Thread.start, [0]
+
+    def limited(thread):
+        if thread.name == "resilient_transport-warm":
+            left[0] -= 1
+            if left[0] < 0:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+
+    def allow(number):
+        left[0] = number
+
+    return allow
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_where_no_thread_can_be_started_the_caller_works(server, dial, few_threads, threads):
+    """All connections are made all the same, and are idle afterwards."""
+    few_threads(threads)
+    session = dial(server)
+    warmed = session.get_adapter(server.url).warm(server.url, 4, session=session)
+
+    assert len(warmed) == 4
+    assert server.counts().accepts == 4
+    assert idle(server) == 4
+
+
+def test_where_no_thread_can_be_started_the_caller_meets_what_there_is(server, dial, few_threads):
+    """The control: the caller's own work may fail, too, and ends at once when the program ends."""
+    few_threads(0)
+    session = dial(server, on_event=Ends(3, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        session.get_adapter(server.url).warm(server.url, 4, session=session)
+
+    assert idle(server) == 2
+    assert server.counts().accepts == 2
+
+
+def test_without_a_thread_nothing_happens_in_the_background(server, dial, few_threads, caplog):
+    """It returns, as the constructor does; the first call connects."""
+    few_threads(0)
+    with caplog.at_level("DEBUG", "resilient_transport"):
+        adapter = ResilientAdapter(warm=[server.url])
+        assert adapter.warm(server.url, background=True) == ()
+
+    assert caplog.messages.count(f"warming {server.url} failed: RuntimeError") == 2
+    assert dial(server, adapter).get(server.url).ok
+
+
+def test_an_interrupted_caller_leaves_connections_that_become_idle(server, dial, monkeypatch):
+    """Who waits for the helpers is interrupted: what they make is released by them, the rest is not begun."""
+    monkeypatch.setattr(warmup, "_AT_ONCE", 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(event):
+        if isinstance(event, AttemptSucceeded) and threading.current_thread() is not threading.main_thread():
+            begun.set()
+            go_on.wait(LONG_TIMEOUT)
+
+    def interrupted(thread):
+        assert begun.wait(LONG_TIMEOUT)
+        raise KeyboardInterrupt
+
+    session = dial(server, on_event=hold)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.get_adapter(server.url).warm(server.url, 4, session=session)
+    go_on.set()
+    wait_for_warmers()
+
+    assert idle(server) == 2
+    assert server.counts().accepts == 2
 
 
 def test_a_pool_that_blocks_is_not_warmed_beyond_its_size(server, dial):

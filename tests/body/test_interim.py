@@ -44,6 +44,7 @@ def raw_server():
 
     yield start
     for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         listener.close()
 
 

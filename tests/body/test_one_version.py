@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from resilient_transport import RetryPolicy, mount
-from resilient_transport.retry import budget
+from resilient_transport.call import origin_state
 from tests.end_to_end.verbatim_server import FIN, KEEP, RST, Answer, VerbatimServer, told
 
 EXAMPLES = int(os.environ.get("BODY_EXAMPLES", "300"))
+#: In how many tests: each ends in seconds, on a busy machine, too.
+SHARES = 5
 ENCODERS = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
 HASTY = RetryPolicy(backoff=0.0, jitter=0.0)
 
@@ -114,11 +116,13 @@ def session():
         yield session
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@pytest.mark.parametrize("share", range(SHARES))
+@settings(max_examples=max(1, EXAMPLES // SHARES), deadline=None, suppress_health_check=list(HealthCheck))
 @given(bodies=versions, script=steps, encoding=st.sampled_from(list(ENCODERS)), how=reads)
-def test_one_version_whole_or_an_exception(session, bodies, script, encoding, how):
+def test_one_version_whole_or_an_exception(session, bodies, script, encoding, how, share):
     """For any bodies, encodings, frames, cuts, validators and changes of version."""
-    budget.clear()
+    origin_state.clear()
     asked = []
 
     def say(head):

@@ -23,10 +23,8 @@ from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
 from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy, attempts_of, override
 from resilient_transport.body.request_body import RequestBody, Spool, spooled
-from resilient_transport.call.loop import Call
-from resilient_transport.retry.budget import Quota
-from resilient_transport.retry.deadline import Deadline
-from resilient_transport.retry.stages import Column
+from resilient_transport.call.plan import plan_call
+from resilient_transport.call.record import Record
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.verbatim_server import FIN, Answer, VerbatimServer, told
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -357,6 +355,7 @@ class Sipper:
 LARGE = 8_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [lambda: bytes(LARGE), lambda: bytearray(LARGE), lambda: io.BytesIO(bytes(LARGE))]
 )
@@ -604,9 +603,10 @@ def test_an_early_answer_of_a_server_that_takes_no_more(dial, server):
 def test_what_cannot_be_sent_again_gets_a_connection_that_was_used_just_now(server, dial):
     """As a POST does, since it can be repeated no more than that."""
     request = requests.Request("PUT", "https://localhost/", data=generator()).prepare()
-    call = Call(request, RetryPolicy(), Column.IDEMPOTENT, Deadline(), Quota())
+    adapter = ResilientAdapter()
+    plan = plan_call(request, False, None, True, None, None, adapter._options, adapter.policy)
 
-    assert not call.trace().replayable
+    assert not Record(plan).trace().replayable
 
 
 @pytest.mark.parametrize("error", [NotImplementedError, AttributeError])

@@ -43,6 +43,7 @@ def attempting(authority, **policy):
     return dial(authority, attempt_timeout=SHORT_TIMEOUT, backoff=0.0, **policy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FAILURES if name in CASES])
 def test_an_attempt_that_takes_too_long_is_a_time_out(authority, name):
     """From the name to the whole response: it ends, is repeated once, and is told as stock would."""

@@ -8,8 +8,9 @@ import pytest
 import requests
 
 from resilient_transport import CircuitOpen, ResilientAdapter, RetryPolicy, attempts_of
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.events import CircuitClosed, CircuitOpened
-from resilient_transport.retry.breaker import Breaker, circuit_for
+from resilient_transport.retry.breaker import Breaker
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.util.origin import origin_at
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
@@ -34,7 +35,7 @@ def cooling(monkeypatch):
     """Return a function that puts the circuit of a server on a clock of its own."""
 
     def put(url, breaker=BREAKER):
-        circuit = circuit_for(origin_at(url), breaker)
+        circuit = state_of(origin_at(url)).circuit(breaker)
         circuit._clock = Clock(1000.0)
         return circuit._clock
 
@@ -83,7 +84,7 @@ def test_its_exception(server, dial, cooling):
     cooling(server.url).now += 1
     session = dial(server, policy=RetryPolicy(**ONCE))
     fail(server, session)
-    circuit_for(origin_at(server.url), BREAKER)._clock.now += 10
+    state_of(origin_at(server.url)).circuit(BREAKER)._clock.now += 10
     with pytest.raises(requests.ConnectionError) as caught:
         session.get(server.url + "/?secret=hunter2", headers={"Authorization": "Bearer hunter3"})
     error = pickle.loads(pickle.dumps(caught.value))

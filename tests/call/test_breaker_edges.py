@@ -7,7 +7,8 @@ import pytest
 import requests
 
 from resilient_transport import CircuitOpen, DeadlineExceeded, ResilientAdapter, RetryPolicy, attempts_of
-from resilient_transport.retry.breaker import Breaker, circuit_for
+from resilient_transport.call.origin_state import state_of
+from resilient_transport.retry.breaker import Breaker
 from resilient_transport.util.origin import origin_at
 from tests.end_to_end.verbatim_server import FIN, RST, Answer, VerbatimServer, told
 from tests.end_to_end.ways import call
@@ -37,7 +38,7 @@ def dialled(**values):
 
 def put_on_clock(verbatim):
     """Put the circuit of a server on a clock of its own; return both."""
-    circuit = circuit_for(origin_at(verbatim.url), BREAKER)
+    circuit = state_of(origin_at(verbatim.url)).circuit(BREAKER)
     circuit._clock = Clock(1000.0)
     return circuit, circuit._clock
 

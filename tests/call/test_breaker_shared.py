@@ -6,7 +6,8 @@ import pytest
 import requests
 
 from resilient_transport import CircuitOpen, RetryPolicy, attempts_of, override
-from resilient_transport.retry.breaker import Breaker, circuit_for
+from resilient_transport.call.origin_state import state_of
+from resilient_transport.retry.breaker import Breaker
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.util.origin import origin_at
 from tests.call.test_breaker import BREAKER, ONCE, call, fail
@@ -82,7 +83,7 @@ def broken():
 def test_a_probe_of_no_use_lets_another_in(server, dial, data, length, error):
     """What fails by the caller's own doing says nothing of the server: the next call is the probe."""
     session = dial(server, policy=RetryPolicy(**ONCE))
-    clock = circuit_for(origin_at(server.url), BREAKER)._clock = Clock(1000.0)
+    clock = state_of(origin_at(server.url)).circuit(BREAKER)._clock = Clock(1000.0)
     fail(server, session)
     clock.now += 30
     request = session.prepare_request(requests.Request("PUT", server.url + "/echo", data=data))

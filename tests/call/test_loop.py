@@ -5,21 +5,33 @@ import logging
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError, SSLError
 
-from resilient_transport import ClientCertificateRejected, DeadlineExceeded, RetryPolicy, attempts_of
+from resilient_transport import (
+    ClientCertificateRejected,
+    DeadlineExceeded,
+    ResilientAdapter,
+    RetryPolicy,
+    attempts_of,
+)
 from resilient_transport.call.loop import Call
+from resilient_transport.call.plan import CallPlan
+from resilient_transport.call.record import Record
 from resilient_transport.connection.trace import CURRENT
 from resilient_transport.events.attempt import Attempts
 from resilient_transport.retry.budget import Quota
 from resilient_transport.retry.deadline import Deadline
 from resilient_transport.retry.stages import Column, Stage
 from resilient_transport.retry.urllib3_retry import ONE_ATTEMPT
+from resilient_transport.telemetry.counters import Counters
 from tests.retry.values import Clock, tls
 from tests.timeouts import LONG_TIMEOUT
 
 URL = "https://localhost/path?token=8f14e45f"
+#: Those of an adapter without arguments.
+OPTIONS = ResilientAdapter()._options
 #: The pacing of most tests: no pause, then 0.5 s, 1 s, 2 s, without randomness.
 EVEN = RetryPolicy(backoff=0.25, jitter=0.0)
 
@@ -37,9 +49,15 @@ def prepared(method="GET", **fields):
     return requests.Request(method, URL, **fields).prepare()
 
 
-def a_call(request=None, policy=EVEN, column=Column.IDEMPOTENT, deadline=None, quota=None):
-    """Return a call that may last for ever and has a full quota, unless it is told otherwise."""
-    return Call(request or prepared(), policy, column, deadline or Deadline(), quota or Quota())
+def a_plan(request=None, policy=EVEN, column=Column.IDEMPOTENT, deadline=None, quota=None, **values):
+    """Return the plan of a call that may last for ever and has a full quota, unless it is told otherwise."""
+    request, deadline, quota = request or prepared(), deadline or Deadline(), quota or Quota()
+    return CallPlan(request, policy, column, deadline, quota, Counters(), OPTIONS, **values)
+
+
+def a_call(*args, **values):
+    """Return the call of such a plan."""
+    return Call(a_plan(*args, **values), HTTPAdapter())
 
 
 def answer(status=200, **headers):
@@ -47,7 +65,8 @@ def answer(status=200, **headers):
     response = requests.Response()
     response.status_code = status
     response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
-    response.raw = HTTPResponse(io.BytesIO(), status=status, preload_content=False)
+    body = io.BytesIO(b"" if status in (204, 304) else b"7 bytes")
+    response.raw = HTTPResponse(body, status=status, preload_content=False)
     return response
 
 
@@ -74,7 +93,7 @@ def answers(*args, **fields):
 
     def step(trace):
         trace.mark(Stage.BODY)
-        trace.bytes_out, trace.bytes_in = 100, 7
+        trace.bytes_out = 100
         return answer(*args, **fields)
 
     return step
@@ -88,10 +107,10 @@ class Script:
         self.steps = list(steps)
         self.traces = []
 
-    def __call__(self, trace):
-        """Do the next step."""
+    def __call__(self, *arguments):
+        """Do the next step, with the trace that the wire finds where it looks for it."""
+        trace = CURRENT.get()
         self.traces.append(trace)
-        assert CURRENT.get() is trace, "the wire finds the trail where it looks for it"
         return self.steps.pop(0)(trace)
 
 
@@ -120,7 +139,7 @@ def test_a_good_answer_is_handed_out_at_once(pauses):
 
     assert story(response) == [(1, "done", 200, None, HANDED_OUT)]
     assert (attempt.error, attempt.bytes_out, attempt.bytes_in) == (None, 100, 7)
-    assert (pauses, call.quota.tokens, response.raw.retries) == ([], 500, None)
+    assert (pauses, call.plan.quota.tokens, response.raw.retries) == ([], 500, None)
     assert CURRENT.get() is None
 
 
@@ -285,7 +304,7 @@ def test_a_busy_server_is_asked_again(pauses):
         responses.append(busy(trace))
         return responses[0]
 
-    response = a_call().run(Script(remembered, answers()))
+    response = a_call(stream=True).run(Script(remembered, answers()))
 
     assert story(response) == [
         (1, "status", 503, 7, "sent again after 7.000 s: status 503"),
@@ -692,9 +711,9 @@ def test_the_deadlines_cause_holds_no_query(clock):
 
 def test_the_loop_tells_its_logger(caplog):
     """Each failed attempt at DEBUG, giving up at WARNING, with method and origin, without path and query."""
-    call = a_call(policy=RetryPolicy(retries=1, jitter=0))
-    call.origin = "https://api.example:8443"
+    policy = RetryPolicy(retries=1, jitter=0)
     with caplog.at_level(logging.DEBUG, "resilient_transport"):
+        call = a_call(policy=policy, origin="https://api.example:8443")
         error = raised_by(call, Script(*[fails(Stage.BODY)] * 2))
     first, second = attempts_of(error)
 
@@ -727,7 +746,7 @@ def test_what_a_connection_was_is_told():
     """Reused or resumed, and how long it took to make."""
 
     def step(trace):
-        trace.resumed = True
+        trace.tls_resumed = True
         trace.connected = trace.began + 0.25
         return answers()(trace)
 
@@ -738,12 +757,12 @@ def test_what_a_connection_was_is_told():
 
 def test_of_very_many_attempts_the_first_and_the_last_are_told():
     """As a body of gigabytes may take; the latest can still be written anew."""
-    call = a_call()
+    record = Record(a_plan())
     for _ in range(300):
-        trace = call.trace()
-        call.record(trace, None, "goes on")
-    call.record(trace, None, "is over")
+        trace = record.trace()
+        record.write_down(trace, None, "goes on")
+    record.write_down(trace, None, "is over")
 
-    assert [one.number for one in call.attempts] == [*range(1, 51), *range(251, 301)]
-    assert call.attempts[-1].decision == "is over"
-    assert "\n... 200 attempts more ...\n" in str(Attempts(call.attempts))
+    assert [one.number for one in record.attempts] == [*range(1, 51), *range(251, 301)]
+    assert record.attempts[-1].decision == "is over"
+    assert "\n... 200 attempts more ...\n" in str(Attempts(record.attempts))

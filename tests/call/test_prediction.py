@@ -18,13 +18,15 @@ from requests.auth import HTTPDigestAuth
 from urllib3.util import Retry
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, override, registry
-from resilient_transport.retry import budget
+from resilient_transport.call import origin_state
 from tests.end_to_end.oracle import End, agree, hops, predict
 from tests.end_to_end.player import BODY, Player, contexts
 from tests.end_to_end.said import FAULTS, IDEMPOTENT, Said
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 EXAMPLES = int(os.environ.get("PREDICTION_EXAMPLES", "300"))
+#: In how many tests: each ends in seconds, on a busy machine, too.
+SHARES = 5
 #: Whether the environment has a say.
 ENVIRONMENT = True
 LONGEST = 16
@@ -114,7 +116,7 @@ class Seen:
     def __init__(self, authority, tls, script, call, adapter, here=None):
         self.ends = []
         registry.clear()
-        budget.clear()
+        origin_state.clear()
         with Player(script, tls, call["proxied"], call["redirect"]) as server, requests.Session() as session:
             session.trust_env = False
             session.mount("https://", adapter)
@@ -176,7 +178,7 @@ def at_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("resilient_transport.call.loop.sleep", lambda _: None)
         patch.setattr("resilient_transport.call.resume.sleep", lambda _: None)
-        patch.setattr("resilient_transport.pool.shared_pool.pace", lambda _: 0.0)
+        patch.setattr("resilient_transport.pool.shared_pool.pace", lambda *_: 0.0)
         patch.setattr("resilient_transport.connection.tls_connection.PROOF_WAIT", LONG_TIMEOUT)
         patch.setattr("resilient_transport.connection.tls_connection.PROOF_WAIT_IN_DOUBT", LONG_TIMEOUT)
         yield
@@ -189,9 +191,11 @@ def tls(authority):
     return contexts(authority)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@pytest.mark.parametrize("share", range(SHARES))
+@settings(max_examples=max(1, EXAMPLES // SHARES), deadline=None, suppress_health_check=list(HealthCheck))
 @given(said=sources, here=overrides, script=scripts, call=calls)
-def test_the_number_of_attempts_is_the_predicted_one(authority, tls, said, here, script, call):
+def test_the_number_of_attempts_is_the_predicted_one(authority, tls, said, here, script, call, share):
     """On every path: connect, tunnel, handshake, request, status, body, redirect, digest."""
     said.override = here
     if call["body"] == "iterator":

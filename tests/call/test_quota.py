@@ -10,7 +10,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from resilient_transport import RetryPolicy, attempts_of
-from resilient_transport.retry.budget import CAPACITY, PAY_BACK, RETRY_COST, quota_for
+from resilient_transport.call.origin_state import state_of
+from resilient_transport.retry.budget import CAPACITY, PAY_BACK, RETRY_COST
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.util.origin import origin_at
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
@@ -36,7 +37,7 @@ def resets(number):
 
 def drained(server):
     """The quota of a server, without a token."""
-    quota = quota_for(origin_at(server.url))
+    quota = state_of(origin_at(server.url)).quota
     quota.tokens = 0
     return quota
 
@@ -107,7 +108,7 @@ def test_with_tokens_it_is_repeated(server, dial):
 
     assert response.status_code == 503
     assert server.counts().executed == 6
-    assert quota_for(origin_at(server.url)).tokens == CAPACITY - 5 * RETRY_COST
+    assert state_of(origin_at(server.url)).quota.tokens == CAPACITY - 5 * RETRY_COST
 
 
 def test_origins_have_quotas_of_their_own(server, dial, fault_server_factory):
@@ -125,14 +126,15 @@ def test_a_success_gives_back_what_it_drew(server, dial):
     for number in range(30):
         dial(server, policy=policy).get(server.url + f"/status/503?times=4&id={number}")
 
-    assert quota_for(origin_at(server.url)).tokens == CAPACITY
+    assert state_of(origin_at(server.url)).quota.tokens == CAPACITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [CAPACITY, 0])
 def test_a_cold_start_of_many_is_never_refused(server, dial, tokens):
     """160 first calls at once, whatever the quota: the first reset of each is repeated."""
     server.play(resets(1))
-    quota_for(origin_at(server.url)).tokens = tokens
+    state_of(origin_at(server.url)).quota.tokens = tokens
     session = dial(server, pool_maxsize=160, policy=RetryPolicy(backoff=0.01))
     barrier = threading.Barrier(160)
 
@@ -185,6 +187,7 @@ def down():
         yield verbatim, failing
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_not_buried(down, dial, server):
     """1,000 calls cost it 1,000 requests and the quota's share: a tenth more."""
     verbatim, _ = down
@@ -196,6 +199,7 @@ def test_a_server_that_is_down_is_not_buried(down, dial, server):
     assert len(verbatim.heads) == CALLS + SHARE
 
 
+@pytest.mark.slow
 def test_stock_quadruples_the_load(down, dial, server):
     """The control: `Retry(total=3)` sends each of them four times."""
     verbatim, _ = down
@@ -207,6 +211,7 @@ def test_stock_quadruples_the_load(down, dial, server):
     assert len(verbatim.heads) == 4 * CALLS
 
 
+@pytest.mark.slow
 def test_the_share_is_paid_back_by_successes_only(down, dial, server):
     """A server that heals half-way gets the share, and what those that succeeded have paid back; no more."""
     verbatim, failing = down
@@ -231,12 +236,13 @@ def wait_for(condition):
         time.sleep(SHORT_TIMEOUT / 100)
 
 
+@pytest.mark.slow
 def test_recovery(down, dial, server):
     """With an empty quota, calls that begin once the server is well succeed at once."""
     verbatim, failing = down
     session = dial(server, pool_maxsize=THREADS, policy=RetryPolicy(backoff=0.001, backoff_max=0.001))
     storm(session, verbatim.url)
-    quota = quota_for(origin_at(verbatim.url))
+    quota = state_of(origin_at(verbatim.url)).quota
     empty = quota.tokens
     failing.well.set()
     began = time.monotonic()
@@ -250,24 +256,28 @@ def test_recovery(down, dial, server):
     assert took < LONG_TIMEOUT
 
 
-def test_calls_that_pause_recover_with_the_server(down, dial, server):
-    """50 calls wait while the server is down; 2 s after it is well, all are answered."""
-    verbatim, failing = down
-    policy = RetryPolicy(retries=100, backoff=0.05)
-    session = dial(server, pool_maxsize=THREADS, policy=policy)
-    ended = []
+class FailingTogether(Failing):
+    """Its first answers wait for each other; all of them are 503, and from then on it is well."""
 
-    def one(_):
-        status = session.get(verbatim.url).status_code
-        ended.append(time.monotonic())
-        return status
+    def __init__(self):
+        super().__init__()
+        self.here = threading.Barrier(THREADS, action=self.well.set)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        calls = [pool.submit(one, number) for number in range(THREADS)]
-        wait_for(lambda: failing.busy >= THREADS)
-        failing.well.set()
-        well = time.monotonic()
-        statuses = [each.result(LONG_TIMEOUT) for each in calls]
+    def __call__(self, head):
+        if self.well.is_set():
+            return super().__call__(head)
+        return Answer(told("503 Busy", b"", Content_Length="0"), before=lambda: self.here.wait(LONG_TIMEOUT))
 
-    assert statuses == [200] * THREADS
-    assert max(ended) - well < 2
+
+def test_calls_that_pause_recover_with_the_server(dial, server):
+    """50 calls wait while the server is down; once it is well, each is answered when its pause is over."""
+    pause = 0.05
+    with VerbatimServer(FailingTogether()) as verbatim:
+        session = dial(server, pool_maxsize=THREADS, policy=RetryPolicy(retries=100, backoff=pause))
+        with ThreadPoolExecutor(THREADS) as pool:
+            responses = list(pool.map(lambda _: session.get(verbatim.url), range(THREADS)))
+    pauses = [[attempt.delay for attempt in attempts_of(response)] for response in responses]
+
+    assert [response.status_code for response in responses] == [200] * THREADS
+    assert len(verbatim.heads) == 2 * THREADS
+    assert all(0 <= first <= pause and last is None for first, last in pauses)

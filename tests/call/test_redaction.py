@@ -93,6 +93,7 @@ def test_the_search_finds_a_secret(server, dial, name):
     assert call.leaks("nothing") == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["direct", "proxy", "userinfo"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(

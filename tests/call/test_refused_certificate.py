@@ -52,6 +52,7 @@ def error_of(server, method, cert, adapter):
             return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_each_refusal_is_told_as_one(strict, refused, method):
     """50 of 50 cold calls: the alert, after at most two connections each; nothing was executed."""

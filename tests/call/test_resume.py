@@ -619,7 +619,7 @@ def test_a_digest_that_does_not_fit_ends_a_stream_in_an_error(session, frame):
     ):
         session.get(server.url, stream=True).content  # noqa: B018 - reading it is the point
 
-    assert "not as the first response had it" in attempts_of(caught.value)[-1].decision
+    assert "its digest is not that of the first response" in attempts_of(caught.value)[-1].decision
 
 
 def test_a_digest_that_does_not_fit_starts_a_buffered_body_over(session):

@@ -1,6 +1,6 @@
 """Outcomes and cells made by hand, for tests of what is said about them."""
 
-from resilient_transport.cli.demo.records import Outcome, Start
+from resilient_transport.cli.demo.order import Outcome, Start
 from resilient_transport.cli.demo.scenarios import SCENARIOS
 from resilient_transport.cli.demo.transports import OURS
 from resilient_transport.cli.demo.verdict import Cell

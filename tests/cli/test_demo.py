@@ -7,11 +7,13 @@ import sys
 
 import pytest
 
-from resilient_transport.cli.demo import command, lane
+from resilient_transport.cli.demo import lane, subcommand
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.cli.main import main
 from tests.cli.cells import STOCK, cell, outcome
 from tests.timeouts import LONG_TIMEOUT
+
+pytestmark = pytest.mark.slow
 
 SMALL = ["demo", "--rounds", "3", "--scenario", "race", "--scenario", "resets", "--seed", "1"]
 LOST = cell(outcome("GET", "ConnectionError", "request"))
@@ -22,7 +24,7 @@ def played(monkeypatch):
     """Put these cells in the place of a run."""
 
     def play(*cells):
-        monkeypatch.setattr(command, "play", lambda *_: list(cells))
+        monkeypatch.setattr(subcommand, "play", lambda *_: list(cells))
 
     return play
 

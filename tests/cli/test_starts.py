@@ -9,12 +9,14 @@ import pytest
 from resilient_transport import registry
 from resilient_transport.cli.demo import lane, start
 from resilient_transport.cli.demo.lane import METHODS, Lane, NotTrustworthy, Nursery
-from resilient_transport.cli.demo.records import WRONG_BODY, Call, Order
+from resilient_transport.cli.demo.order import WRONG_BODY, Call, Order
 from resilient_transport.cli.demo.scenarios import Scenario
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.cli.cells import STOCK
 from tests.timeouts import SHORT_TIMEOUT
+
+pytestmark = pytest.mark.slow
 
 CALM = Scenario("calm", "no fault", ())
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resilient_transport.cli.demo.records import WRONG_BODY, Call, Order, Start
+from resilient_transport.cli.demo.order import WRONG_BODY, Call, Order, Start
 from resilient_transport.cli.demo.verdict import Cell, broken_promises, may_be_repeated
 from tests.cli.cells import BY_NAME, STOCK, cell, outcome
 

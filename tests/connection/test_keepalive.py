@@ -104,18 +104,85 @@ def test_a_restart_is_no_habit(seconds):
     assert keep_alive.shown is None
 
 
-@pytest.mark.parametrize(("shown", "times"), [(1, 6), (10, 3), (29, 2), (30, 1), (100, 1)])
-def test_it_is_unlearned_in_doublings(shown, times):
-    """Each connection that outlives the limit doubles it; past a minute it is forgotten."""
-    keep_alive = KeepAlivePolicy()
-    keep_alive.closed_after(shown)
-    learned = []
-    while keep_alive.shown is not None:
-        learned.append(keep_alive.shown)
-        keep_alive.outlived(keep_alive.shown)
+#: After how long a connection was found closed, after how long others were found open, and what is known
+#: then: the limit, and for how long a request that may not be repeated trusts a connection.
+LEARNED = [
+    (0.12, [], 0.12, 0.06),
+    (0.12, [5.0], 10.0, 2.5),
+    (0.12, [0.13], 0.26, 0.13),
+    (1.2, [1.5], 3.0, 1.5),
+    (1.2, [1.2], 2.4, 1.2),
+    (1.2, [1.5, 4.0], 8.0, 2.5),
+    (1.2, [1.5, 2.9], 3.0, 1.5),
+    (10.0, [10.0, 20.0], 40.0, 2.5),
+    (10.0, [29.9], 59.8, 2.5),
+    (10.0, [30.0], None, 2.5),
+    (0.12, [30.0], None, 2.5),
+    (100.0, [100.0], None, 2.5),
+]
 
-    assert learned == [shown * 2**n for n in range(times)]
-    assert keep_alive.allows(10**6)
+
+@pytest.mark.parametrize(("closed", "outlived", "shown", "fresh"), LEARNED)
+def test_one_that_is_open_all_the_same_is_enough(closed, outlived, shown, fresh):
+    """The limit becomes twice what was outlived; from half a minute on, nothing is known any more."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(closed)
+    for seconds in outlived:
+        keep_alive.outlived(seconds)
+
+    assert keep_alive.shown == pytest.approx(shown)
+    assert keep_alive.fresh_for(None) == pytest.approx(fresh)
+
+
+@pytest.mark.parametrize(
+    ("closed", "every"),
+    [(0.12, 5.0), (0.12, 0.5), (0.12, 29.0), (0.12, 120.0), (1.5, 5.0), (4.9, 5.0), (3, 3)],
+)
+def test_a_poller_loses_one_connection_after_a_restart(closed, every):
+    """Who calls every so many seconds closes one good connection, and uses the next."""
+    keep_alive, lost = KeepAlivePolicy(), 0
+    keep_alive.closed_after(closed)
+    while not keep_alive.allows(every):
+        keep_alive.outlived(every)
+        lost += 1
+
+    assert lost == 1
+
+
+@pytest.mark.parametrize(("closed", "every", "lost"), [(0.12, 5.0, 6), (0.12, 29.0, 8), (3, 3, 1)])
+def test_doublings_of_what_was_shown_lose_many(closed, every, lost):
+    """The control: by doubling the limit itself, as it was, the same poller closes up to eight."""
+    limit, doublings = closed, 0
+    while every >= limit:
+        limit, doublings = 2 * limit, doublings + 1
+
+    assert doublings == lost
+
+
+@pytest.mark.parametrize(("closed", "outlived", "shown", "fresh"), LEARNED)
+@pytest.mark.parametrize("told", [None, 1, 5, 60])
+def test_a_post_trusts_no_longer_than_was_seen_to_hold(closed, outlived, shown, fresh, told):
+    """Nor longer than half of what the server says, or than 2.5 s where it says nothing."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.closed_after(closed)
+    for seconds in outlived:
+        keep_alive.outlived(seconds)
+    trusted = keep_alive.fresh_for(told)
+
+    assert trusted <= max([closed / 2, *outlived]) or keep_alive.shown is None
+    assert trusted <= (FRESH_FOR if told is None else told / 2)
+
+
+def test_what_is_shown_again_counts_again():
+    """A server that closes soon after all is believed at once."""
+    keep_alive = KeepAlivePolicy()
+    for _ in range(3):
+        keep_alive.closed_after(2.0)
+        keep_alive.outlived(5.0)
+    keep_alive.closed_after(2.1)
+
+    assert keep_alive.shown == 2.1
+    assert not keep_alive.allows(3)
 
 
 @pytest.mark.parametrize("seconds", [0, 6.9])
@@ -141,4 +208,4 @@ def test_it_tells_what_it_knows():
     keep_alive = KeepAlivePolicy()
     keep_alive.closed_after(3)
 
-    assert repr(keep_alive) == "<Habits shown 3>"
+    assert repr(keep_alive) == "<KeepAlivePolicy shown 3>"

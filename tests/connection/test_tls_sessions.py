@@ -154,7 +154,13 @@ def fingerprint(server):
 
 
 @pytest.fixture
-def connect():
+def patient(monkeypatch):
+    """Wait for the first ticket of a connection for as long as a busy machine needs."""
+    monkeypatch.setattr("resilient_transport.connection.tls_connection.PROOF_WAIT", LONG_TIMEOUT)
+
+
+@pytest.fixture
+def connect(patient):
     """A function that makes a call over a new connection; returns what the server has seen of it.
 
     The responses are left unread until the test ends, so that their connections serve no other call.

@@ -14,7 +14,7 @@ import resilient_transport
 from resilient_transport import DeadlineExceeded, EndpointDisabled, ResilientAdapter, mount, registry
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.socks5 import SOCKS5
-from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, arguments, resolved_to_both
+from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, arguments, most_at_once, resolved_to_both
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 
@@ -238,10 +238,8 @@ def test_handshakes(path, stack, say, way):
     """The server never sees more at once than were allowed."""
     session = begin(path, stack, say, way, handshakes=2)
     session.get(path.url)
-    path.server.play(Script(handshake_delay=SHORT_TIMEOUT / 4))
-    session.get_adapter(path.url).warm(path.url, 6, session=session)
 
-    assert path.server.counts().in_flight_max == 2
+    assert most_at_once(path.server, session, 2, path.url) == 2
 
 
 @every_path

@@ -22,6 +22,8 @@ class Answer:
 
     data: bytes
     then: str = KEEP
+    #: Called before it is sent.
+    before: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -77,6 +79,8 @@ class VerbatimServer(Listening):
     def _talk(self, client: socket.socket) -> None:
         client.settimeout(LONG_TIMEOUT)
         try:
+            # Its words leave at once: a close while the client sends throws away what waits for an ACK.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.context is not None:
                 client = self.context.wrap_socket(client, server_side=True)
             while (head := self._head_from(client)) and self._tell(client, self._next(head)):
@@ -109,6 +113,7 @@ class VerbatimServer(Listening):
             return self.answers[len(self.heads) - 1]
 
     def _tell(self, client: socket.socket, answer: Answer) -> bool:
+        answer.before()
         client.sendall(answer.data)
         if answer.then == RST:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

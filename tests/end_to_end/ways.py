@@ -1,15 +1,20 @@
-"""The ways in which a setting can be said, and a clock that is set forward by hand."""
+"""The ways in which a setting can be said, and a clock that only tests set forward."""
 
+import math
 import socket
 import time
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 
 import pytest
 import requests
 
 from resilient_transport import RetryPolicy, override
 from resilient_transport.connection import connection
+from resilient_transport.gate import gate
 from resilient_transport.pool import lease, shared_pool
+from resilient_transport.testing import Script
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 PREFIX = "RESILIENT_TRANSPORT_"
 #: What belongs to the policy.
@@ -52,25 +57,20 @@ def environment(monkeypatch):
 
 
 class Later:
-    """The monotonic clock, set forward by hand."""
+    """A clock that stands still; `ahead` sets it forward. A busy machine's time is not counted by it."""
 
     def __init__(self):
         self.ahead = 0.0
-        #: When it stands still, what it shows.
-        self.stopped = None
+        self._began = time.monotonic()
 
     def __call__(self):
         """Tell the time."""
-        return (time.monotonic() if self.stopped is None else self.stopped) + self.ahead
-
-    def stop(self):
-        """Stand still from now on, but for what `ahead` says."""
-        self.stopped = time.monotonic()
+        return self._began + self.ahead
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock by which connections grow old; `ahead` sets it forward."""
+    """The clock by which connections grow old: it stands still, and `ahead` sets it forward."""
     later = Later()
     for module in (shared_pool, connection, lease):
         monkeypatch.setattr(module, "monotonic", later)
@@ -80,11 +80,10 @@ def clock(monkeypatch):
 @pytest.fixture
 def pauses(monkeypatch):
     """The pauses between attempts, in full and not waited for."""
-    import backoff
-
     taken = []
-    monkeypatch.setattr(backoff, "full_jitter", lambda ceiling: ceiling)
+    monkeypatch.setattr("resilient_transport.retry.decision.full_jitter", lambda ceiling: ceiling)
     monkeypatch.setattr("resilient_transport.call.loop.sleep", taken.append)
+    monkeypatch.setattr("resilient_transport.pool.shared_pool.pace", lambda _: 0.0)
     return taken
 
 
@@ -105,6 +104,28 @@ def resolved_to_both(patch):
     patch.setattr(socket, "getaddrinfo", getaddrinfo)
     patch.setattr(socket.socket, "connect", noted)
     return connected
+
+
+def most_at_once(server, session, expected, url=None):
+    """Make eight connections ready; return how many handshakes there were at once.
+
+    The server holds each handshake until it has seen as many as are expected, however long that takes. It
+    waits for more, resets them all, and they are repeated.
+    """
+    url = url or server.url
+    warm = session.get_adapter(url).warm
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(gate, "STALLED", math.inf)
+        server.play(Script(handshake_delay=LONG_TIMEOUT))
+        warming = pool.submit(warm, url, 8, session=session)
+        server.wait_for(lambda counts: counts.in_flight >= expected, LONG_TIMEOUT)
+        with suppress(TimeoutError):
+            server.wait_for(lambda counts: counts.in_flight > expected, SHORT_TIMEOUT)
+        seen = server.counts().in_flight_max
+        server.play(Script())
+        server.reset_peers()
+        warming.result(LONG_TIMEOUT)
+    return seen
 
 
 def call(session, url, **values):

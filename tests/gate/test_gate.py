@@ -507,7 +507,7 @@ class Account(RuleBasedStateMachine):
         """Make the gate."""
         self.clock = Clock(0.0)
         self.pace = lambda failures, reset: pace * failures / (2 if reset else 1)
-        self.gate = Gate(capacity, maximum, self.pace, self.clock)
+        self.gate = Gate(capacity, maximum, self.pace, clock=self.clock)
         self.window = Window(maximum)
 
     def inside(self, inside):
@@ -932,6 +932,7 @@ class Account(RuleBasedStateMachine):
         assert repr(self.gate).endswith(" allowed, 0 waiting>")
 
 
+@pytest.mark.slow
 class TestAccount(Account.TestCase):
     """Never more being made than the window allows, no lost wake-up, each item in exactly one place."""
 

@@ -2,7 +2,7 @@
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import requests
@@ -11,6 +11,9 @@ from urllib3.util import Retry
 
 from resilient_transport import ResilientAdapter, attempts_of, registry
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
+
+pytestmark = pytest.mark.slow
 
 STARTS = 25
 RACE = Script((Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),), handshake_delay=0.002)
@@ -98,11 +101,18 @@ def test_stock_loses_the_race(server, calls, starts):
 )
 def test_a_cold_pool_makes_one_handshake_at_a_time(server, make, at_once):
     """Until the first connection is proven nobody else shakes hands; stock, the control, does."""
-    server.play(Script((Rule(Fault(Moment.HANDSHAKE)),), handshake_delay=0.05))
+    server.play(Script(handshake_delay=LONG_TIMEOUT))
+    with ThreadPoolExecutor(1) as starting:
+        started = starting.submit(start, server, make(), 0)
+        server.wait_for(lambda counts: counts.in_flight >= at_once, LONG_TIMEOUT)
+        with suppress(TimeoutError):
+            server.wait_for(lambda counts: counts.in_flight > at_once, SHORT_TIMEOUT)
+        seen = server.counts().in_flight_max
+        server.play(Script((Rule(Fault(Moment.HANDSHAKE)),)))
+        server.reset_peers()
+        started.result(LONG_TIMEOUT)
 
-    start(server, make(), 0)
-
-    assert server.counts().in_flight_max == at_once
+    assert seen == at_once
 
 
 def test_one_context_serves_all(server, dial):

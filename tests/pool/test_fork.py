@@ -62,7 +62,11 @@ def test_locks_held_at_the_fork_block_nobody(server, dial):
     session.get(server.url)
     pool = next(iter(session.get_adapter(server.url)._lookup._entries.values())).pool
 
-    with registry._lock, pool.shared_pool.gate._lock, session.get_adapter(server.url).poolmanager.pools.lock:
+    with (
+        registry._lock,
+        pool.shared_pool.gate.inbox.lock,
+        session.get_adapter(server.url).poolmanager.pools.lock,
+    ):
         told = in_child(lambda: session.get(server.url).ok)
 
     assert told == "True"

@@ -7,20 +7,29 @@ import shutil
 import ssl
 import subprocess
 import sys
-import time
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 from urllib3.exceptions import SSLError
 
-from resilient_transport.pool import identity
-from resilient_transport.pool.identity import TLS_SETTINGS, Sources, context_for, fault, fingerprint
+from resilient_transport.pool.identity import TLS_SETTINGS, Sources, fault, fingerprint
 from resilient_transport.pool.registry import registry
 from tests.timeouts import LONG_TIMEOUT
 
 #: The name under which `openssl rehash` would put a certificate into a directory.
 HASHED = "0a1b2c3d.0"
+
+
+def context_for(settings):
+    """Return the shared context of these settings."""
+    return registry.contexts.of(settings)
+
+
+def identified(settings):
+    """Return the identity of these settings, as their files are now."""
+    sources = Sources.of(settings)
+    return sources.identify(sources.read(), sources.password())
 
 
 @pytest.fixture
@@ -34,12 +43,6 @@ def copied(directory, path, name=None):
     """Copy a file to another place; return where."""
     directory.mkdir(exist_ok=True)
     return shutil.copy(path, directory / (name or "copy-of-" + Path(path).name))
-
-
-def rest(path, at=1_000_000_000):
-    """Give a file a time stamp from long ago, so that it counts as one that nobody is writing."""
-    os.utime(path, ns=(at * 10**9, at * 10**9))
-    return str(path)
 
 
 def test_the_same_settings_share_one_context(settings):
@@ -150,15 +153,14 @@ def test_it_follows_who_replaces_ssl_context(settings, monkeypatch):
     class Replaced(ssl.SSLContext):
         pass
 
-    sources = identity._sources(settings)
-    before = identity._identify(settings, sources)
+    before = identified(settings)
     monkeypatch.setattr(ssl, "SSLContext", Replaced)
-    during = identity._identify(settings, sources)
+    during = identified(settings)
     monkeypatch.undo()
 
-    assert (before.kind, during.kind) == (ssl.SSLContext, Replaced)
+    assert (before.terms.kind, during.terms.kind) == (ssl.SSLContext, Replaced)
     assert before != during
-    assert identity._identify(settings, sources) == before
+    assert identified(settings) == before
 
 
 def test_verification_decides_what_is_checked(settings):
@@ -242,8 +244,8 @@ except Exception as error:
     print(type(error).__module__)
 """
 OURS = ASK.format(
-    setup="from resilient_transport.pool.identity import context_for",
-    load="context_for(dict(cert_file=sys.argv[1], key_file=sys.argv[2]))",
+    setup="from resilient_transport import registry",
+    load="registry.contexts.of(dict(cert_file=sys.argv[1], key_file=sys.argv[2]))",
 )
 STOCK = ASK.format(
     setup="import ssl", load="ssl.create_default_context().load_cert_chain(sys.argv[1], sys.argv[2])"
@@ -396,97 +398,6 @@ def test_all_certificates_of_a_file_in_a_directory_are_found(authority, director
     assert len(context_for({"ca_cert_dir": str(directory)}).get_ca_certs()) == 2
 
 
-def test_a_rotated_pair_is_another_identity(authority, tmp_path):
-    """The same names with other content: a new context, and the old one stays what it was."""
-    settings = {
-        "cert_file": copied(tmp_path, authority.client[0], "client.pem"),
-        "key_file": copied(tmp_path, authority.client[1], "client.key"),
-    }
-    before = context_for(settings)
-    copied(tmp_path, authority.other_client[0], "client.pem")
-    copied(tmp_path, authority.other_client[1], "client.key")
-    after = context_for(settings)
-    certificate, key = authority.other_client
-
-    assert after is not before
-    assert after is context_for({"cert_file": certificate, "key_file": key})
-
-
-def test_a_half_rotated_pair_is_refused_while_it_rests(authority, tmp_path):
-    """It does not match, and nobody is writing it: that is an error, and not a moment's."""
-    settings = {
-        "cert_file": copied(tmp_path, authority.client[0], "client.pem"),
-        "key_file": copied(tmp_path, authority.other_client[1], "client.key"),
-    }
-    with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
-        context_for(settings)
-
-
-@pytest.fixture
-def rewritten(monkeypatch):
-    """Return a function that has files change after each time that they were identified, as told."""
-
-    def arrange(*changes):
-        ahead, stock = list(changes), identity._identify
-
-        def identify(settings, sources):
-            found = stock(settings, sources)
-            if ahead:
-                ahead.pop(0)()
-            return found
-
-        monkeypatch.setattr(identity, "_identify", identify)
-
-    return arrange
-
-
-def test_a_pair_that_is_being_replaced_is_read_again(authority, tmp_path, rewritten):
-    """The key comes after the certificate: between the two they do not match, and then they do."""
-    settings = {
-        "cert_file": copied(tmp_path, authority.other_client[0], "client.pem"),
-        "key_file": copied(tmp_path, authority.client[1], "client.key"),
-    }
-    rewritten(lambda: None, lambda: None)
-    with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
-        context_for(settings)
-    rewritten(lambda: copied(tmp_path, authority.other_client[1], "client.key"))
-    context = context_for(settings)
-
-    assert context is context_for(
-        {"cert_file": authority.other_client[0], "key_file": authority.other_client[1]}
-    )
-
-
-def test_a_context_is_never_kept_under_what_was_read_before(authority, tmp_path, rewritten):
-    """Files that change while a context is built from them: it is not handed out as the one asked for."""
-    trusted = copied(tmp_path, authority.ca_file, "ca.pem")
-    rewritten(lambda: copied(tmp_path, authority.other_ca_file, "ca.pem"))
-    (found,) = context_for({"ca_certs": trusted}).get_ca_certs(binary_form=True)
-
-    assert found == ssl.PEM_cert_to_DER_cert(Path(authority.other_ca_file).read_text())
-
-
-def test_files_that_never_rest_are_refused(authority, tmp_path, rewritten):
-    """After three readings that differ it is the files' fault."""
-    trusted = copied(tmp_path, authority.ca_file, "ca.pem")
-    others = [authority.other_ca_file, authority.ca_file] * 3
-    rewritten(*[lambda path=path: copied(tmp_path, path, "ca.pem") for path in others])
-    with pytest.raises(SSLError, match="the certificate files keep changing while they are read"):
-        context_for({"ca_certs": trusted})
-
-
-def test_files_that_never_rest_and_never_match_are_refused_as_such(authority, tmp_path, rewritten):
-    """OpenSSL's own error says more than that they keep changing."""
-    settings = {
-        "cert_file": copied(tmp_path, authority.client[0], "client.pem"),
-        "key_file": copied(tmp_path, authority.other_client[1], "client.key"),
-    }
-    others = [authority.stranger_client[1], authority.other_client[1]] * 3
-    rewritten(*[lambda path=path: copied(tmp_path, path, "client.key") for path in others])
-    with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
-        context_for(settings)
-
-
 def met(settings):
     """Return what is raised for these settings."""
     with pytest.raises((OSError, SSLError)) as caught:
@@ -567,20 +478,23 @@ def test_a_fault_of_what_is_no_path_is_one(path):
 def test_an_identity_tells_no_secret(authority, encrypted):
     """Its repr has digests of files and nothing of the password; nor has that of where it came from."""
     settings = {**encrypted, "key_password": authority.key_password}
-    sources = identity._sources(settings)
-    who = identity._identify(settings, sources)
+    sources, who = (
+        Sources.of({**settings, "ca_cert_data": "-----BEGIN CERTIFICATE-----"}),
+        identified(settings),
+    )
+    told = repr((who, sources, sources.read()))
 
-    assert authority.key_password not in repr((who, sources))
-    assert who.password not in repr(who)
-    assert "BEGIN" not in repr(Sources(ca_cert_data="-----BEGIN CERTIFICATE-----"))
+    assert authority.key_password not in told
+    assert who.password not in told
+    assert "BEGIN" not in told
 
 
 def test_a_passwords_digest_is_worth_nothing_elsewhere(encrypted):
     """Another process makes another one of the same password."""
     program = (
-        "import sys; from resilient_transport.pool import identity as i; "
-        "s = dict(cert_file=sys.argv[1], key_file=sys.argv[2], key_password='x'); "
-        "print(i._identify(s, i._sources(s)).password)"
+        "import sys; from resilient_transport.pool.identity import Sources; "
+        "s = Sources.of(dict(cert_file=sys.argv[1], key_file=sys.argv[2], key_password='x')); "
+        "print(s.identify(s.read(), s.password()).password)"
     )
     digests = {
         subprocess.check_output([sys.executable, "-c", program, *encrypted.values()], timeout=LONG_TIMEOUT)
@@ -592,12 +506,11 @@ def test_a_passwords_digest_is_worth_nothing_elsewhere(encrypted):
 
 def test_an_identity_is_a_value(settings):
     """Frozen, hashable and equal to its like."""
-    sources = identity._sources(settings)
-    who = identity._identify(settings, sources)
+    who = identified(settings)
 
     with pytest.raises(FrozenInstanceError):
-        who.verify_mode = ssl.CERT_NONE
-    assert {who, identity._identify(settings, sources)} == {who}
+        who.ca = "system"
+    assert {who, identified(settings)} == {who}
     assert pickle.loads(pickle.dumps(who.cert)) == who.cert
 
 
@@ -607,41 +520,6 @@ def test_it_stands_for_all_of_urllib3s_settings():
         "cert_reqs", "cert_file", "key_file", "key_password", "ca_certs", "ca_cert_dir", "ca_cert_data",
         "ssl_version", "ssl_minimum_version", "ssl_maximum_version",
     }  # fmt: skip
-
-
-def test_a_file_at_rest_is_read_once(authority, tmp_path, monkeypatch):
-    """Its digest is known as long as `stat` says that it is the same file."""
-    path = rest(copied(tmp_path, authority.ca_file))
-    monkeypatch.setattr(identity, "_SETTLED", float("-inf"))
-    first = identity._digest_of(path)
-    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it was read again"))
-
-    assert identity._digest_of(path) == first
-
-
-def test_a_file_that_was_just_written_is_read_again(authority, tmp_path):
-    """Two contents may share a time stamp: until it is old, the stamp proves nothing."""
-    path = copied(tmp_path, authority.ca_file)
-    now = int(time.time())
-    rest(path, now)
-    first = identity._digest_of(path)
-    before = os.stat(path)
-    with open(path, "r+b") as file:
-        file.write(b"#")
-    rest(path, now)
-
-    assert identity._stat(path)[:4] == (before.st_dev, before.st_ino, before.st_size, now * 10**9)
-    assert identity._digest_of(path) != first
-
-
-def test_a_replaced_file_is_read_again(authority, tmp_path):
-    """The control of the memory: what `stat` says differs."""
-    path = rest(copied(tmp_path, authority.ca_file))
-    first = identity._digest_of(path)
-    copied(tmp_path, authority.other_ca_file, Path(path).name)
-    rest(path, 1_000_000_001)
-
-    assert identity._digest_of(path) != first
 
 
 def replace_by_rename(path):

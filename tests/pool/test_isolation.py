@@ -297,7 +297,7 @@ def test_clear_closes_idle_connections(open_server):
 
 def trusting(server, monkeypatch):
     """Have `verify=True` trust the server, and return a context for all such as requests 2.32.0 had."""
-    for module in ("resilient_transport.adapter.pools", "requests.adapters"):
+    for module in ("resilient_transport.adapter.adapter", "requests.adapters"):
         monkeypatch.setattr(f"{module}.DEFAULT_CA_BUNDLE_PATH", server.authority.ca_file)
     shared = ssl.create_default_context(cafile=server.authority.ca_file)
     named = requests.adapters._urllib3_request_context

@@ -1,6 +1,5 @@
 """From what a call names to its pool: when an entry still counts, and which URLs take no parser."""
 
-import os
 import ssl
 from urllib.parse import urlsplit
 
@@ -10,13 +9,12 @@ from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.exceptions import SSLError
 
-from resilient_transport.pool.identity import fingerprint
 from resilient_transport.pool.key import (
     Entry,
     Lookup,
     as_requests_raise,
     beside_context,
-    paths_of,
+    named_by,
     refuse_beside_context,
     told_by,
     what_is_wrong,
@@ -35,30 +33,9 @@ def manager():
 
 
 @pytest.fixture
-def file(tmp_path):
-    """Return a file that an identity is made of."""
-    path = tmp_path / "ca.pem"
-    path.write_text("one")
-    return path
-
-
-@pytest.fixture
-def entry(manager, file):
+def entry(manager):
     """Return an entry that was made a moment ago."""
-    paths = (str(file),)
-    return Entry(manager.connection_from_url(ORIGIN), manager, paths, fingerprint(paths))
-
-
-def replace(path):
-    """Put another file in the place of this one."""
-    new = path.with_suffix(".new")
-    new.write_text("two")
-    os.replace(new, path)
-
-
-def a_second_later(entry):
-    """Put an entry into the state in which it is after its second: it was looked at longer ago."""
-    entry._looked_at -= 1.1
+    return Entry(manager.connection_from_url(ORIGIN), manager)
 
 
 def test_an_entry_is_current_at_first(entry, manager):
@@ -84,66 +61,20 @@ def test_other_settings_end_it(entry, manager):
     assert entry.is_current(manager)
 
 
-def test_a_replaced_file_ends_it_after_a_second(entry, manager, file):
-    """Files are looked at once a second, and not for each call."""
-    replace(file)
+def test_a_second_ends_it(entry, manager):
+    """Files are looked at once a second, and not for each call; the registry does it."""
     within_the_second = entry.is_current(manager)
-    a_second_later(entry)
+    entry._made_at -= 1.1
 
     assert within_the_second
     assert not entry.is_current(manager)
-    assert not entry.is_current(manager)
-
-
-def test_an_unchanged_file_does_not_end_it(entry, manager, file):
-    """The control: the look is taken, finds nothing, and counts for another second."""
-    a_second_later(entry)
-    before = entry._looked_at
-    looked = entry.is_current(manager)
-    replace(file)
-
-    assert looked
-    assert entry._looked_at > before + 1
-    assert entry.is_current(manager)
-
-
-def test_a_vanished_file_ends_it(entry, manager, file):
-    """A file that is not there any more is one that has changed."""
-    file.unlink()
-    a_second_later(entry)
-
-    assert not entry.is_current(manager)
-
-
-def test_an_entry_can_be_kept_while_its_files_are_replaced(entry, manager, file):
-    """For another second, and then it is asked again."""
-    replace(file)
-    a_second_later(entry)
-    entry.keep()
-    kept = entry.is_current(manager)
-    a_second_later(entry)
-
-    assert kept
-    assert not entry.is_current(manager)
-
-
-def test_an_entry_knows_what_it_is_of(entry, manager, file):
-    """Replaced files leave it the manager's; other settings, or another manager, do not."""
-    replace(file)
-    a_second_later(entry)
-    rotated = (entry.is_of(manager), entry.is_current(manager))
-    manager.connection_pool_kw["maxsize"] = 7
-
-    assert rotated == (True, False)
-    assert not entry.is_of(manager)
-    assert not entry.is_of(None)
 
 
 def test_a_lookup_remembers(entry):
     """What was put is found under its key, and replaced under it."""
     lookup = Lookup(2)
-    lookup.put("a", entry)
-    lookup.put("a", entry)
+    lookup.put("a", entry, lookup.era)
+    lookup.put("a", entry, lookup.era)
 
     assert lookup.get("a") is entry
     assert lookup.get("b") is None
@@ -156,7 +87,7 @@ def test_a_lookup_is_bounded(entry, size, kept):
     """The oldest entry makes room; there is always room for one."""
     lookup = Lookup(size)
     for key in "abc":
-        lookup.put(key, entry)
+        lookup.put(key, entry, lookup.era)
 
     assert [key for key in "abc" if lookup.get(key)] == kept
 
@@ -267,20 +198,18 @@ def test_what_a_hook_sets_is_told():
 
 
 @pytest.mark.parametrize(
-    ("settings", "verify", "cert", "paths"),
+    ("verify", "cert", "named"),
     [
-        ({}, True, None, (DEFAULT_CA_BUNDLE_PATH,)),
-        ({}, False, None, ()),
-        ({}, "ca", "both", ("both", "ca")),
-        ({}, "ca", ("cert", "key"), ("cert", "key", "ca")),
-        ({}, "ca", ["cert", "key"], ("cert", "key", "ca")),
-        ({"cert_file": "c", "key_file": "k", "ca_cert_dir": "d"}, "ca", None, ("c", "k", "ca", "d")),
-        ({"cert_file": "c", "key_file": "k"}, False, "both", ("both",)),
+        (True, None, {"ca_certs": DEFAULT_CA_BUNDLE_PATH}),
+        (False, None, {}),
+        ("ca", "both", {"ca_certs": "ca", "cert_file": "both", "key_file": None}),
+        ("ca", ("cert", "key"), {"ca_certs": "ca", "cert_file": "cert", "key_file": "key"}),
+        (False, ["cert", "key", "s3cret"], {"cert_file": "cert", "key_file": "key"}),
     ],
 )
-def test_the_files_of_an_identity_are_named(settings, verify, cert, paths):
-    """Those of the call, and those that the manager was told of and the call does not replace."""
-    assert paths_of(settings, verify, cert) == paths
+def test_the_files_of_a_call_are_named(verify, cert, named):
+    """As urllib3's pools name them, whether they exist or not."""
+    assert named_by(verify, cert) == named
 
 
 def test_what_is_wrong_names_what_was_given():

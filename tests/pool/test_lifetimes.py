@@ -105,10 +105,6 @@ def test_who_has_gone_has_no_say(clock, end):
             going.close()
         del going, session
         gc.collect()
-        if end == "forgotten":
-            # It is found out when the shared pool is looked through next.
-            clock.ahead += 2
-            staying.get(verbatim.url)
         after = (
             shared_pool.connection_options.handshakes,
             shared_pool.connection_options.idle_timeout,
@@ -131,6 +127,7 @@ def test_who_has_gone_keeps_nothing_open(clock, end):
         del going, session
         gc.collect()
         clock.ahead += 60
+        registry.look()
         staying.get(verbatim.url)
         live = registry.connections()[verbatim.url.rstrip("/")]
         accepts = verbatim.accepts
@@ -162,6 +159,7 @@ class Program:
         """Hear."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("stream", [False, True])

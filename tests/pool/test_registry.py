@@ -5,21 +5,19 @@ import json
 import os
 import socket
 import ssl
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from time import monotonic
 
 import pytest
 from urllib3.util.wait import wait_for_read
 
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.connection.connection import PlainConnection
 from resilient_transport.connection.tls_connection import TLSConnection
-from resilient_transport.pool.identity import context_for
 from resilient_transport.pool.registry import Registry
 from resilient_transport.pool.registry import registry as the_registry
 from resilient_transport.pool.shared_pool import IDLE_TIMEOUT
-from resilient_transport.retry.budget import quota_for
 from resilient_transport.settings.options import DEFAULT_OPTIONS
 from tests.timeouts import LONG_TIMEOUT
 
@@ -75,113 +73,6 @@ def due(registry):
     registry._reaped_at -= 2
 
 
-def test_an_identity_has_one_context(registry):
-    """It is built when it is first asked for, and never again while somebody holds it."""
-    first = registry.context("alice", make)
-    again = registry.context("alice", lambda: pytest.fail("it was built twice"))
-    other = registry.context("bob", make)
-
-    assert again is first
-    assert other is not first
-    assert registry.contexts_built == 2
-
-
-def test_a_context_that_nobody_holds_is_forgotten(registry):
-    """The registry is no reason to keep it."""
-    registry.context("alice", make)
-    gc.collect()
-    registry.context("alice", make)
-
-    assert registry.contexts_built == 2
-
-
-def test_threads_that_ask_at_once_share_one_context(registry):
-    """Eight threads, one build, one object: "creating agent" stands in the log once."""
-    together, built = threading.Barrier(8), []
-
-    def build():
-        built.append(threading.get_ident())
-        return make()
-
-    def ask(_):
-        together.wait(LONG_TIMEOUT)
-        return registry.context("alice", build)
-
-    with ThreadPoolExecutor(8) as pool:
-        contexts = list(pool.map(ask, range(8)))
-
-    assert len(built) == registry.contexts_built == 1
-    assert len({id(context) for context in contexts}) == 1
-
-
-def test_threads_that_ask_for_different_ones_do_not_wait(registry):
-    """The control: one build does not hold up another, since the lock is not held meanwhile."""
-    together = threading.Barrier(4)
-
-    def build():
-        together.wait(LONG_TIMEOUT)
-        return make()
-
-    with ThreadPoolExecutor(4) as pool:
-        contexts = list(pool.map(lambda name: registry.context(name, build), range(4)))
-
-    assert len({id(context) for context in contexts}) == 4
-
-
-def test_who_comes_second_gets_what_the_first_builds(registry):
-    """The state that the losing thread finds: the identity is being built, and it waits for that."""
-    registry._building["alice"] = pending = Future()
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(registry.context, "alice", lambda: pytest.fail("it was built twice"))
-        pending.set_result(context := make())
-
-        assert waiting.result(LONG_TIMEOUT) is context
-
-
-def test_who_waits_for_a_failing_build_fails_with_it(registry):
-    """All that wait are told at once what the build has met, each by an exception of its own."""
-    registry._building["alice"] = pending = Future()
-    error = FileNotFoundError(2, "No such file or directory", "ca.pem")
-    with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(registry.context, "alice", make) for _ in range(3)]
-        pending.set_exception(error)
-        errors = [one.exception(LONG_TIMEOUT) for one in waiting]
-
-    assert [repr(one) for one in errors] == [repr(error)] * 3
-    assert [one.__cause__ for one in errors] == [error] * 3
-    assert len({id(one) for one in (error, *errors)}) == 4
-
-
-def test_who_waits_for_an_interrupted_build_builds_anew(registry):
-    """Ctrl-C in one thread is nobody else's: the next in line takes over, and one context comes of it."""
-    registry._building["alice"] = pending = Future()
-    with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(registry.context, "alice", make) for _ in range(3)]
-        del registry._building["alice"]
-        pending.set_exception(KeyboardInterrupt())
-        contexts = [one.result(LONG_TIMEOUT) for one in waiting]
-
-    assert len({id(one) for one in contexts}) == 1
-    assert registry.contexts_built == 1
-
-
-@pytest.mark.parametrize(
-    "error", [FileNotFoundError("ca.pem"), ssl.SSLError("mismatch"), KeyboardInterrupt()]
-)
-def test_a_failing_build_leaves_nothing_behind(registry, error):
-    """Who asks next builds again."""
-
-    def fail():
-        raise error
-
-    with pytest.raises(type(error)) as failure:
-        registry.context("alice", fail)
-
-    assert failure.value is error
-    assert isinstance(registry.context("alice", make), ssl.SSLContext)
-    assert registry.contexts_built == 1
-
-
 def test_a_key_has_one_shelf(registry):
     """Whoever leases it shares it; another key's is another."""
     leases = [Lease() for _ in range(3)]
@@ -214,7 +105,7 @@ def test_it_confesses_what_it_holds(registry):
     empty = repr(registry)
     leases = [Lease(), Lease(), Lease()]
     shared_pool, _, _ = (registry.shared_pool(key, lease) for key, lease in zip("aab", leases, strict=True))
-    context = registry.context("alice", make)
+    context = registry.contexts.get("alice", make)
     with connected() as (connection, _):
         shared_pool.put(connection)
         full = repr(registry)
@@ -378,7 +269,7 @@ def is_open(descriptor):
 @pytest.fixture
 def tls(authority):
     """Return a handshaked TLS connection in a pool of the process's registry, and the server's end of it."""
-    context = context_for({"ca_certs": authority.ca_file})
+    context = the_registry.contexts.of({"ca_certs": authority.ca_file})
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(*authority.server("good"))
     lease, (ours, theirs) = Lease(), socket.socketpair()
@@ -408,7 +299,7 @@ def test_a_child_begins_anew(tls):
     """Its registry is empty and of another generation, and the inherited socket is closed."""
     shared_pool, connection, _ = tls
     descriptor = connection.sock.fileno()
-    quota_for("origin").take(100)
+    state_of("origin").quota.take(100)
 
     def look():
         return (
@@ -418,12 +309,12 @@ def test_a_child_begins_anew(tls):
             shared_pool.gate.idle(),
             connection.sock is None,
             is_open(descriptor),
-            quota_for("origin").tokens,
+            state_of("origin").quota.tokens,
         )
 
     generation = the_registry.generation
     told = in_child(look)
-    quota_for("origin").give_back(100)
+    state_of("origin").quota.give_back(100)
 
     assert told == [
         "<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>",
@@ -475,7 +366,7 @@ def test_a_child_that_wrote_would_be_heard(tls):
 def test_a_child_does_not_wait_for_a_lock_of_its_parents(tls):
     """A thread that held the registry's or the gate's does not exist in the child."""
     shared_pool, _, _ = tls
-    with the_registry._lock, shared_pool.gate._lock:
+    with the_registry._lock, the_registry.contexts._lock, shared_pool.gate._lock:
         told = in_child(lambda: [repr(the_registry), shared_pool.gate.idle()])
 
     assert told == ["<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>", 0]

@@ -10,7 +10,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from resilient_transport import attempts_of
-from resilient_transport.retry import budget
+from resilient_transport.call import origin_state
 from tests.real.cutter import Cutter
 from tests.timeouts import LONG_TIMEOUT
 
@@ -97,7 +97,7 @@ def test_a_file_that_changes_in_the_middle(site, dial, bodies):
         response = dial().get(f"{cutter.url}/{path}", stream=True, timeout=LONG_TIMEOUT)
         first = response.raw.read(50_000)
         site.write(path, other)
-        budget.clear()
+        origin_state.clear()
         with pytest.raises(requests.exceptions.ChunkedEncodingError) as caught:
             first += response.content
         again = dial().get(f"{cutter.url}/{path}", timeout=LONG_TIMEOUT)

@@ -5,17 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from resilient_transport.retry import breaker
-from resilient_transport.retry.breaker import Breaker, Circuit, circuit_for
+from resilient_transport.retry.breaker import Breaker, Circuit
 from tests.retry.values import Clock
-
-
-@pytest.fixture(autouse=True)
-def closed_circuits():
-    """Begin and end with circuits that nobody has opened."""
-    breaker.clear()
-    yield
-    breaker.clear()
 
 
 @pytest.fixture
@@ -226,26 +217,6 @@ def test_many_threads_fail_at_once(circuit):
         opened = list(pool.map(one, range(20)))
 
     assert sum(opened) == 1
-
-
-def test_an_origin_has_one_for_each_breaker():
-    """Equal breakers share, others do not; nor do origins."""
-    one = circuit_for("a", Breaker())
-
-    assert circuit_for("a", Breaker(failures=5)) is one
-    assert circuit_for("a", Breaker(failures=6)) is not one
-    assert circuit_for("b", Breaker()) is not one
-
-
-def test_not_all_origins_are_remembered():
-    """The memory is bounded; the oldest is closed again."""
-    first = circuit_for(0, Breaker())
-    for origin in range(1, 1025):
-        circuit_for(origin, Breaker())
-
-    assert circuit_for(1024, Breaker()) is circuit_for(1024, Breaker())
-    assert circuit_for(0, Breaker()) is not first
-    assert len(breaker._circuits) <= 1024
 
 
 def test_it_tells_its_state(circuit):

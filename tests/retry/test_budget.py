@@ -5,16 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from resilient_transport.retry import budget
-from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST, Quota, quota_for
-
-
-@pytest.fixture(autouse=True)
-def full_quotas():
-    """Begin and end with quotas nobody has drawn on."""
-    budget.clear()
-    yield
-    budget.clear()
+from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST, Quota
 
 
 def test_a_hundred_retries_are_in_it():
@@ -64,33 +55,6 @@ def test_its_repr_says_what_is_left():
     quota.take(5)
 
     assert repr(quota) == "<Quota 495 of 500>"
-
-
-def test_an_origin_has_one_quota():
-    """Its calls share it; another origin's do not."""
-    here, there = ("https", "localhost", 443), ("https", "localhost", 8443)
-    quota_for(here).take(100)
-
-    assert quota_for(here) is quota_for(here)
-    assert (quota_for(here).tokens, quota_for(there).tokens) == (400, 500)
-
-
-def test_clear_fills_every_quota():
-    """Whoever asks afterwards begins anew."""
-    quota_for("origin").take(100)
-    budget.clear()
-
-    assert quota_for("origin").tokens == 500
-
-
-def test_quotas_of_many_origins_are_bounded():
-    """The one made first is forgotten when there are more than 1024; the newest are kept."""
-    first, second = quota_for(0), quota_for(1)
-    others = [quota_for(number) for number in range(2, 1025)]
-
-    assert quota_for(1) is second
-    assert quota_for(1024) is others[-1]
-    assert quota_for(0) is not first
 
 
 def test_threads_draw_every_token_once():

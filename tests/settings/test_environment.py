@@ -33,7 +33,7 @@ def test_every_setting_of_the_issue_is_there():
     """The names are promised to people who cannot edit the program."""
     assert [setting.variable.removeprefix(PREFIX) for setting in SETTINGS] == [
         "RETRIES", "BACKOFF", "BACKOFF_MAX", "CONNECT_TIMEOUT", "READ_TIMEOUT", "DEADLINE", "IDLE_TIMEOUT",
-        "MAX_AGE", "TCP_KEEPALIVE", "DNS_ORDER", "HANDSHAKES", "RETRY_NON_IDEMPOTENT", "DISABLE",
+        "MAX_AGE", "TCP_KEEPALIVE", "DNS_ORDER", "HANDSHAKES", "MAX_IDLE", "RETRY_NON_IDEMPOTENT", "DISABLE",
         "BYPASS", "LOG",
     ]  # fmt: skip
 
@@ -104,6 +104,7 @@ REFUSED = [
     ("TCP_KEEPALIVE", "40000", "up to 32767, or 0 to turn it off"),
     ("DNS_ORDER", "ipv5first", "ipv4first, ipv6first, system"),
     ("HANDSHAKES", "0", "1 or more"),
+    ("MAX_IDLE", "0", "1 or more"),
     ("RETRY_NON_IDEMPOTENT", "maybe", "1, true, yes or on; 0, false, no or off"),
     ("DISABLE", "api.example/v1", "URLs with http or https"),
     ("DISABLE", "ftp://api.example", "URLs with http or https"),

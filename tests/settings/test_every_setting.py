@@ -232,6 +232,7 @@ def test_call_constructor_environment_default(server, dial, environment, pauses,
     assert executed(server) == expected[said_by]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["connect_timeout", "read_timeout"])
 @pytest.mark.parametrize(
     ("from_environment", "given", "of_call", "ends"),

@@ -11,8 +11,7 @@ from resilient_transport.telemetry import log as logs
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.end_to_end.socks5 import SOCKS5
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
-from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, resolved_to_both
-from tests.timeouts import SHORT_TIMEOUT
+from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, most_at_once, resolved_to_both
 
 WAYS = [ENVIRONMENT, CONSTRUCTOR]
 
@@ -180,20 +179,16 @@ def test_handshakes(server, dial, say, way, number):
     """The server never sees more handshakes at once than were allowed."""
     session = dial(server, **say(way, handshakes=number).arguments)
     session.get(server.url)
-    server.play(Script(handshake_delay=SHORT_TIMEOUT / 4))
-    session.get_adapter(server.url).warm(server.url, 8, session=session)
 
-    assert server.counts().in_flight_max == number
+    assert most_at_once(server, session, number) == number
 
 
 def test_handshakes_otherwise(server, dial, environment):
     """The control: by default all seven that are missing shake hands at once."""
     session = dial(server)
     session.get(server.url)
-    server.play(Script(handshake_delay=SHORT_TIMEOUT))
-    session.get_adapter(server.url).warm(server.url, 8, session=session)
 
-    assert server.counts().in_flight_max == 7
+    assert most_at_once(server, session, 7) == 7
 
 
 @pytest.mark.parametrize(("from_environment", "given"), [(2, 5), (5, 2)])
@@ -202,10 +197,8 @@ def test_the_constructors_handshakes_are_stronger(server, dial, environment, fro
     environment(handshakes=from_environment)
     session = dial(server, handshakes=given)
     session.get(server.url)
-    server.play(Script(handshake_delay=SHORT_TIMEOUT / 4))
-    session.get_adapter(server.url).warm(server.url, 8, session=session)
 
-    assert server.counts().in_flight_max == given
+    assert most_at_once(server, session, given) == given
 
 
 @pytest.fixture

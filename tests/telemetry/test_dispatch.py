@@ -2,7 +2,6 @@
 
 import gc
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,9 +16,11 @@ from resilient_transport import (
     RetryPolicy,
     events,
 )
-from resilient_transport.retry.budget import quota_for
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
+from resilient_transport.util.origin import origin_at
 from tests.end_to_end.hearing import Heard
+from tests.retry.values import Clock
 from tests.timeouts import SHORT_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
@@ -30,9 +31,6 @@ AGAIN_EARLY = ["started 1", "failed 1 at {}", "scheduled after 1"]
 AGAIN_LATE = ["started 1", "connected", "failed 1 at {}", "scheduled after 1"]
 SECOND = ["started 2", "connected", "succeeded 2", "recovered in 2"]
 LOST = ["started 1", "connected", "failed 1 at request", "gave up in 1: ConnectionError"]
-#: How long it takes to get over a failure that a test makes the server have once.
-COOL_DOWN = SHORT_TIMEOUT
-
 
 #: Before Python 3.13 `ssl` leaves a socket to the garbage collector that was reset before its handshake.
 pytestmark = pytest.mark.filterwarnings(
@@ -226,7 +224,9 @@ def test_a_deadline(server, dial, heard):
 def test_a_circuit(server, dial, heard):
     """It opens with the failure, sends nothing while it is open, and closes with the probe's success."""
     server.play(Script())
-    policy = RetryPolicy(breaker=Breaker(failures=1, cool_down=COOL_DOWN), **FAST)
+    breaker = Breaker(failures=1, cool_down=30.0)
+    state_of(origin_at(server.url)).circuit(breaker)._clock = clock = Clock(1000.0)
+    policy = RetryPolicy(breaker=breaker, **FAST)
     session = dial(server, on_event=heard, policy=policy)
     session.get(server.url + "/status/500")
     opened = heard.story()
@@ -234,7 +234,7 @@ def test_a_circuit(server, dial, heard):
         session.get(server.url)
     attempts = heard.of(events.AttemptStarted)
     heard.clear()
-    time.sleep(COOL_DOWN)
+    clock.now += 30.0
     session.get(server.url)
 
     assert opened == ["started 1", "connected", "circuit opened", "succeeded 1"]
@@ -246,7 +246,7 @@ def test_an_empty_quota(server, session, heard):
     """Nothing is repeated when the origin has no token left."""
     session.get(server.url)
     heard.clear()
-    quota_for(server.url).tokens = 0
+    state_of(server.url).quota.tokens = 0
     session.get(server.url + "/status/503")
 
     assert heard.story() == ["started 1", "failed 1 at status", "gave up in 1: None"]

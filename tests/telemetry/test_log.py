@@ -67,6 +67,7 @@ def test_a_program_that_logs_sees_the_warning(server):
     assert re.fullmatch(rf"WARNING:{NAME}:POST {server.url} gave up: attempt 1: .*\n", errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "off"])
 def test_the_environment_can_ask_for_it(server, level):
     """RESILIENT_TRANSPORT_LOG writes to standard error from a level on, without a change to the program."""

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from resilient_transport import RetryPolicy, stats
 from resilient_transport.settings.environment import clean_environment
-from resilient_transport.telemetry.counters import BUCKETS, Waits
+from resilient_transport.telemetry.counters import BUCKETS, Counters
 from resilient_transport.telemetry.stats import OriginStats, Stats
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.end_to_end.hearing import attempted
@@ -84,10 +84,10 @@ def test_the_text_has_the_same_numbers(server, fault_server_factory, dial):
 
 def test_waits_are_a_histogram():
     """Each bucket has those before it, too, and the last one all of them."""
-    waits = Waits()
+    counters = Counters()
     for seconds in (0.0005, 0.001, 0.02, 7.0, 70.0):
-        waits = waits.and_one_of(seconds)
-    figures = Stats({"https://a.example": OriginStats(waits=waits)})
+        counters.waited(seconds)
+    figures = Stats({"https://a.example": OriginStats(waits=counters.counts().waits)})
     found = samples(figures.prometheus())
     buckets = [found["https://a.example", "gate_wait_seconds_bucket", str(bound)] for bound in BUCKETS]
 

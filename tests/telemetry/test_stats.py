@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from resilient_transport import RetryPolicy, registry, stats
-from resilient_transport.retry.budget import quota_for
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.telemetry.counters import BUCKETS
 from resilient_transport.telemetry.stats import OriginStats
 from resilient_transport.testing import Fault, Moment, Rule, Script
@@ -158,7 +158,7 @@ def test_bytes_saved(server, dial, stream):
 
 def test_waits(server, dial):
     """Of calls at once to a cold server, those that wait are counted, and how long; later calls do not."""
-    server.play(Script(handshake_delay=SHORT_TIMEOUT))
+    server.play(Script(handshake_delay=4 * SHORT_TIMEOUT))
     session = dial(server)
     together = threading.Barrier(4)
 
@@ -184,7 +184,7 @@ def test_threads_add_up(server, dial):
     """Many calls at once, each third request breaks: every figure is what the server has counted."""
     server.play(Script((Rule(Fault(Moment.EXECUTED), on_request=3),)))
     session = dial(server, policy=RetryPolicy(retries=50, **FAST))
-    quota_for(server.url).tokens = quota_for(server.url).capacity = 10**6
+    state_of(server.url).quota.tokens = state_of(server.url).quota.capacity = 10**6
 
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: session.get(server.url).ok, range(CALLS)))

@@ -3,7 +3,7 @@
 import pytest
 
 from resilient_transport import Breaker, RetryPolicy, override
-from resilient_transport.retry.budget import quota_for
+from resilient_transport.call.origin_state import state_of
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.hearing import attempted, grown
 from tests.timeouts import SHORT_TIMEOUT
@@ -30,7 +30,7 @@ def no_quota(server, dial):
     """Have a call refused by an empty quota."""
     session = dial(server, policy=ONE)
     session.get(server.url)
-    quota_for(server.url).tokens = 0
+    state_of(server.url).quota.tokens = 0
     attempted(session, "GET", server.url + "/status/503")
 
 

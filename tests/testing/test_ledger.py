@@ -1,7 +1,7 @@
 """The server's books: pure counting."""
 
 from resilient_transport.testing.engine.ledger import Ledger
-from resilient_transport.testing.records import Counts, Execution, Tunnel
+from resilient_transport.testing.observations import Counts, Execution, Tunnel
 
 
 def execution(request_id):

@@ -69,6 +69,7 @@ def test_a_compressed_body_is_the_same_each_time(server, session):
     assert session.get(server.url + "/gzip/5000").headers["Content-Length"] == str(len(encoded))
 
 
+@pytest.mark.slow
 def test_a_reader_may_take_its_time(plain):
     """What fits into no buffer waits for room, and arrives whole."""
     with dial(plain) as sock:

@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 
 from ...settings.environment import clean_environment
 from ...testing import Authority, FaultServer, Script
-from .records import Call, Order, Outcome, Start
+from .order import Call, Order, Outcome, Start
 from .scenarios import Scenario
 from .verdict import Cell
 from .zygote import CAN_FORK

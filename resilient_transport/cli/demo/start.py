@@ -15,7 +15,7 @@ from typing import Final
 import requests
 
 from ...events.attempt import attempts_of
-from .records import WRONG_BODY, Call, Order, Outcome, Start
+from .order import WRONG_BODY, Call, Order, Outcome, Start
 from .transports import session_for
 
 #: Seconds to connect and between bytes: never reached, unless something hangs.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...retry.stages import Stage
-from .records import WRONG_BODY, Outcome, Start
+from .order import WRONG_BODY, Outcome, Start
 from .scenarios import Scenario
 from .transports import OURS
 

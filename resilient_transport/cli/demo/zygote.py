@@ -16,7 +16,7 @@ import traceback
 from typing import Any, Final
 
 from . import start
-from .records import Order
+from .order import Order
 
 #: Whether a process with system libraries in it may fork: on macOS it may crash when it asks for proxies.
 CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"

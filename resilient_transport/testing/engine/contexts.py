@@ -6,7 +6,7 @@ import ssl
 import threading
 from dataclasses import dataclass
 
-from ..options import ServerOptions
+from ..server_options import ServerOptions
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _MODES = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from ..options import ServerOptions
 from ..script import How, Script
+from ..server_options import ServerOptions
 from .contexts import Material
 from .site import Site
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from ..records import Counts, Execution, Tunnel
+from ..observations import Counts, Execution, Tunnel
 
 
 class Handshake:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .messages import BadRequest, Reply, Request
-from .ranges import ranged
+from .partial_content import ranged
 
 _BLOCK = random.Random(0).randbytes(1 << 16)
 _WORDS = ("reset", "again", "whole", "quiet", "early", "stale", "fresh", "ready")

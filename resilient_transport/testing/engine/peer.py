@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import select
 import socket
 import struct
@@ -144,10 +145,14 @@ class Peer:
                 raise PeerGone("stopped reading")
 
     def _await_delivery(self) -> None:
-        """Wait until the kernel holds nothing unsent, since a reset would throw it away."""
-        deadline = time.monotonic() + LINGER
+        """Wait until the kernel holds nothing unsent, which a reset would throw away, or the client stops."""
+        least, deadline = math.inf, 0.0
         with contextlib.suppress(OSError):
-            while self._unsent() and self._doom is None and time.monotonic() < deadline:
+            while (unsent := self._unsent()) and self._doom is None:
+                if unsent < least:
+                    least, deadline = unsent, time.monotonic() + LINGER
+                elif time.monotonic() > deadline:
+                    return
                 time.sleep(0.0005)
 
     def _unsent(self) -> int:

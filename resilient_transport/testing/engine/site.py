@@ -7,14 +7,14 @@ import socket
 import threading
 import time
 
-from ..options import ServerOptions
 from ..script import FAULTLESS, How, Script
-from .connection import Connection
+from ..server_options import ServerOptions
 from .contexts import Contexts, Material
 from .hand import Hand
 from .ledger import Ledger
 from .pages import Memory
 from .peer import Peer
+from .served_connection import Connection
 
 _BACKLOG = 1024
 _PATIENCE = 5.0

@@ -7,9 +7,9 @@ import hashlib
 import ssl
 from typing import Protocol
 
-from ..options import ServerOptions
-from ..records import Execution, Tunnel
+from ..observations import Execution, Tunnel
 from ..script import How, Moment, Script
+from ..server_options import ServerOptions
 from . import pages, tunnel
 from .channel import Channel, TLSChannel
 from .contexts import Contexts

@@ -1,0 +1,146 @@
+"""What a call is made of: worked out of a request and an adapter's settings, in one step, before the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from requests import PreparedRequest
+
+from ..body.request_body import spooled
+from ..connection.timeouts import connect_part, read_part
+from ..retry.budget import Quota
+from ..retry.deadline import Deadline
+from ..retry.policy import RetryPolicy
+from ..retry.stages import Column
+from ..retry.urllib3_retry import policy_from
+from ..settings.options import AdapterOptions
+from ..settings.override import overrides
+from ..telemetry.counters import Counters
+from ..util.origin import origin_at
+from .circuit import CircuitCheck
+from .disabled import refuse_disabled
+from .idempotency import column_of, with_key
+from .origin_state import state_of
+
+
+def no_certificate(cert: Any) -> tuple[Any, bool]:
+    """The client certificate of a call that shows none of its adapter's."""
+    return cert, False
+
+
+class CallPlan(NamedTuple):
+    """What holds for a call from its beginning to its end."""
+
+    # A tuple, since every call makes one: a frozen dataclass takes four times as long to make.
+
+    #: What is sent: the caller's own, or a copy with an Idempotency-Key or a spooled body.
+    request: PreparedRequest
+    #: When it is sent again.
+    policy: RetryPolicy
+    #: The column of the replay table that it belongs to.
+    column: Column
+    #: When the call has to be over.
+    deadline: Deadline
+    #: The retry quota of the origin.
+    quota: Quota
+    #: Counts what happens, with the other calls to the origin.
+    counters: Counters
+    #: The adapter's settings.
+    options: AdapterOptions
+    #: Whether the response's body is read after it was handed out.
+    stream: bool = False
+    #: Seconds to connect and between bytes, in any form that requests takes; and the other arguments of
+    #: `HTTPAdapter.send`.
+    timeout: Any = None
+    verify: Any = True
+    cert: Any = None
+    proxies: Any = None
+    #: The two parts of the time-out: to connect, and between two bytes; None: no limit.
+    connect_timeout: float | None = None
+    read_timeout: float | None = None
+    #: Scheme, host and port, without credentials.
+    origin: str = "an unnamed origin"
+    #: Asks the circuit breaker of the origin; None: there is none.
+    circuit_check: CircuitCheck | None = None
+    #: The request and the proxies with which the rest of a body is asked for; None: bodies are not resumed.
+    rest: tuple[PreparedRequest, Any] | None = None
+    #: Returns the client certificate that is shown, and whether the caller's own TLS context has it.
+    certificate: Callable[[Any], tuple[Any, bool]] = no_certificate
+    #: Connect, and send nothing.
+    warming: bool = False
+
+
+def plan_call(
+    request: PreparedRequest,
+    stream: bool,
+    timeout: Any,
+    verify: Any,
+    cert: Any,
+    proxies: Any,
+    options: AdapterOptions,
+    policy: RetryPolicy,
+    certificate: Callable[[Any], tuple[Any, bool]] = no_certificate,
+    warming: bool = False,
+) -> CallPlan:
+    """Work out all that the loop needs for one call.
+
+    Args:
+        request: the caller's; it is not changed.
+        stream, timeout, verify, cert, proxies: as in `HTTPAdapter.send`.
+        options, policy: the adapter's.
+        certificate: returns the client certificate that the adapter shows for a `cert`.
+        warming: connect, and send nothing.
+
+    Raises:
+        EndpointDisabled: the URL is disabled.
+    """
+    here = overrides()
+    if options.disable:
+        refuse_disabled(request, options)
+    if here.retries is not None:
+        policy = policy_from(here.retries, policy)
+    if policy.idempotency_key:
+        request = with_key(request)
+    if policy.spool_bytes:
+        request = spooled(request, policy.spool_bytes)
+    deadline = Deadline(policy.deadline if here.expires is None else None).until(here.expires)
+    if timeout is None:
+        timeout = connect, read = options.timeout
+    else:
+        connect, read = connect_part(timeout), read_part(timeout)
+    origin = origin_at(request.url or "")
+    state = state_of(origin)
+    check = None
+    if policy.breaker is not None and not warming:
+        check = CircuitCheck(state.circuit(policy.breaker), origin, options.on_event)
+    # By place, in the order of the fields: names would cost twice as much.
+    return CallPlan(
+        request,
+        policy,
+        column_of(request, policy, here),
+        deadline,
+        state.quota,
+        state.counters,
+        options,
+        stream,
+        timeout,
+        verify,
+        cert,
+        proxies,
+        connect,
+        read,
+        origin,
+        check,
+        None if warming else _rest_of(request, stream, proxies),
+        certificate,
+        warming,
+    )
+
+
+def _rest_of(request: PreparedRequest, stream: bool, proxies: Any) -> tuple[PreparedRequest, Any] | None:
+    """What asks for the rest of the response's body; None: a part of it would not be defined."""
+    if request.method != "GET" or request.body:
+        return None
+    # The reader of a stream may have changed both meanwhile.
+    return (request.copy(), dict(proxies or {})) if stream else (request, proxies)

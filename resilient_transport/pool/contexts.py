@@ -1,0 +1,229 @@
+"""One TLS context for each identity, and the identity that each set of files stands for.
+
+Same identity: one context, and so one pool, for the whole process. Different: never. A context is found by
+others only when it is complete and was read from what its identity says. Files that are not usable leave the
+identity in use that they stood for before; files that are usable again, and differ, retire it.
+
+Knows nothing of pools and adapters. One lock guards what is kept; nobody waits or reads files under it. Each
+identity has a lock of its own while its context is built: its holder builds, unless that was done meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from ssl import SSLContext
+from typing import Any, Final
+
+from urllib3.exceptions import SSLError
+
+from ..telemetry.log import log
+from ..util.bounded_dict import keep_newest
+from .identity import Contents, FilesChanged, Look, Sources, TLSIdentity, fault
+
+#: Reads that may differ, because the files are being replaced, before the change counts as an error.
+_READS: Final = 3
+#: Seconds between two tries to read files that were not usable.
+_RETRY_EVERY: Final = 1.0
+#: Sets of files whose identity is remembered, at the most.
+_NAMES: Final = 4096
+#: Contexts that are kept although nobody uses them now. With certifi's authorities, one takes 0.7 MB.
+_KEPT: Final = 32
+
+#: Called when an identity was rotated in a call made here: with whether the new files are in use.
+LISTENER: Final[ContextVar[Callable[[bool], None] | None]] = ContextVar("LISTENER", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The identity that a set of files stands for."""
+
+    #: Where it comes from.
+    sources: Sources
+    identity: TLSIdentity
+    #: How the files looked before they were read.
+    seen: Look
+    #: How they looked when they were last found unusable; None: they are in use.
+    refused: Look | None = None
+
+    def is_of(self, contents: Contents) -> bool:
+        """Whether these are the contents that it was read from."""
+        return replace(self.identity, password=None) == self.sources.identify(contents, None)
+
+    def is_current(self, seen: Look) -> bool:
+        """Whether there is nothing new to read in files that look like this."""
+        if seen.settled and seen == self.seen:
+            return True
+        return self.refused is not None and (
+            seen.stamp == self.refused.stamp and seen.at - self.refused.at < _RETRY_EVERY
+        )
+
+
+class Contexts:
+    """The TLS contexts of a registry.
+
+    Args:
+        on_retired: called, under no lock, with each context whose identity was rotated away everywhere. It is
+            not handed out again.
+    """
+
+    def __init__(self, on_retired: Callable[[SSLContext], None]) -> None:
+        self._on_retired = on_retired
+        self._lock: Any = threading.RLock()
+        self._contexts: weakref.WeakValueDictionary[Hashable, SSLContext] = weakref.WeakValueDictionary()
+        #: The lock of each identity that is being built; gone with the last thread that holds or wants it.
+        self._building: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
+        self._named: dict[Hashable, Named] = {}
+        self._newest: dict[Hashable, SSLContext] = {}
+        #: How many were built.
+        self.built = 0
+
+    def __len__(self) -> int:
+        return len(self._contexts)
+
+    def of(self, settings: Mapping[str, Any]) -> SSLContext:
+        """The shared context for the TLS settings of a pool.
+
+        Args:
+            settings: keyword arguments of urllib3's `HTTPSConnectionPool`.
+
+        Raises:
+            OSError: a file cannot be read.
+            ssl.SSLError, urllib3.exceptions.SSLError: a file is not what it should be, a key does not belong
+                to its certificate, or it is encrypted and there is no password. Neither is raised while the
+                files were usable before.
+        """
+        sources = Sources.of(settings)
+        seen, named = sources.look(), self._named.get(sources.name)
+        if named is not None and named.is_current(seen):
+            context = self._contexts.get(named.identity)
+            if context is not None:
+                return context
+        try:
+            identity, context = self._read(sources, named)
+        except (OSError, SSLError) as error:
+            context = self._last_usable(sources, seen, error)
+            if context is None:
+                raise
+            return context
+        if sources.files:
+            self._remember(Named(sources, identity, seen), context)
+        return context
+
+    def clear(self) -> None:
+        """Let go of the contexts that nobody uses now."""
+        with self._lock:
+            self._newest.clear()
+
+    def get(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
+        """The one context of an identity; threads that need it at once wait for the first to build it.
+
+        Args:
+            identity: whose.
+            build: makes it. What it raises is the calling thread's alone: the next one tries for itself.
+        """
+        context = self._contexts.get(identity)
+        if context is not None:
+            return context
+        if self._is_entered():
+            # A handler or finaliser calls in the midst of this thread's own work. It waits for nobody.
+            return self._register(identity, build())
+        with self._lock_of(identity):
+            context = self._contexts.get(identity)
+            return self._register(identity, build()) if context is None else context
+
+    def _read(self, sources: Sources, named: Named | None) -> tuple[TLSIdentity, SSLContext]:
+        """Read the files, until they rest while a context is built from them."""
+        error: BaseException | None = None
+        for _ in range(_READS):
+            contents = sources.read()
+            try:
+                return self._of_contents(sources, contents, named)
+            except FilesChanged as changed:
+                error = changed.__cause__
+        raise error or SSLError("the certificate files keep changing while they are read")
+
+    def _of_contents(
+        self, sources: Sources, contents: Contents, named: Named | None
+    ) -> tuple[TLSIdentity, SSLContext]:
+        if named is not None and named.is_of(contents):
+            # Nobody is asked for the password again.
+            context = self._contexts.get(named.identity)
+            if context is not None:
+                return named.identity, context
+        password = sources.password()
+        identity = sources.identify(contents, password)
+        return identity, self.get(identity, lambda: sources.build(contents, password))
+
+    def _lock_of(self, identity: Hashable) -> Any:
+        with self._lock:
+            lock = self._building.get(identity)
+            if lock is None:
+                lock = self._building[identity] = threading.RLock()
+            return lock
+
+    def _is_entered(self) -> bool:
+        """Whether this thread is already in here, further down its stack, with a lock."""
+        locks = (found() for found in self._building.valuerefs())
+        return self._lock._is_owned() or any(lock is not None and lock._is_owned() for lock in locks)
+
+    def _register(self, identity: Hashable, context: SSLContext) -> SSLContext:
+        """Let others find a context, unless a call in the midst of the building has been faster."""
+        with self._lock:
+            self.built += 1
+            return self._contexts.setdefault(identity, context)
+
+    def _remember(self, now: Named, context: SSLContext) -> None:
+        """Note what files stand for, unless another thread has looked at them later."""
+        name = now.sources.name
+        with self._lock:
+            before = self._named.get(name)
+            if before is not None and before.seen.at > now.seen.at:
+                return
+            self._named.pop(name, None)
+            self._named[name] = now
+            keep_newest(self._named, _NAMES)
+            self._newest.pop(now.identity, None)
+            self._newest[now.identity] = context
+            keep_newest(self._newest, _KEPT)
+        if before is not None and before.identity != now.identity:
+            self._retire(before.identity)
+            _tell(usable=True)
+
+    def _retire(self, identity: TLSIdentity) -> None:
+        """Forget the context of an identity that was rotated away, unless other files still stand for it."""
+        with self._lock:
+            if any(named.identity == identity for named in self._named.values()):
+                return
+            context = self._contexts.pop(identity, None)
+            self._newest.pop(identity, None)
+        if context is not None:
+            self._on_retired(context)
+
+    def _last_usable(self, sources: Sources, seen: Look, error: Exception) -> SSLContext | None:
+        """The context that files stood for before they became what they are; None: there is none."""
+        with self._lock:
+            named = self._named.get(sources.name)
+            context = None if named is None else self._contexts.get(named.identity)
+            if named is None or context is None:
+                return None
+            is_news = named.refused is None or named.refused.stamp != seen.stamp
+            self._named[sources.name] = replace(named, refused=seen)
+        if is_news:
+            with suppress(Exception):
+                # A handler of somebody's own may raise.
+                # No record of the log holds the error, whose traceback holds a context.
+                why = f"{error}. {fault(error, sources.files)}"
+                log.warning("changed certificate files are not usable, the old ones stay: %s", why)
+            _tell(usable=False)
+        return context
+
+
+def _tell(*, usable: bool) -> None:
+    listener = LISTENER.get()
+    if listener is not None:
+        listener(usable)

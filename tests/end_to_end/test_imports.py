@@ -1,0 +1,91 @@
+"""Nothing is imported once a call has failed: no lock of an import is there for a fork to leave behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import resilient_transport
+from resilient_transport.settings.environment import clean_environment
+from tests.end_to_end.failing_calls import LATE
+from tests.timeouts import HANG_TIMEOUT
+
+ROOT = Path(resilient_transport.__file__).parents[1]
+ENDS = {
+    "reset in the handshake": "ConnectionError",
+    "reset after the request": "ConnectionError",
+    "time-out": "ReadTimeout",
+    "refused": "ConnectionError",
+    "certificate": "SSLError",
+    "client certificate": "ClientCertificateRejected",
+    "503": "503",
+    "503 with a date": "503",
+    "cut body": "ChunkedEncodingError",
+    "deadline": "DeadlineExceeded",
+}
+
+
+def failing_calls(*arguments, module="tests.end_to_end.failing_calls"):
+    """Run the program; return how each call ended, and what each has imported."""
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANG_TIMEOUT,
+        check=True,
+    )
+    said = json.loads(ran.stdout)
+    return said["ends"], said["imported"]
+
+
+def test_a_failure_imports_nothing():
+    """Whatever goes wrong, and however often it is repeated, every module is there before the first call."""
+    ends, imported = failing_calls()
+
+    assert ends == ENDS
+    assert imported == {way: [] for way in ENDS}
+
+
+def test_a_late_import_is_noticed():
+    """The control: a module that is imported after each failure is found after each."""
+    _, imported = failing_calls("lazy")
+
+    assert imported == {way: [LATE] for way in ENDS}
+
+
+#: A call through a SOCKS proxy that is not there, and what was imported for it.
+THROUGH_SOCKS = """
+import sys, requests, resilient_transport
+session = requests.Session()
+session.trust_env = False
+resilient_transport.mount(session, max_retries=0)
+before = set(sys.modules)
+try:
+    session.get("http://127.0.0.1:1/", proxies={"http": "socks5://127.0.0.1:1"})
+except requests.RequestException as error:
+    print(type(error).__name__, sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [("", "ConnectionError []"), ("import sys; sys.modules['socks'] = None", "InvalidSchema []")],
+    ids=["with PySocks", "without"],
+)
+def test_a_call_through_a_socks_proxy_imports_nothing(first, said):
+    """What it takes is there from the beginning; without PySocks the call is refused in stock's words."""
+    ran = subprocess.run(
+        [sys.executable, "-c", first + THROUGH_SOCKS],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANG_TIMEOUT,
+        check=True,
+    )
+
+    assert ran.stdout.strip() == said
