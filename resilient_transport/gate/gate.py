@@ -129,8 +129,7 @@ class Gate(Generic[T]):
         if pause:
             return min(LOOK_EVERY, pause), True
         ends = [STALLED - age for age in ages if 0 <= age < STALLED]
-        thrift = (self._thrifty_until or now) - now
-        return min([LOOK_EVERY, *ends, *([thrift] if thrift > 0 else [])]), False
+        return min([LOOK_EVERY, *ends, self._thrift_left(now) or LOOK_EVERY]), False
 
     def offer(self, item: T) -> T | None:
         """Give an item to the first waiter that it suits, else to the idle, else back."""
@@ -389,7 +388,12 @@ class Gate(Generic[T]):
 
         A short call takes a round trip; TCP and TLS take at least two.
         """
-        return now >= (self._thrifty_until or now) or len(self._queue) >= 2 * len(self._open)
+        return not self._thrift_left(now) or len(self._queue) >= 2 * len(self._open)
+
+    def _thrift_left(self, now: float) -> float:
+        """Seconds for which permits are still given sparingly; 0, too, when the clock is another one."""
+        left = 0.0 if self._thrifty_until is None else self._thrifty_until - now
+        return left if 0 < left <= self._thrift else 0.0
 
     def _ages(self, now: float) -> list[float]:
         """For how many seconds each item has been in the making."""

@@ -336,6 +336,48 @@ def test_proof_is_needed_until_one_came_and_after_a_reset():
 
 
 @pytest.mark.parametrize(
+    ("elapsed", "callers", "served"),
+    [
+        (0.0, 1, 0),  # the open item will serve it sooner
+        (0.0, 2, 1),
+        (0.0, 3, 2),
+        (0.25, 1, 0),
+        (0.5, 1, 1),
+        (1.7e9, 1, 1),  # another clock
+        (-1.7e9, 1, 1),
+    ],
+)
+def test_for_a_moment_after_the_first_proof_some_wait_for_open_items(elapsed, callers, served):
+    """A short call ends sooner than a handshake: two in the queue for each open item are worth one more."""
+    clock = Clock(1e9)
+    gate = Gate(thrift=0.5, clock=clock)
+    leader = let_in(gate)
+    leader.succeeded()
+    clock.now += elapsed
+    found = [ask(gate) for _ in range(callers)]
+
+    assert sum(permitted(*found)) == served
+    assert leader.is_alone() is False
+
+
+def test_who_is_left_to_open_items_looks_when_the_moment_is_over():
+    """And gets a permit then, if none has come back; the control: without thrift it has one at once."""
+    clock = Clock(0.0)
+    sparing, generous = Gate(thrift=0.5, clock=clock), Gate(clock=clock)
+    leaders = [let_in(gate) for gate in (sparing, generous)]
+    for leader in leaders:
+        leader.succeeded()
+    clock.now = 0.125
+    waiter, at_once = ask(sparing), ask(generous)
+    before = permitted(waiter, at_once), sparing.nap(waiter)
+    clock.now = 0.5
+    sparing.look(waiter)
+
+    assert before == ([False, True], (0.375, False))
+    assert permitted(waiter) == [True]
+
+
+@pytest.mark.parametrize(
     ("waited", "seconds"), [(0.0, 1.0), (0.25, 0.75), (0.75, 0.25), (1.0, 1.0), (-9.0, 1.0)]
 )
 def test_a_nap_ends_when_something_may_have_stalled(waited, seconds):
