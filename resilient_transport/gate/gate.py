@@ -129,8 +129,7 @@ class Gate(Generic[T]):
         if pause:
             return min(LOOK_EVERY, pause), True
         ends = [STALLED - age for age in ages if 0 <= age < STALLED]
-        thrift = (self._thrifty_until or now) - now
-        return min([LOOK_EVERY, *ends, *([thrift] if thrift > 0 else [])]), False
+        return min([LOOK_EVERY, *ends, self._thrift_left(now) or LOOK_EVERY]), False
 
     def offer(self, item: T) -> T | None:
         """Give an item to the first waiter that it suits, else to the idle, else back."""
@@ -148,9 +147,7 @@ class Gate(Generic[T]):
             return []
         with self.inbox.lock:
             self.inbox.empty()
-            taken = [item for item in self._idle if doomed(item)]
-            self._idle[:] = [item for item in self._idle if item not in taken]
-        return taken
+            return self._take_out(doomed)
 
     def give_up_idle(self) -> list[T]:
         """Take out all idle items, unless somebody holds the lock: waits for nobody."""
@@ -185,7 +182,7 @@ class Gate(Generic[T]):
 
     def making(self) -> int:
         """How many items are being made."""
-        return sum(permit() is not None for permit in self._making.keyrefs())
+        return len(self._permits())
 
     def waiting(self) -> int:
         """How many callers wait."""
@@ -239,13 +236,18 @@ class Gate(Generic[T]):
         if self.inbox.is_mine():
             return False
         with self.inbox.lock:
-            return [other() for other in self._making.keyrefs()] == [permit]
+            return self._permits() == [permit]
 
     def _take(self, suits: Suits[T]) -> T | None:
         for place in range(len(self._idle) - 1, -1, -1):
             if suits(self._idle[place]):
                 return self._idle.pop(place)
         return None
+
+    def _take_out(self, doomed: Suits[T]) -> list[T]:
+        taken = [item for item in self._idle if doomed(item)]
+        self._idle[:] = [item for item in self._idle if item not in taken]
+        return taken
 
     def _offer(self, item: T, capacity: float) -> T | None:
         waiter = next((one for one in self._waiting() if one.suits(item)), None)
@@ -386,15 +388,23 @@ class Gate(Generic[T]):
 
         A short call takes a round trip; TCP and TLS take at least two.
         """
-        return now >= (self._thrifty_until or now) or len(self._queue) >= 2 * len(self._open)
+        return not self._thrift_left(now) or len(self._queue) >= 2 * len(self._open)
+
+    def _thrift_left(self, now: float) -> float:
+        """Seconds for which permits are still given sparingly; 0, too, when the clock is another one."""
+        left = 0.0 if self._thrifty_until is None else self._thrifty_until - now
+        return left if 0 < left <= self._thrift else 0.0
 
     def _ages(self, now: float) -> list[float]:
-        """For how many seconds each item has been in the making.
+        """For how many seconds each item has been in the making."""
+        return [now - self._making[permit] for permit in self._permits()]
+
+    def _permits(self) -> list[Permit]:
+        """Those whose items are being made.
 
         Not by way of the dictionary's iterators: an interrupt in one of them keeps it from forgetting keys.
         """
-        permits = [permit() for permit in self._making.keyrefs()]
-        return [now - self._making[permit] for permit in permits if permit is not None]
+        return [permit for key in self._making.keyrefs() if (permit := key()) is not None]
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)

@@ -2,6 +2,10 @@
 
 A finaliser, `close()` and a signal handler run in the middle of anything, in a thread that may hold the lock
 already. So they only leave work here; the next holder of the lock does it.
+
+Nor may an interrupt leave the lock held. From Python 3.12 on, the jump at the end of a loop or comprehension
+is not covered by the `with` around it in the same function. So a block that holds a lock calls functions, and
+the loops are in these.
 """
 
 from __future__ import annotations

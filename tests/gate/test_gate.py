@@ -336,6 +336,48 @@ def test_proof_is_needed_until_one_came_and_after_a_reset():
 
 
 @pytest.mark.parametrize(
+    ("elapsed", "callers", "served"),
+    [
+        (0.0, 1, 0),  # the open item will serve it sooner
+        (0.0, 2, 1),
+        (0.0, 3, 2),
+        (0.25, 1, 0),
+        (0.5, 1, 1),
+        (1.7e9, 1, 1),  # another clock
+        (-1.7e9, 1, 1),
+    ],
+)
+def test_for_a_moment_after_the_first_proof_some_wait_for_open_items(elapsed, callers, served):
+    """A short call ends sooner than a handshake: two in the queue for each open item are worth one more."""
+    clock = Clock(1e9)
+    gate = Gate(thrift=0.5, clock=clock)
+    leader = let_in(gate)
+    leader.succeeded()
+    clock.now += elapsed
+    found = [ask(gate) for _ in range(callers)]
+
+    assert sum(permitted(*found)) == served
+    assert leader.is_alone() is False
+
+
+def test_who_is_left_to_open_items_looks_when_the_moment_is_over():
+    """And gets a permit then, if none has come back; the control: without thrift it has one at once."""
+    clock = Clock(0.0)
+    sparing, generous = Gate(thrift=0.5, clock=clock), Gate(clock=clock)
+    leaders = [let_in(gate) for gate in (sparing, generous)]
+    for leader in leaders:
+        leader.succeeded()
+    clock.now = 0.125
+    waiter, at_once = ask(sparing), ask(generous)
+    before = permitted(waiter, at_once), sparing.nap(waiter)
+    clock.now = 0.5
+    sparing.look(waiter)
+
+    assert before == ([False, True], (0.375, False))
+    assert permitted(waiter) == [True]
+
+
+@pytest.mark.parametrize(
     ("waited", "seconds"), [(0.0, 1.0), (0.25, 0.75), (0.75, 0.25), (1.0, 1.0), (-9.0, 1.0)]
 )
 def test_a_nap_ends_when_something_may_have_stalled(waited, seconds):
@@ -455,11 +497,6 @@ PERMIT = "a permit"
 INSIDE = st.sampled_from([False, False, True])
 
 
-def pace(failures, reset):
-    """Return the pause after so many failures."""
-    return failures / (8 if reset else 4)
-
-
 def pick(members, which):
     """Take one out of a list."""
     return members.pop(which % len(members))
@@ -499,16 +536,20 @@ class Account(RuleBasedStateMachine):
         self.open, self.making = set(), []
         #: The cold start: rounds that have ended, when, with what, until when it pauses, whether it lasts.
         self.rounds, self.failed_at, self.last, self.resume_at, self.fatal = 0, -1e9, None, -1e9, False
+        self.ends = []
         #: What handlers have left to be done.
         self.left = []
         #: Whether something has changed that nobody announces.
         self.unannounced = False
 
-    @initialize(capacity=st.integers(0, 3), maximum=st.integers(1, 4))
-    def begin(self, capacity, maximum):
+    @initialize(
+        capacity=st.integers(0, 3), maximum=st.integers(1, 4), pace=st.sampled_from([0.0, 1 / 64, 1 / 4])
+    )
+    def begin(self, capacity, maximum, pace):
         """Make the gate."""
         self.clock = Clock(0.0)
-        self.gate = Gate(capacity, maximum, pace, clock=self.clock)
+        self.pace = lambda failures, reset: pace * failures / (2 if reset else 1)
+        self.gate = Gate(capacity, maximum, self.pace, clock=self.clock)
         self.window = Window(maximum)
 
     def inside(self, inside):
@@ -595,9 +636,10 @@ class Account(RuleBasedStateMachine):
             return None
         others, paused = bool(self.queue or self.making), self.clock.now < self.resume_at
         if actor.joined is None:
-            late = self.rounds and not self.fatal and (recent or (paused and others))
-            actor.joined = actor.round = self.rounds - bool(late)
-            actor.paced = bool(late or others)
+            missed = sum(began < end + HOLDS for end in self.ends)
+            missed = missed or bool(self.ends and paused and others)
+            actor.joined = actor.round = self.rounds - missed
+            actor.paced = others
         else:
             actor.paced = True
         missed = actor.round < self.rounds and not self.fatal and self.last is not None
@@ -732,8 +774,9 @@ class Account(RuleBasedStateMachine):
         if actor.joined is None:
             actor.joined = actor.round = self.rounds
         if actor.ends_round(self.failed_at):
-            self.resume_at = self.clock.now + pace(self.rounds - actor.joined + 1, reset)
+            self.resume_at = self.clock.now + self.pace(self.rounds - actor.joined + 1, reset)
             self.rounds, self.failed_at, self.last = self.rounds + 1, self.clock.now, failure
+            self.ends.append(self.clock.now)
             self.fatal = False
             self.tell([other for other in self.queue if other.paced])
         actor.round = self.rounds
@@ -742,6 +785,7 @@ class Account(RuleBasedStateMachine):
         """Account for a failure that lasts: all who wait get it, and nobody pauses."""
         if not self.window.proven:
             self.fatal, self.last, self.failed_at, self.resume_at = True, failure, self.clock.now, -1e9
+            self.ends = []
             self.tell(list(self.queue))
 
     def tell(self, actors):
@@ -870,6 +914,7 @@ class Account(RuleBasedStateMachine):
         self.gate.forget()
         self.arrive()
         self.last, self.failed_at, self.resume_at, self.fatal = None, -1e9, -1e9, False
+        self.ends = []
         self.unannounced = True
 
     @precondition(lambda self: self.making or self.queue)

@@ -708,6 +708,15 @@ def test_callers_that_come_late_cost_what_the_last_round_that_they_join_says(
     assert sum(made) == max(caller.joined for caller, _ in callers) + limit + 1
 
 
+@given(count=COUNT, late=st.integers(0, 7), limit=LIMIT, order=ORDERS)
+def test_callers_of_one_start_cost_no_more_than_one_of_them(count, late, limit, order):
+    """Though they begin one after the other, and rounds have ended before the last of them begins."""
+    callers = [(sharing(), limit) for _ in range(count)]
+    made = makings(callers, order, seconds=HOLDS / 1024, late=min(late, count - 1))
+
+    assert sum(made) == limit + 1
+
+
 @given(count=COUNT, limit=LIMIT, order=ORDERS)
 def test_stalled_connects_cost_nobody_more_than_its_own(count, limit, order):
     """With one more let in each second, those that run at once fail together, each once a round."""

@@ -1,12 +1,15 @@
 """A lock that its own thread may meet: what is done at once, what is left, and who does it."""
 
+import ast
 import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import pytest
 
+import resilient_transport
 from resilient_transport.util.inbox import Inbox
 from tests.gate.values import elsewhere
 from tests.timeouts import LONG_TIMEOUT
@@ -166,6 +169,44 @@ def test_an_interrupt_at_the_taking_of_the_lock_releases_it(inbox):
     inbox.lock = lock
 
     assert elsewhere(inbox.try_to_empty)
+
+
+LOOPS = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp)
+
+
+def loops_under_a_lock(text):
+    """Return the lines of loops and comprehensions that stand in a block that holds a lock."""
+    blocks = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.With)]
+    held = [block for block in blocks if any("lock" in ast.unparse(one.context_expr) for one in block.items)]
+    return sorted(node.lineno for block in held for node in ast.walk(block) if isinstance(node, LOOPS))
+
+
+@pytest.mark.parametrize("room", ["gate", "pool", "connection", "call", "adapter", "retry", "util"])
+def test_no_loop_stands_in_a_block_that_holds_a_lock(room):
+    """An interrupt at the jump that ends a loop would leave the lock held (CPython 3.12 and 3.13)."""
+    modules = sorted((Path(resilient_transport.__file__).parent / room).rglob("*.py"))
+
+    assert modules
+    assert {
+        path.name: found for path in modules if (found := loops_under_a_lock(path.read_text("utf-8")))
+    } == {}
+
+
+LOOPING = """
+with self.lock:
+    taken = [item for item in self.idle if doomed(item)]
+    while taken:
+        close(taken.pop())
+with self.lock:
+    self.take(doomed)
+for item in taken:
+    close(item)
+"""
+
+
+def test_a_loop_in_a_block_that_holds_a_lock_is_found():
+    """The control: two that stand there, and not one that does not."""
+    assert loops_under_a_lock(LOOPING) == [3, 4]
 
 
 @pytest.mark.parametrize("make", [threading.RLock, threading._PyRLock], ids=["C", "Python"])
