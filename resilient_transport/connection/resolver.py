@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
+from functools import partial
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -97,13 +98,14 @@ class Asking:
         found = self._pending.get(key)
         if found is not None and mine.since - found.since > SHARED_FOR:
             # One that hangs must not take everybody with it.
-            self._forget(key, found)
+            self._forget(key, found.answer)
         found = self._pending.setdefault(key, mine)
         if found.waits_for(mine.thread):
             found = mine
         future = found.answer
         if found is mine:
-            future.add_done_callback(lambda _: self._forget(key, mine))
+            # Nothing that the future holds may hold the future.
+            future.add_done_callback(partial(self._forget, key))
             in_thread(question, future, "resilient_transport-resolve")
         error = error_within(future, left)
         if error is not None:
@@ -111,9 +113,10 @@ class Asking:
             raise copy(error) from None
         return future.result()
 
-    def _forget(self, key: Any, asked: _Question) -> None:
+    def _forget(self, key: Any, answer: Future[Any]) -> None:
         # Another may have come in between: it is not shared then, and answered all the same.
-        if self._pending.get(key) is asked:
+        asked = self._pending.get(key)
+        if asked is not None and asked.answer is answer:
             self._pending.pop(key, None)
 
 
