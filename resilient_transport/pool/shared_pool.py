@@ -223,7 +223,11 @@ class SharedPool:
             )
             error = ConnectTimeoutError(None, message)
             trace.fail(error)
-            raise error
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame: what the frame holds must not be the exception.
+                del error
         return granted
 
     def _wait_in_turns(self, waiter: Waiter[Connection], timeout: float | None, trace: Trace) -> Any:
