@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import hypothesis
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -20,6 +21,12 @@ from resilient_transport.testing import FaultServer
 from tests.collecting import collected, requests_instrumented, watched  # noqa: F401 - fixtures
 from tests.end_to_end.ways import clock, environment, pauses, say  # noqa: F401 - fixtures
 from tests.slate import clean_slate  # noqa: F401 - a fixture
+
+# How long an example takes says more about the machine than about the code. HANG_TIMEOUT bounds each test.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 #: What `requests` and OpenSSL read from the environment to find another CA bundle.
 CA_VARIABLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})

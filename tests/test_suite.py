@@ -98,7 +98,7 @@ def test_what_quick_leaves_out_is_there():
     folders = re.findall(r"--ignore=(\S+)", RUN)
     marked = [path for path in TESTS.rglob("test_*.py") if "mark.slow" in path.read_text(encoding="utf-8")]
 
-    assert sorted(folders) == ["tests/end_to_end", "tests/real"]
+    assert sorted(folders) == ["tests/end_to_end", "tests/real", "tests/testing"]
     assert all(list((ROOT / folder).glob("test_*.py")) for folder in folders)
     assert len(marked) > 2
 

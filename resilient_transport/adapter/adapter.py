@@ -332,7 +332,6 @@ class ResilientAdapter(HTTPAdapter):
         if self._lookup.generation != registry.generation:
             self._begin_anew()
         lookup = self._lookup
-        era = lookup.era
         proxy = select_proxy(request.url or "", proxies) if proxies else None
         key = self._key(request.url, verify, cert, proxy)
         entry = None if key is None else lookup.get(key)
@@ -345,7 +344,7 @@ class ResilientAdapter(HTTPAdapter):
             # Its identity was rotated away, or its settings have changed.
             replaced.give_back()
         if key is not None and manager is not None and is_real(manager):
-            lookup.put(key, Entry(pool, manager), era)
+            lookup.put(key, Entry(pool, manager))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             warn_of_pools(type(self).__qualname__)
             if (trace := CURRENT.get()) is not None and trace.warming:
@@ -473,11 +472,8 @@ class ResilientAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Give the leases back; what others use stays open."""
-        try:
-            super().close()
-        finally:
-            # Afterwards: what somebody finds before the leases are given back is not remembered.
-            self._lookup.clear()
+        self._lookup.clear()
+        super().close()
 
     def _begin_anew(self) -> None:
         """In a forked child: threads that no longer exist may hold the managers' locks.

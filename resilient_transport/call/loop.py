@@ -289,11 +289,11 @@ class Call:
         if error is None:
             return
         rank, before = self.furthest or (-1, None)
+        # Frames of urllib3 hold errors whose tracebacks hold these frames.
         if trace.stage.rank < rank:
-            forget_frames((error,))
+            forget_frames((error,), keep=before)
         else:
-            # Frames of urllib3 hold errors whose tracebacks hold these frames.
-            forget_frames((before,))
+            forget_frames((before,), keep=error)
             self.furthest = (trace.stage.rank, error)
 
     def _hand_out(self, response: Response, decision: Decision) -> Response:

@@ -52,23 +52,28 @@ def _without_userinfo(argument: Any) -> Any:
     return re.sub(r"//[^\s/]*@", "//...@", argument)
 
 
-def forget_frames(errors: Iterable[BaseException | None]) -> None:
+def forget_frames(errors: Iterable[BaseException | None], keep: BaseException | None = None) -> None:
     """Drop the tracebacks of errors that are not raised to the caller: they hold sockets, bodies, responses.
 
-    An exception that the caller of the call was handling already is left as it is.
+    Args:
+        errors: those errors, with all that they came from.
+        keep: the error that may be raised. It is left as it is, with all that it came from; so is an
+            exception that the caller of the call was handling already.
     """
-    seen = set(map(id, _handled()))
-    for error in errors:
-        while error is not None and id(error) not in seen:
-            error.__traceback__ = None
+    seen = {id(error) for kept in (keep, sys.exc_info()[1]) for error in _chain(kept)}
+    for first in errors:
+        for error in _chain(first):
+            if id(error) in seen:
+                break
             seen.add(id(error))
-            error = error.__cause__ or error.__context__
+            error.__traceback__ = None
 
 
-def _handled() -> Iterator[BaseException]:
-    """The exception that is being handled here, and those during whose handling it came."""
-    error = sys.exc_info()[1]
-    while error is not None:
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it came from; a program may have made a ring of that."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

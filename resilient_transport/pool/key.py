@@ -61,8 +61,6 @@ class Lookup:
     def __init__(self, size: int) -> None:
         self._size = max(1, size)
         self._entries: dict[Hashable, Entry] = {}
-        #: Another object after each `clear`. What was found under one is not remembered under the next.
-        self.era = object()
         #: The registry's; entries from before a fork are not used after it.
         self.generation = registry.generation
 
@@ -70,24 +68,13 @@ class Lookup:
         """The entry of a key, current or not."""
         return self._entries.get(key)
 
-    def put(self, key: Hashable, entry: Entry, era: object) -> None:
-        """Remember an entry; the one that was not used for longest makes room for it.
-
-        Args:
-            key: what it is found by.
-            entry: the pool, and what it depends on.
-            era: the one in which the search for the pool began.
-        """
+    def put(self, key: Hashable, entry: Entry) -> None:
+        """Remember an entry; the one that was not used for longest makes room for it."""
         self._entries[key] = entry
         keep_used(self._entries, self._size, key)
-        if self.era is not era:
-            # The adapter was closed meanwhile, and the lease of this pool may be over.
-            self._entries.pop(key, None)
 
     def clear(self) -> None:
         """Forget every entry."""
-        # First the era: who puts an entry after this line takes it out again.
-        self.era = object()
         self._entries.clear()
 
 

@@ -84,7 +84,8 @@ class Counters:
 
     def waited(self, seconds: float) -> None:
         """A caller has waited at the gate."""
-        bucket, empty = bisect_left(BUCKETS, seconds), [0] * (len(BUCKETS) + 1)
+        bucket = bisect_left(BUCKETS, seconds)
+        empty = [0] * (len(BUCKETS) + 1) if self._histogram is None else self._histogram
         with atomic.lock:
             if self._histogram is None:
                 self._histogram = empty

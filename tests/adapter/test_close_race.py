@@ -4,12 +4,12 @@ import pytest
 import requests
 
 from resilient_transport import ResilientAdapter, registry
-from resilient_transport.pool import key as lookup_module
+from resilient_transport.pool.lease import LeasedPool
 from resilient_transport.testing import FaultServer, Script
 from tests.stepwise import at_each_line
 
 #: Where a call looks for its pool, and what it uses on the way.
-FILES = ("adapter/pools.py", "pool/key.py")
+FILES = ("adapter/adapter.py", "pool/key.py")
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,12 @@ def test_close_at_each_step_of_the_first_call(server):
     assert [(where, made) for where, made in found if made != 1] == []
 
 
-def test_what_is_found_before_is_not_remembered_after(server, monkeypatch):
-    """The control: if the era does not count, some step leaves a pool that keeps no connection."""
+def test_a_lease_that_is_over_must_be_leased_again(server, monkeypatch):
+    """The control: with leases that stay over, some step leaves a pool that keeps no connection."""
     server.play(Script())
-    put = lookup_module.Lookup.put
+    lease = LeasedPool._lease
     monkeypatch.setattr(
-        lookup_module.Lookup, "put", lambda self, key, entry, _: put(self, key, entry, self.era)
+        LeasedPool, "_lease", lambda self: self._shared_pool if "_ticket" in vars(self) else lease(self)
     )
     found = list(race(server, lambda session: session.close()))
 

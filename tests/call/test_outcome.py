@@ -177,6 +177,29 @@ def test_errors_without_frames(explicit):
     assert (error.__cause__, error.__context__) == (met if explicit else None, met)
 
 
+def test_errors_that_come_from_each_other():
+    """Each is looked at once."""
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    with pytest.raises(ValueError, match="first"):
+        raise first
+    forget_frames([first])
+
+    assert first.__traceback__ is None
+
+
+def test_an_error_that_may_be_raised_keeps_its_frames():
+    """With all that it came from, even if another one came from the same."""
+    met = ConnectionResetError(104, "Connection reset by peer")
+    first, second = (
+        raised_while_handling(met, ProtocolError("Connection aborted.", met), True) for _ in range(2)
+    )
+    forget_frames([first], keep=second)
+
+    assert first.__traceback__ is None
+    assert None not in (second.__traceback__, met.__traceback__)
+
+
 @pytest.mark.parametrize(
     ("url", "short"),
     [

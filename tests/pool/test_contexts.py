@@ -335,8 +335,8 @@ def test_files_that_are_the_same_again_are_no_rotation(authority, contexts, sett
 
 
 def test_a_registry_owns_what_is_called():
-    """The registry's own `on_retired` hears it."""
-    assert Registry().contexts._on_retired.__func__ is Registry.on_retired
+    """The registry closes what is idle with it."""
+    assert Registry().contexts._on_retired.__func__ is Registry.retire
 
 
 def test_a_half_rotated_pair_is_refused_while_it_rests(authority, contexts, settings, pair):

@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from resilient_transport import attempts_of
+from resilient_transport import attempts_of, registry
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.timeouts import SHORT_TIMEOUT
 
@@ -111,6 +111,7 @@ def test_a_connection_that_outlives_it_unlearns(server, dial, clock):
     seen = []
     for _ in range(3):
         clock.ahead += 8
+        registry.look()
         seen.append(call(session, server, "PUT"))
 
     assert seen == [False, True, True]
@@ -123,6 +124,7 @@ def test_it_is_forgotten_in_the_end(server, dial, clock):
     seen = []
     for seconds in (8, 15, 29, 54, 54):
         clock.ahead += seconds
+        registry.look()
         seen.append(call(session, server, "PUT"))
 
     assert seen == [False, True, False, True, True]

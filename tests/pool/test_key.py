@@ -73,8 +73,8 @@ def test_a_second_ends_it(entry, manager):
 def test_a_lookup_remembers(entry):
     """What was put is found under its key, and replaced under it."""
     lookup = Lookup(2)
-    lookup.put("a", entry, lookup.era)
-    lookup.put("a", entry, lookup.era)
+    lookup.put("a", entry)
+    lookup.put("a", entry)
 
     assert lookup.get("a") is entry
     assert lookup.get("b") is None
@@ -87,7 +87,7 @@ def test_a_lookup_is_bounded(entry, size, kept):
     """The oldest entry makes room; there is always room for one."""
     lookup = Lookup(size)
     for key in "abc":
-        lookup.put(key, entry, lookup.era)
+        lookup.put(key, entry)
 
     assert [key for key in "abc" if lookup.get(key)] == kept
 

@@ -5,8 +5,9 @@ import json
 import os
 import socket
 import ssl
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 
 import pytest
@@ -15,22 +16,22 @@ from urllib3.util.wait import wait_for_read
 from resilient_transport.call.origin_state import state_of
 from resilient_transport.connection.connection import PlainConnection
 from resilient_transport.connection.tls_connection import TLSConnection
+from resilient_transport.pool import registry as registry_module
 from resilient_transport.pool.registry import Registry
 from resilient_transport.pool.registry import registry as the_registry
-from resilient_transport.pool.shared_pool import IDLE_TIMEOUT
 from resilient_transport.settings.options import DEFAULT_OPTIONS
 from tests.timeouts import LONG_TIMEOUT
 
 
-class Lease:
-    """What the registry wants of a pool: how many idle connections it asks for, and how it uses them."""
+def lease(registry, key, idle_capacity=10, private=False):
+    """Lease the shared pool of a key, as a pool of urllib3's does."""
+    return registry.lease(key, "https://api.example", idle_capacity, DEFAULT_OPTIONS, private)
 
-    connection_options = DEFAULT_OPTIONS
-    origin = "https://api.example"
 
-    def __init__(self, idle_capacity=10):
-        """Ask for so many."""
-        self.idle_capacity = idle_capacity
+def accepted(shared_pool):
+    """The same pool, whose server has accepted a connection."""
+    shared_pool.gate.window.proved()
+    return shared_pool
 
 
 @pytest.fixture
@@ -61,53 +62,23 @@ def is_closed(connection):
     return connection.sock is None
 
 
-def long_ago(shared_pool):
-    """Put a shared pool, and all that lies on it, into the state in which it is after its time."""
-    shared_pool.used_at -= IDLE_TIMEOUT + 1
-    for connection in shared_pool.gate._idle:
-        connection.proven_at -= IDLE_TIMEOUT + 1
-
-
-def due(registry):
-    """Put a registry into the state in which it reaps at the next occasion."""
-    registry._reaped_at -= 2
-
-
-def test_a_key_has_one_shelf(registry):
+def test_a_key_has_one_pool(registry):
     """Whoever leases it shares it; another key's is another."""
-    leases = [Lease() for _ in range(3)]
-    first, same, other = (
-        registry.shared_pool(key, lease) for key, lease in zip(("a", "a", "b"), leases, strict=True)
-    )
+    (first, one), (same, two), (other, _) = (lease(registry, key) for key in "aab")
 
     assert same is first
     assert other is not first
-    assert set(first.leases) == set(leases[:2])
-
-
-def test_a_shelf_has_room_for_its_largest_lease(registry):
-    """What one lease asks for is there for all; what it asked for goes with it."""
-    small, large = Lease(2), Lease(7)
-    shared_pool = registry.shared_pool("a", small)
-    story = [shared_pool.gate.capacity]
-    registry.shared_pool("a", large)
-    story.append(shared_pool.gate.capacity)
-    shared_pool.leave(large)
-    story.append(shared_pool.gate.capacity)
-    shared_pool.leave(small)
-    story.append(shared_pool.gate.capacity)
-
-    assert story == [2, 7, 2, 2]
+    assert first.leases() == 2
+    assert one is not two
 
 
 def test_it_confesses_what_it_holds(registry):
     """Counts of origins, idle connections, leases and contexts."""
     empty = repr(registry)
-    leases = [Lease(), Lease(), Lease()]
-    shared_pool, _, _ = (registry.shared_pool(key, lease) for key, lease in zip("aab", leases, strict=True))
+    leases = [lease(registry, key) for key in "aab"]
     context = registry.contexts.get("alice", make)
     with connected() as (connection, _):
-        shared_pool.put(connection)
+        leases[0][0].put(connection)
         full = repr(registry)
 
     assert empty == "<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>"
@@ -117,129 +88,154 @@ def test_it_confesses_what_it_holds(registry):
 
 def test_a_lease_that_was_dropped_does_not_count(registry):
     """An adapter that nobody closes is forgotten with its pools."""
-    registry.shared_pool("a", Lease())
+    lease(registry, "a")
     gc.collect()
 
     assert "0 leases" in repr(registry)
 
 
+@pytest.mark.parametrize(("proven", "kept"), [(True, True), (False, False)])
+def test_a_pool_without_a_lease_is_kept_if_it_knows_its_server(registry, proven, kept):
+    """Its TLS sessions and idle connections are for the next; a server that refused has given none."""
+    shared_pool, ticket = lease(registry, "a")
+    if proven:
+        accepted(shared_pool)
+    ticket.end()
+    _, other = lease(registry, "b")
+
+    assert (lease(registry, "a")[0] is shared_pool) is kept
+    assert not other.is_over
+
+
+def test_of_pools_without_a_lease_the_newest_are_kept(registry, monkeypatch):
+    """And what lies in the others is closed."""
+    monkeypatch.setattr(registry_module, "MOST_UNLEASED", 2)
+    with ExitStack() as stack:
+        connections = []
+        for key in "abcd":
+            shared_pool, ticket = lease(registry, key)
+            connections.append(stack.enter_context(connected())[0])
+            accepted(shared_pool).put(connections[-1])
+            ticket.end()
+        registry.look()
+
+        assert [is_closed(one) for one in connections] == [True, True, False, False]
+        assert "2 origins, 2 idle connections, 0 leases" in repr(registry)
+
+
+def test_a_pool_that_is_leased_again_is_nobodys_to_forget(registry, monkeypatch):
+    """The state that the losing thread finds: its last lease had ended, and another has begun."""
+    monkeypatch.setattr(registry_module, "MOST_UNLEASED", 0)
+    shared_pool, first = lease(registry, "a")
+    accepted(shared_pool)
+    first.end()
+    again, ticket = lease(registry, "a")
+    registry.look()
+
+    assert again is shared_pool
+    assert registry.lease("a", "", 1, DEFAULT_OPTIONS)[0] is shared_pool
+    assert not ticket.is_over
+
+
+def test_a_private_pool_is_forgotten_with_its_last_lease(registry):
+    """A TLS context of a caller's own: nobody else can find its connections."""
+    shared_pool, ticket = lease(registry, "a", private=True)
+    with connected() as (connection, _):
+        accepted(shared_pool).put(connection)
+        ticket.end()
+        closed = is_closed(connection)
+        registry.look()
+
+    assert closed
+    assert "0 origins" in repr(registry)
+
+
+def test_what_is_in_use_when_its_pool_is_forgotten_is_closed_when_it_comes_back(registry):
+    """A response that is read after its session, and its pool, have gone."""
+    shared_pool, ticket = lease(registry, "a")
+    ticket.end()
+    registry.look()
+    with connected() as (connection, _):
+        shared_pool.put(connection)
+
+        assert is_closed(connection)
+
+
+def test_many_origins_that_refuse_leave_nothing(registry):
+    """What is remembered is bounded by those who are there, not by the number of origins."""
+    for number in range(500):
+        lease(registry, number)[1].end()
+    registry.look()
+
+    assert len(registry._all()) == 0
+
+
+def test_a_retired_context_takes_its_idle_connections_along(registry):
+    """Its identity was rotated away; those of another context, the control, stay."""
+    old, new = (namedtuple("Key", ["key_ssl_context"])(make()) for _ in range(2))
+    (first, one), (second, two) = lease(registry, old), lease(registry, new)
+    with connected() as (retired, _), connected() as (current, _):
+        first.put(retired)
+        second.put(current)
+        registry.retire(old.key_ssl_context)
+
+        assert (is_closed(retired), is_closed(current)) == (True, False)
+        assert (one.is_over, two.is_over) == (False, False)
+
+
 def test_clear_closes_what_is_idle(registry):
     """Leased or not."""
-    lease = Lease()
+    (leased, ticket), (left, other) = lease(registry, "a"), lease(registry, "b")
     with connected() as (first, _), connected() as (second, _):
-        registry.shared_pool("a", lease).put(first)
-        registry.shared_pool("b", Lease()).put(second)
+        accepted(leased).put(first)
+        accepted(left).put(second)
+        other.end()
         registry.clear()
 
         assert is_closed(first)
         assert is_closed(second)
+        assert not ticket.is_over
 
 
 def test_clear_forgets_only_what_nobody_leases(registry):
-    """A leased shared pool stays the one of its key, and keeps again what comes back to it."""
-    lease = Lease()
-    leased, dropped = registry.shared_pool("a", lease), registry.shared_pool("b", Lease())
-    gc.collect()
+    """A leased pool stays the one of its key, and keeps again what comes back to it."""
+    leased, ticket = lease(registry, "a")
+    dropped, other = lease(registry, "b")
+    accepted(dropped)
+    other.end()
     registry.clear()
     with connected() as (connection, _):
         leased.put(connection)
         kept = repr(registry)
 
-    assert registry.shared_pool("a", lease) is leased
-    assert registry.shared_pool("b", lease) is not dropped
+    assert lease(registry, "a")[0] is leased
+    assert lease(registry, "b")[0] is not dropped
     assert kept == "<Registry 1 origins, 1 idle connections, 1 leases, 0 TLS contexts>"
+    assert not ticket.is_over
 
 
 def test_the_end_of_a_block_clears_it():
     """As a context manager, for tests."""
     with Registry() as registry, connected() as (connection, _):
-        registry.shared_pool("a", Lease()).put(connection)
+        shared_pool, ticket = lease(registry, "a")
+        shared_pool.put(connection)
         during = is_closed(connection)
         registry.__exit__(None, None, None)
 
         assert not during
         assert is_closed(connection)
+        assert not ticket.is_over
 
 
-def test_what_nobody_uses_for_long_is_reaped(registry):
-    """At the next occasion, whatever key is asked for: its connections are closed, its pool forgotten."""
-    shared_pool = registry.shared_pool("old", Lease())
-    gc.collect()
-    with connected() as (connection, _):
-        shared_pool.put(connection)
-        long_ago(shared_pool)
-        due(registry)
-        lease = Lease()
-        registry.shared_pool("new", lease)
+def test_a_call_in_the_middle_of_its_bookkeeping_gets_a_pool_of_its_own(registry):
+    """A signal handler's: it waits for nobody, and what it made ends with its lease."""
+    with registry._lock:
+        shared_pool, ticket = lease(registry, "a")
+    ours, _ = lease(registry, "a")
 
-        assert is_closed(connection)
-        assert repr(registry) == "<Registry 1 origins, 0 idle connections, 1 leases, 0 TLS contexts>"
-
-
-def test_reaping_is_done_at_most_once_a_second(registry):
-    """The control: within the second nothing is looked at."""
-    shared_pool = registry.shared_pool("old", Lease())
-    gc.collect()
-    long_ago(shared_pool)
-    lease = Lease()
-    registry.shared_pool("new", lease)
-
-    assert "2 origins" in repr(registry)
-
-
-@pytest.mark.parametrize("case", ["leased", "used a moment ago", "connection used a moment ago"])
-def test_what_is_in_use_is_not_reaped(registry, case):
-    """A shared pool that somebody leases, or whose time is not over yet."""
-    lease = Lease()
-    shared_pool = registry.shared_pool("old", lease if case == "leased" else Lease())
-    gc.collect()
-    with connected() as (connection, _):
-        if case == "connection used a moment ago":
-            shared_pool.put(connection)
-            shared_pool.used_at -= IDLE_TIMEOUT + 1
-        elif case == "leased":
-            long_ago(shared_pool)
-        due(registry)
-        registry.shared_pool("new", lease)
-
-        assert registry.shared_pool("old", lease) is shared_pool
-        assert not is_closed(connection)
-
-
-def test_a_leased_shelf_loses_its_old_connections(registry):
-    """The shared pool stays, what has been idle for too long does not, and what has not stays as well."""
-    lease = Lease()
-    shared_pool = registry.shared_pool("a", lease)
-    with connected() as (old, _), connected() as (young, _):
-        shared_pool.put(old)
-        long_ago(shared_pool)
-        shared_pool.put(young)
-        due(registry)
-        registry.shared_pool("b", lease)
-
-        assert (is_closed(old), is_closed(young)) == (True, False)
-        assert shared_pool.gate.idle() == 1
-
-
-def test_a_shelf_that_is_leased_while_it_is_reaped_is_kept(registry):
-    """The state that the losing thread finds: it was found to be unused, and then leased."""
-    late = Lease()
-    shared_pool = registry.shared_pool("old", Lease())
-    gc.collect()
-    long_ago(shared_pool)
-    due(registry)
-    reap = shared_pool.reap
-
-    class Reaped(type(shared_pool)):
-        def reap(self):
-            unused = reap()
-            self.join(late)
-            return unused
-
-    shared_pool.__class__ = Reaped
-    registry.shared_pool("new", late)
-
-    assert registry.shared_pool("old", late) is shared_pool
+    assert shared_pool is not ours
+    assert shared_pool.is_disposable
+    ticket.end()
 
 
 def in_child(work):
@@ -272,7 +268,7 @@ def tls(authority):
     context = the_registry.contexts.of({"ca_certs": authority.ca_file})
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(*authority.server("good"))
-    lease, (ours, theirs) = Lease(), socket.socketpair()
+    ours, theirs = socket.socketpair()
     for sock in (ours, theirs):
         sock.settimeout(LONG_TIMEOUT)
     with ThreadPoolExecutor(1) as pool:
@@ -281,10 +277,11 @@ def tls(authority):
         server = accepting.result(LONG_TIMEOUT)
     connection = TLSConnection("localhost")
     connection.sock = client
-    shared_pool = the_registry.shared_pool(object(), lease)
+    shared_pool, ticket = the_registry.lease(object(), "https://api.example", 10, DEFAULT_OPTIONS)
     shared_pool.put(connection)
     with client, server:
         yield shared_pool, connection, server
+    ticket.end()
     the_registry.clear()
 
 
@@ -306,7 +303,7 @@ def test_a_child_begins_anew(tls):
             repr(the_registry),
             the_registry.generation,
             the_registry.contexts_built,
-            shared_pool.gate.idle(),
+            len(shared_pool.gate.idle()),
             connection.sock is None,
             is_open(descriptor),
             state_of("origin").quota.tokens,
@@ -345,7 +342,7 @@ def test_a_child_writes_nothing_to_what_it_inherited(tls):
 
     assert silent
     assert server.recv(100) == b"still here"
-    assert shared_pool.gate.idle() == 1
+    assert len(shared_pool.gate.idle()) == 1
     assert not is_closed(connection)
 
 
@@ -366,8 +363,8 @@ def test_a_child_that_wrote_would_be_heard(tls):
 def test_a_child_does_not_wait_for_a_lock_of_its_parents(tls):
     """A thread that held the registry's or the gate's does not exist in the child."""
     shared_pool, _, _ = tls
-    with the_registry._lock, the_registry.contexts._lock, shared_pool.gate._lock:
-        told = in_child(lambda: [repr(the_registry), shared_pool.gate.idle()])
+    with the_registry._lock, the_registry.contexts._lock, shared_pool.gate.inbox.lock:
+        told = in_child(lambda: [repr(the_registry), len(shared_pool.gate.idle())])
 
     assert told == ["<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>", 0]
 
@@ -375,10 +372,9 @@ def test_a_child_does_not_wait_for_a_lock_of_its_parents(tls):
 def test_a_registry_may_be_used_after_the_fork():
     """The control of the emptiness: what the child makes is the child's."""
     registry = Registry()
-    lease = Lease()
-    before = registry.shared_pool("a", lease)
+    before, _ = lease(registry, "a")
     registry.after_fork()
-    after = registry.shared_pool("a", lease)
+    after, _ = lease(registry, "a")
 
     assert after is not before
     assert (before.generation, after.generation) == (0, 1)

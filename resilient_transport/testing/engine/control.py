@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from ..script import How, Script
 from ..server_options import ServerOptions
-from .contexts import Material
+from .server_contexts import Material
 from .site import Site
 
 

@@ -12,11 +12,11 @@ from ..script import How, Moment, Script
 from ..server_options import ServerOptions
 from . import pages, tunnel
 from .channel import Channel, TLSChannel
-from .contexts import Contexts
 from .hand import Hand, Hit, Visit
 from .ledger import Ledger
 from .messages import BODILESS, BadRequest, Reader, Reply, Request
 from .peer import Peer
+from .server_contexts import Contexts
 from .termination import Ending, PeerGone
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -9,12 +9,12 @@ import time
 
 from ..script import FAULTLESS, How, Script
 from ..server_options import ServerOptions
-from .contexts import Contexts, Material
 from .hand import Hand
 from .ledger import Ledger
 from .pages import Memory
 from .peer import Peer
 from .served_connection import Connection
+from .server_contexts import Contexts, Material
 
 _BACKLOG = 1024
 _PATIENCE = 5.0
