@@ -442,6 +442,8 @@ class ResilientConnection(HTTPConnection):
         begun, self._begun = self._begun, None
         if begun is not None:
             begun.close()
+        # Its traceback holds this connection.
+        self._unsent = None
         super().close()
 
 
