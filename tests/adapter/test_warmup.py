@@ -120,6 +120,7 @@ def test_in_the_background_it_returns_at_once_and_never_raises(server, dial):
     assert server.counts().accepts == 2
 
 
+@pytest.mark.usefixtures("thrifty")
 def test_the_first_call_finds_it_under_way(server, dial):
     """A call that comes while the handshake runs waits for it and makes none of its own."""
     server.play(Script(handshake_delay=SHORT_TIMEOUT))

@@ -201,7 +201,7 @@ def switched(monkeypatch, server, mounted, step, act):
         thread.start()
         threads.append(thread)
 
-    ahead = at_step(monkeypatch, step, meet)
+    ahead = at_step(monkeypatch, step, meet, mounted.place)
     seen["current"] = whoami(server, mounted.current)
     for thread in threads:
         thread.join(LONG_TIMEOUT)
