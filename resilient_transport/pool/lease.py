@@ -26,7 +26,7 @@ from ..connection.tls_connection import TLSConnection
 from ..connection.trace import CURRENT, Trace
 from ..gate.permit import Permit
 from ..gate.shared_failure import SharedFailure
-from ..settings.options import DEFAULT_OPTIONS
+from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
 from ..util.origin import origin_name
 from .registry import registry
 from .shared_pool import Connection, SharedPool, Ticket, close_all
@@ -84,6 +84,12 @@ class LeasedPool(HTTPConnectionPool):
             return self._lease()
         return self._shared_pool
 
+    def _use(self, options: ConnectionOptions) -> None:
+        """From now on, use connections in this way."""
+        before, self.connection_options = self.connection_options, options
+        if options != before:
+            self._lease()
+
     def give_back(self) -> None:
         """End the lease: what was its alone is closed, the rest stays for those that come. Takes no lock."""
         self._ticket.end()
@@ -105,8 +111,7 @@ class LeasedPool(HTTPConnectionPool):
             registry.reaper.look_if_due()
         trace = CURRENT.get() or Trace(connect_timeout=self.timeout.connect_timeout)
         if trace.connection_options is not self.connection_options:
-            self.connection_options = trace.connection_options
-            self._lease()
+            self._use(trace.connection_options)
         shared_pool = self.shared_pool
         owned = self._take_slot(timeout, trace)
         if owned is not None:

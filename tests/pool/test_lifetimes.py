@@ -1,6 +1,7 @@
 """What lives for how long: a lease that is given back in the middle, its say, and what connections hold."""
 
 import gc
+import ssl
 import time
 import weakref
 from contextlib import nullcontext
@@ -150,6 +151,22 @@ def test_who_is_there_keeps_it_open(clock):
 
     assert reused
     assert clock() - oldest >= 60
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+def test_a_context_of_ones_own_takes_its_connections_along(authority, is_private):
+    """Nobody can find them after its session; those of a shared context, the control, stay for the next."""
+    own = ssl.create_default_context(cafile=authority.ca_file) if is_private else None
+    with VerbatimServer(lambda _: OK, context=context_of(authority)) as verbatim:
+        with session_with(ResilientAdapter(ssl_context=own), is_private or authority.ca_file) as session:
+            ok = session.get(verbatim.url).ok
+            during = registry.connections()[verbatim.url.rstrip("/")]
+        afterwards = registry.connections().get(verbatim.url.rstrip("/"), (0, 0))
+        registry.clear()
+
+    assert ok
+    assert during == (1, 1)
+    assert afterwards == ((0, 0) if is_private else (1, 1))
 
 
 class Program:
