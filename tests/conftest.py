@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from resilient_transport import ResilientAdapter
 from resilient_transport.testing import FaultServer
 from tests.collecting import collected, requests_instrumented, watched  # noqa: F401 - fixtures
-from tests.end_to_end.ways import clock, environment, pauses, say  # noqa: F401 - fixtures
+from tests.end_to_end.ways import clock, environment, pauses, say, thrifty  # noqa: F401 - fixtures
 from tests.slate import clean_slate  # noqa: F401 - a fixture
 
 # How long an example takes says more about the machine than about the code. HANG_TIMEOUT bounds each test.

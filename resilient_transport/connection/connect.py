@@ -129,8 +129,12 @@ def in_time(dial: Callable[[], socket.socket], connection: Any, deadline: Deadli
         raise ConnectTimeoutError(
             connection, f"Connection to {connection.host} timed out at the deadline"
         ) from None
-    if error is not None:
-        raise error
+    try:
+        if error is not None:
+            raise error
+    finally:
+        # Its traceback holds this frame: what the frame holds must not be the exception.
+        del error
     return future.result()
 
 

@@ -359,16 +359,19 @@ class ResilientConnection(HTTPConnection):
         self._bound_timeout()
         # http.client closes the connection as soon as it knows that it will not be used again.
         permit = self.permit
+        # Its traceback holds this connection, and this frame: neither may hold it for longer.
+        unsent, self._unsent = self._unsent, None
         try:
             response = super().getresponse()
         except Exception as error:
-            unsent, self._unsent = self._unsent, None
             trace.fail(unsent or error)
             self._hear(permit, unsent or error)
             self._suspect(unsent or error)
             if unsent is None:
                 raise
             raise unsent from None
+        finally:
+            del unsent
         trace.error = None
         trace.mark(Stage.BODY)
         if trace.caller is not None and trace.caller.suspect is not None:

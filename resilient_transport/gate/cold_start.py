@@ -16,6 +16,9 @@ HOLDS: Final = 0.05
 #: Two moments that are further apart, in seconds, were read off different clocks (freezegun's is one): then
 #: neither says anything about the other.
 _BELIEVED: Final = 60.0
+#: Of so many rounds it is known when they ended: a call may have begun before several of them did, and come
+#: to the gate afterwards.
+_MOST_ENDS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class ColdStart:
 
     #: How many rounds have ended.
     round: int = 0
-    #: When connects failed, on the monotonic clock, as far back as that is news to a call which begins now.
+    #: When the last rounds ended, on the monotonic clock; or when a connect met a failure that lasts.
     failed: tuple[float, ...] = ()
     #: Nobody that the pool paces connects before this moment.
     resume_at: float = -inf
@@ -37,8 +40,8 @@ class ColdStart:
 
     def ended(self, failure: Any, now: float, pause: float) -> ColdStart:
         """A round has ended with this failure; the next one begins after so many seconds."""
-        recent = tuple(moment for moment in self.failed if _is_news(moment, now))
-        return ColdStart(self.round + 1, (*recent, now), now + pause, failure)
+        failed = () if self.is_fatal else self.failed[1 - _MOST_ENDS :]
+        return ColdStart(self.round + 1, (*failed, now), now + pause, failure)
 
     def refused(self, failure: Any, now: float, met_by: int) -> ColdStart:
         """A connection was refused for a reason that lasts. Nobody's next call is slowed by it."""

@@ -7,11 +7,12 @@ closed is handed back.
 A caller that needs an item gets, whichever comes first (as in Go's `net/http` transport, queueForDial):
 
 1. an idle item that suits it,
-2. a permit to make one, when fewer are being made than the window allows,
+2. a permit to make one, when fewer are being made than the window allows (`window.py`),
 3. a place in the queue, and later one of the two.
 
-While the pool is cold, a failure of the one that connects is everybody's that waits and takes part in the
-cold start (`cold_start.py`), so that N callers cost a dead server no more connects than one.
+While the server has accepted nothing yet the pool is cold, and its callers share a cold start
+(`cold_start.py`): a failure of the one that connects is also the failure of those that wait, so that N
+callers cost a dead server no more connects than one.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Gate(Generic[T]):
         self.inbox = Inbox()
         self._idle: list[T] = []
         self._queue: deque[Waiter[T]] = deque()
-        #: Permits whose items are being made, and since when. Weak: a lost one is none.
+        #: Permits whose items are being made, and since when. Held weakly, so that one which its caller has
+        #: lost is counted no longer.
         self._making: WeakKeyDictionary[Permit, float] = WeakKeyDictionary()
         #: Permits whose items are open.
         self._open: WeakSet[Permit] = WeakSet()
@@ -108,7 +110,7 @@ class Gate(Generic[T]):
         return waiter.granted
 
     def look(self, waiter: Waiter[T], urgent: bool = False) -> None:
-        """Let in who may by now; this waiter, if it is urgent, whatever the window."""
+        """Let in those who wait and may connect by now; this waiter, if it is urgent, in any case."""
         if self.inbox.is_mine():
             return
         with self.inbox.lock:
@@ -142,7 +144,7 @@ class Gate(Generic[T]):
             return self._offer(item, self.capacity)
 
     def take_out(self, doomed: Suits[T]) -> list[T]:
-        """Take out the idle items that a predicate names, oldest first."""
+        """Take out the idle items that a predicate names, oldest first; for a signal handler, none."""
         if self.inbox.is_mine():
             return []
         with self.inbox.lock:
@@ -273,7 +275,7 @@ class Gate(Generic[T]):
             self._queue.remove(waiter)
 
     def _share(self, waiter: Waiter[T], now: float) -> Any:
-        """The failure that who comes to a cold pool shares with others; None: it shares none."""
+        """The failure that a caller of a cold pool shares as it comes; None: there is none."""
         if self.window.proven:
             return None
         caller, began = waiter.caller, now if waiter.began is None else waiter.began
@@ -363,7 +365,7 @@ class Gate(Generic[T]):
             self._serve(waiter, failure)
 
     def _admit(self, now: float) -> None:
-        """Let in who may: the first in the queue that no pause holds back."""
+        """While there is room, let in the first in the queue that no pause holds back."""
         while self._queue and self._queue[0].granted is not None:
             # An interrupt struck when it was served.
             self._queue.popleft()

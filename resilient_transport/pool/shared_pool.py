@@ -37,7 +37,7 @@ Connection = PlainConnection | TLSConnection
 IDLE_TIMEOUT: Final = DEFAULT_OPTIONS.idle_timeout
 #: For so many seconds after the server's first proof some of those who wait are left to the connections that
 #: are there: the first answers come sooner than handshakes that would begin now.
-THRIFT: Final = 0.02
+THRIFT: Final = 0.05
 #: How a cold pool paces its attempts to connect: as a call with default settings.
 _PACING: Final = RetryPolicy(**DEFAULTS)
 
@@ -223,7 +223,11 @@ class SharedPool:
             )
             error = ConnectTimeoutError(None, message)
             trace.fail(error)
-            raise error
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame: what the frame holds must not be the exception.
+                del error
         return granted
 
     def _wait_in_turns(self, waiter: Waiter[Connection], timeout: float | None, trace: Trace) -> Any:

@@ -77,6 +77,8 @@ class BoundedDict(dict[K, V]):
 
     def used(self, key: K) -> V:
         """The value of a key, which counts as used now."""
-        value = self[key]
-        value.used_at = next(_uses)
+        value, now = self[key], next(_uses)
+        # A thread that was not scheduled for a while must not make it older than others have.
+        if value.used_at < now:
+            value.used_at = now
         return value

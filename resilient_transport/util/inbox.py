@@ -19,8 +19,8 @@ from typing import Any
 class Inbox:
     """A lock and its inbox.
 
-    Whoever takes the lock empties the inbox first. Leans on `_is_owned` of `threading.RLock`, which
-    `threading.Condition` leans on, too; pinned in `tests/util/test_inbox.py`.
+    Whoever takes the lock to change something empties the inbox first. Leans on `_is_owned` of
+    `threading.RLock`, which `threading.Condition` leans on, too; pinned in `tests/util/test_inbox.py`.
     """
 
     __slots__ = ("is_mine", "lock", "work")

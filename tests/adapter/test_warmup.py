@@ -120,6 +120,7 @@ def test_in_the_background_it_returns_at_once_and_never_raises(server, dial):
     assert server.counts().accepts == 2
 
 
+@pytest.mark.usefixtures("thrifty")
 def test_the_first_call_finds_it_under_way(server, dial):
     """A call that comes while the handshake runs waits for it and makes none of its own."""
     server.play(Script(handshake_delay=SHORT_TIMEOUT))
@@ -241,12 +242,13 @@ def idle(server):
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])
-@pytest.mark.parametrize("error", [SystemExit("a hook"), GeneratorExit(), BaseException("whatever")])
-def test_a_hook_that_ends_the_program_ends_it(server, dial, number, error):
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, BaseException])
+def test_a_hook_that_ends_the_program_ends_it(server, dial, number, kind):
     """What it raises in a helper reaches the caller, who does not hang; what was connected is idle."""
+    error = kind("a hook")
     hook = Ends(number, error)
     session = dial(server, on_event=hook)
-    with pytest.raises(type(error)) as raised:
+    with pytest.raises(kind) as raised:
         session.get_adapter(server.url).warm(server.url, 4, session=session)
     wait_for_warmers()
 
@@ -264,15 +266,15 @@ def test_what_ends_the_program_is_told_rather_than_what_does_not(server, dial):
         session.get_adapter(server.url).warm(server.url, 4, session=session)
 
 
-@pytest.mark.parametrize("error", [SystemExit("a hook"), BaseException("whatever")])
-def test_in_the_background_a_hook_ends_nothing(server, dial, error, caplog):
+@pytest.mark.parametrize("kind", [SystemExit, BaseException])
+def test_in_the_background_a_hook_ends_nothing(server, dial, kind, caplog):
     """It is told to the log, and to nothing else; the first call connects."""
-    session = dial(server, on_event=Ends(1, error))
+    session = dial(server, on_event=Ends(1, kind("a hook")))
     with caplog.at_level("DEBUG", "resilient_transport"):
         session.get_adapter(server.url).warm(server.url, background=True, session=session)
         wait_for_warmers()
 
-    assert f"warming {server.url} failed: {type(error).__name__}" in caplog.messages
+    assert f"warming {server.url} failed: {kind.__name__}" in caplog.messages
     assert session.get(server.url).ok
 
 

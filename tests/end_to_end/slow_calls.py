@@ -54,8 +54,8 @@ class Case:
     read: Callable[[requests.Response], Any] | None = None
     #: What is uploaded.
     upload: Callable[[], Any] = lambda: None
-    #: The time-out per operation with which it takes for ever all the same.
-    patience: float = SHORT_TIMEOUT
+    #: The time-out per operation with which it takes for ever all the same: many drops come within it.
+    patience: float = 2.5 * SHORT_TIMEOUT
     #: Whether it takes ours for that, since stock gives up or is content.
     needs_ours: bool = False
     #: What else there is in the policy.
@@ -179,22 +179,32 @@ def overrun(call, within=SHORT_TIMEOUT):
 
 
 def lateness(case, way, authority, **values):
-    """Return how late a case ends whose deadline is SHORT_TIMEOUT, and in what error.
+    """Return how late a case ends that has a deadline, and in what error.
+
+    The deadline is SHORT_TIMEOUT. On a busy machine it may be over before the peer has become slow. That does
+    not count, and a later one is tried.
 
     Args:
-        case: one that has become slow, or it does not count.
+        case: one that becomes slow.
         way: "policy" or "override", to set the deadline.
         authority: whose certificates there are.
         values: more for the call.
     """
-    here = override(deadline=SHORT_TIMEOUT) if way == "override" else nullcontext()
-    policy = {**case.policy, "deadline": SHORT_TIMEOUT if way == "policy" else None}
+    for within in (SHORT_TIMEOUT, 3 * SHORT_TIMEOUT, 8 * SHORT_TIMEOUT):
+        late, error, was_slow = _ending(case, way, within, authority, **values)
+        if was_slow:
+            return late, error
+    pytest.fail("it was never slow")
+
+
+def _ending(case, way, within, authority, **values):
+    here = override(deadline=within) if way == "override" else nullcontext()
+    policy = {**case.policy, "deadline": within if way == "policy" else None}
 
     def call():
         with here:
             case.call(session, peer, **values)
 
     with case.peer(context_of(authority)) as peer, dial(authority, **policy) as session:
-        late, error = overrun(call)
-        assert peer.slow.wait(LONG_TIMEOUT), "it was never slow"
-    return late, error
+        late, error = overrun(call, within)
+        return late, error, peer.slow.wait(SHORT_TIMEOUT)

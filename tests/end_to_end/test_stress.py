@@ -140,6 +140,9 @@ class Watch:
         unsettled = restless()
         registry.clear()
         gc.collect()
+        # The reaper ends by itself, at its next look.
+        registry.reaper.stop()
+        registry.reaper.resume()
         threads = set(threading.enumerate()) - self._threads
         return (
             unsettled,
@@ -275,7 +278,10 @@ def test_what_is_left_behind_is_noticed(server, dial):
     thread.start()
     response = dial(server).get(server.url + "/bytes/3000000", stream=True)
     (shared_pool,) = [shared_pool for shared_pool in registry._shared_pools.values() if shared_pool.leases()]
-    permit = shared_pool.gate.enter(Waiter(lambda _: True))
+    waiter = Waiter(lambda _: True)
+    shared_pool.gate.enter(waiter)
+    shared_pool.gate.look(waiter, urgent=True)
+    permit = waiter.granted
     with atomic.lock:
         unsettled, threads, left = watch.left_behind()
     permit.unused()

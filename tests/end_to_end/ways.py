@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 import pytest
 import requests
 
-from resilient_transport import RetryPolicy, override
+from resilient_transport import RetryPolicy, override, registry
 from resilient_transport.connection import connection
 from resilient_transport.gate import gate
 from resilient_transport.pool import lease, shared_pool
@@ -75,6 +75,13 @@ def clock(monkeypatch):
     for module in (shared_pool, connection, lease):
         monkeypatch.setattr(module, "monotonic", later)
     return later
+
+
+@pytest.fixture
+def thrifty(monkeypatch):
+    """Leave those who wait to the connection that was made, however late a busy machine gives it back."""
+    monkeypatch.setattr(shared_pool, "THRIFT", LONG_TIMEOUT)
+    registry.clear()
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_each_failure_ends_a_round():
     second = first.ended("another", NOW + 1, 0.0)
 
     assert (first.round, first.last_failure) == (1, "at 100.0")
-    assert (second.round, second.last_failure, second.failed) == (2, "another", (NOW + 1,))
+    assert (second.round, second.last_failure, second.failed) == (2, "another", (NOW, NOW + 1))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,10 @@ def test_only_a_refusal_is_shared_so(cold_start):
         (NOW + 5, NOW + 5, True, 2),
         (NOW + 1, NOW + 1, False, 2),
         # It began as the round ended: a call of the same start.
-        (NOW - 30, NOW + 1, False, 1),
+        (NOW - 5, NOW + 1, False, 1),
+        # It began before two of them ended, and took its time.
+        (NOW - 30, NOW + 1, False, 0),
+        (NOW - 30, NOW + 1, True, 0),
         (NOW + HOLDS / 2, NOW + 30, False, 1),
         (NOW + HOLDS * 2, NOW + 30, False, 2),
         # Another clock.
@@ -114,7 +117,7 @@ def test_only_a_refusal_is_shared_so(cold_start):
     ],
 )
 def test_a_newcomer_joins_a_round(began, now, others_wait, joined):
-    """The one that has ended, with which it is charged; or the next."""
+    """The one before those that have ended since it began, with which it is charged; or the next."""
     assert ended(NOW - 10, NOW, pause=5.0).round_for(began, now, others_wait) == joined
 
 
@@ -158,6 +161,20 @@ def test_a_newcomer_joins_the_rounds_that_have_ended_just_now(later, joined):
     cold_start = ended(NOW, NOW + 0.02, NOW + 0.05)
 
     assert cold_start.round_for(NOW + later, NOW + later, False) == joined
+
+
+def test_a_newcomer_is_charged_with_so_many_rounds_at_most():
+    """However many have ended: what is remembered of them is bounded."""
+    cold_start = ended(*[NOW] * 100)
+
+    assert cold_start.round - cold_start.round_for(NOW, NOW, True) == len(cold_start.failed) == 16
+
+
+def test_a_refusal_is_no_round():
+    """Nobody is charged with it, though a round ends after it."""
+    cold_start = refused(before=ended(NOW)).ended("another", NOW, 0.0)
+
+    assert (cold_start.round, cold_start.round_for(NOW, NOW, False)) == (2, 1)
 
 
 MOMENTS = st.floats(0.0, 1e6) | st.sampled_from([FROZEN, NOW, NOW + HOLDS])

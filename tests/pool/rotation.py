@@ -60,16 +60,20 @@ def whoami(server, pair, **settings):
         return session.get(server.url + "/whoami").json()["client"]
 
 
-def at_step(monkeypatch, step, act):
-    """Have something happen once, before or after a step of the building: "before read", "after _load"."""
+def at_step(monkeypatch, step, act, place):
+    """Have something happen once, before or after a step of the building: "before read", "after _load".
+
+    Only building with files of this place counts: threads that other tests have left may build, too.
+    """
     when, name = step.split()
     stock, ahead = getattr(Sources, name), [act]
 
     def stepping(self, *args):
-        if when == "before" and ahead:
+        mine = str(place) in repr(self)
+        if when == "before" and mine and ahead:
             ahead.pop()()
         result = stock(self, *args)
-        if when == "after" and ahead:
+        if when == "after" and mine and ahead:
             ahead.pop()()
         return result
 

@@ -201,7 +201,7 @@ def switched(monkeypatch, server, mounted, step, act):
         thread.start()
         threads.append(thread)
 
-    ahead = at_step(monkeypatch, step, meet)
+    ahead = at_step(monkeypatch, step, meet, mounted.place)
     seen["current"] = whoami(server, mounted.current)
     for thread in threads:
         thread.join(LONG_TIMEOUT)
@@ -220,7 +220,9 @@ def test_a_switch_while_a_context_is_built_gives_nobody_anothers_identity(
         without_files_in_memory(monkeypatch)
     seen = switched(monkeypatch, open_server, mounted, step, lambda: mounted.turn("bob"))
 
-    assert seen == {"current": "bob", "fixed": "alice", "later": "alice"}
+    assert (seen["fixed"], seen["later"]) == ("alice", "alice")
+    # Who had read alice before the switch may be given the context that the other has built meanwhile.
+    assert seen["current"] in (("alice", "bob") if step == "after read" else ("bob",))
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs files in memory")
@@ -254,7 +256,7 @@ def test_without_a_second_reading_it_would(monkeypatch, open_server, mounted):
     """The control: a context that OpenSSL reads by names, and nobody identifies again, is another's."""
     without_files_in_memory(monkeypatch)
     monkeypatch.setattr(Sources, "build", Sources._load)
-    seen = switched(monkeypatch, open_server, mounted, "after read", lambda: mounted.turn("bob"))
+    seen = switched(monkeypatch, open_server, mounted, "before _load_trusted", lambda: mounted.turn("bob"))
 
     assert seen == {"current": "bob", "fixed": "bob", "later": "bob"}
 

@@ -3,7 +3,9 @@
 import collections
 import functools
 import itertools
+import math
 import ssl
+import time
 
 import pytest
 import requests
@@ -11,6 +13,9 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from resilient_transport import ClientCertificateRejected, attempts_of, registry
+from resilient_transport.connection import tls_connection
+from resilient_transport.connection.tls_connection import TLSConnection
+from resilient_transport.gate import gate
 from tests.real.conftest import at_once
 from tests.real.servers import BOTH_VERSIONS
 from tests.timeouts import LONG_TIMEOUT
@@ -160,16 +165,39 @@ def test_stock_calls_it_anything_else(
     assert server.connections() == connections
 
 
+@pytest.fixture
+def together(monkeypatch):
+    """A function after which the first to connect does so once the others of a burst wait for it."""
+    ahead, connect = [], TLSConnection.connect
+
+    def waiting():
+        return sum(shared_pool.gate.waiting() for shared_pool in registry._all())
+
+    def held(connection):
+        if ahead and ahead.pop():
+            until = time.monotonic() + LONG_TIMEOUT
+            while waiting() < TOGETHER - 1 and time.monotonic() < until:
+                time.sleep(0.001)
+        connect(connection)
+
+    monkeypatch.setattr(TLSConnection, "connect", held)
+    # However long a busy machine takes for it, the refusal is waited for, and nobody is let in meanwhile.
+    monkeypatch.setattr(gate, "STALLED", math.inf)
+    monkeypatch.setattr(tls_connection, "PROOF_WAIT", LONG_TIMEOUT)
+    return lambda: ahead.append(True)
+
+
 @protocols
 @wrongs
 @methods
-def test_a_burst_shares_the_refusal(haproxy, dial, certificate, protocol, wrong, method):
+def test_a_burst_shares_the_refusal(haproxy, dial, certificate, protocol, wrong, method, together):
     """Sixteen at once, five times: each call is told, after at most two connections in all."""
     server = haproxy(verify_client="required", protocols=[protocol])
     kinds, connections = [], [0]
 
     for _ in range(TOGETHER_TRIES):
         registry.clear()
+        together()
         call = functools.partial(end_of, dial(cert=certificate(wrong)), method, server.url)
         kinds.append(collections.Counter(map(type, at_once([call] * TOGETHER))))
         connections.append(server.connections())

@@ -129,6 +129,7 @@ def test_in_the_background_it_returns_at_once(holding, dial, protocol):
 
 
 @protocols
+@pytest.mark.usefixtures("thrifty")
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_call_takes_the_connection_that_is_under_way(nginx, dial, protocol, method):
     """The first call after warming in the background makes no connection of its own."""
