@@ -9,8 +9,12 @@ import requests
 from resilient_transport import RetryPolicy, registry, settings, uninstall
 from resilient_transport.cli.show_settings import shown
 from resilient_transport.connection.keepalive import FRESH_FOR
-from resilient_transport.pool.shared_pool import IDLE_TIMEOUT
+from resilient_transport.gate.cold_start import HOLDS
+from resilient_transport.gate.window import MAXIMUM, MOST_STALLED
+from resilient_transport.pool.reaper import LOOK_EVERY
+from resilient_transport.pool.shared_pool import IDLE_TIMEOUT, THRIFT
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
+from resilient_transport.retry.decision import RESET_PAUSE
 from resilient_transport.retry.stages import TABLE
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -82,6 +86,13 @@ def test_the_settings_are_the_codes():
         f"{CAPACITY} tokens; {RETRY_COST} each, {TIMEOUT_COST} after a time-out",
         f"closed after {IDLE_TIMEOUT:g} s",
         f"within the last {FRESH_FOR:g} s",
+        f"up to {MAXIMUM} handshakes may run at once",
+        f"up to {HOLDS * 1000:g} ms after the failure",
+        f"up to {MOST_STALLED} that have stalled",
+        f"in the first {THRIFT * 1000:g} ms some calls",
+        f"at most {RESET_PAUSE * 1000:g} ms after a reset inside a handshake",
+        f"looks every {LOOK_EVERY:g} s",
+        f"the newest {settings.default('max_idle')} are kept",
         f"{RetryPolicy().backoff * 1000:g} ms to {RetryPolicy().backoff_max:g} s",
         f"up to {RetryPolicy().retry_after_max:g} s",
     ],
