@@ -238,7 +238,7 @@ def test_every_lock_is_in_the_table():
     """By the module that makes it, its kind, and its name."""
     made = locks_of_package()
 
-    assert {Lock("pool/registry.py", "Inbox", "inbox"), Lock("util/inbox.py", "RLock", "lock")} <= made
+    assert {Lock("gate/gate.py", "Inbox", "inbox"), Lock("util/inbox.py", "RLock", "lock")} <= made
     assert sorted(made - locks_told(text_of(ARCHITECTURE))) == []
 
 

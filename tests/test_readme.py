@@ -12,10 +12,11 @@ from resilient_transport.connection.keepalive import FRESH_FOR
 from resilient_transport.gate.cold_start import HOLDS
 from resilient_transport.gate.window import MAXIMUM, MOST_STALLED
 from resilient_transport.pool.reaper import LOOK_EVERY
-from resilient_transport.pool.shared_pool import IDLE_TIMEOUT, THRIFT
+from resilient_transport.pool.shared_pool import THRIFT
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
 from resilient_transport.retry.decision import RESET_PAUSE
 from resilient_transport.retry.stages import TABLE
+from resilient_transport.settings.options import DEFAULT_OPTIONS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -84,7 +85,7 @@ def test_the_settings_are_the_codes():
     "number",
     [
         f"{CAPACITY} tokens; {RETRY_COST} each, {TIMEOUT_COST} after a time-out",
-        f"closed after {IDLE_TIMEOUT:g} s",
+        f"closed after {DEFAULT_OPTIONS.idle_timeout:g} s",
         f"within the last {FRESH_FOR:g} s",
         f"up to {MAXIMUM} handshakes may run at once",
         f"up to {HOLDS * 1000:g} ms after the failure",

@@ -225,8 +225,10 @@ class ResilientConnection(HTTPConnection):
         try:
             return self._dial_once()
         except (OSError, HTTPError) as error:
-            if not lacks_descriptors(error) or not self.plan.free_descriptors():
+            if not lacks_descriptors(error):
                 raise
+        # Another caller may have closed them all already.
+        self.plan.free_descriptors()
         return self._dial_once()
 
     def _dial_once(self) -> socket.socket:

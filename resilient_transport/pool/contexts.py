@@ -23,6 +23,7 @@ from urllib3.exceptions import SSLError
 
 from ..telemetry.log import log
 from ..util.bounded_dict import keep_newest
+from ..util.inbox import Inbox
 from .identity import Contents, FilesChanged, Look, Sources, TLSIdentity, fault
 
 #: Reads that may differ, because the files are being replaced, before the change counts as an error.
@@ -73,7 +74,6 @@ class Contexts:
 
     def __init__(self, on_retired: Callable[[SSLContext], None]) -> None:
         self._on_retired = on_retired
-        self._lock: Any = threading.RLock()
         self._contexts: weakref.WeakValueDictionary[Hashable, SSLContext] = weakref.WeakValueDictionary()
         #: The lock of each identity that is being built; gone with the last thread that holds or wants it.
         self._building: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
@@ -116,7 +116,7 @@ class Contexts:
 
     def clear(self) -> None:
         """Let go of the contexts that nobody uses now."""
-        with self._lock:
+        with Inbox.lock:
             self._newest.clear()
 
     def get(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
@@ -160,7 +160,7 @@ class Contexts:
         return identity, self.get(identity, lambda: sources.build(contents, password))
 
     def _lock_of(self, identity: Hashable) -> Any:
-        with self._lock:
+        with Inbox.lock:
             lock = self._building.get(identity)
             if lock is None:
                 lock = self._building[identity] = threading.RLock()
@@ -169,18 +169,18 @@ class Contexts:
     def _is_entered(self) -> bool:
         """Whether this thread is already in here, further down its stack, with a lock."""
         locks = (found() for found in self._building.valuerefs())
-        return self._lock._is_owned() or any(lock is not None and lock._is_owned() for lock in locks)
+        return Inbox.is_mine() or any(lock is not None and lock._is_owned() for lock in locks)
 
     def _register(self, identity: Hashable, context: SSLContext) -> SSLContext:
         """Let others find a context, unless a call in the midst of the building has been faster."""
-        with self._lock:
+        with Inbox.lock:
             self.built += 1
             return self._contexts.setdefault(identity, context)
 
     def _remember(self, now: Named, context: SSLContext) -> None:
         """Note what files stand for, unless another thread has looked at them later."""
         name = now.sources.name
-        with self._lock:
+        with Inbox.lock:
             before = self._named.get(name)
             if before is not None and before.seen.at > now.seen.at:
                 return
@@ -196,7 +196,7 @@ class Contexts:
 
     def _retire(self, identity: TLSIdentity) -> None:
         """Forget the context of an identity that was rotated away, unless other files still stand for it."""
-        with self._lock:
+        with Inbox.lock:
             if any(named.identity == identity for named in self._named.values()):
                 return
             context = self._contexts.pop(identity, None)
@@ -206,7 +206,7 @@ class Contexts:
 
     def _last_usable(self, sources: Sources, seen: Look, error: Exception) -> SSLContext | None:
         """The context that files stood for before they became what they are; None: there is none."""
-        with self._lock:
+        with Inbox.lock:
             named = self._named.get(sources.name)
             context = None if named is None else self._contexts.get(named.identity)
             if named is None or context is None:

@@ -7,7 +7,7 @@ coming. It refers to connections weakly, so that one which an interrupt has lost
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ..settings import default
@@ -16,6 +16,9 @@ from ..settings import default
 class Holder(Protocol):
     """A pool that connections lie idle in."""
 
+    def is_idle(self, connection: Any) -> bool:
+        """Whether a connection lies idle in it."""
+
     def evict(self, connection: Any) -> bool:
         """Take a connection out; False: it is not idle any more."""
 
@@ -23,8 +26,8 @@ class Holder(Protocol):
 class IdleConnections:
     """All idle connections, the oldest first.
 
-    Each is added before its pool keeps it, and discarded after somebody took it: so none is idle that is not
-    here. One that is here and not idle any more is passed over.
+    Each is added once its pool keeps it, and discarded once somebody took it. What an interrupt or another
+    thread has left out, or left here, the reaper's look corrects.
 
     Args:
         wake: sees to it that somebody looks at what is idle.
@@ -48,6 +51,26 @@ class IdleConnections:
     def discard(self, connection: Any) -> None:
         """A connection is idle no more."""
         self._holders.pop(id(connection), None)
+
+    def correct(self, holders: Iterable[Holder], idle_in: Callable[[Any], list[Any]]) -> None:
+        """Know what is idle in these pools, and nothing else.
+
+        Args:
+            holders: the pools.
+            idle_in: returns what is idle in one.
+        """
+        for holder in holders:
+            for connection in idle_in(holder):
+                if id(connection) not in self._holders:
+                    self._holders[id(connection)] = weakref.ref(connection), holder
+        for key, (reference, holder) in list(self._holders.items()):
+            connection = reference()
+            if connection is None or not holder.is_idle(connection):
+                self._holders.pop(key, None)
+
+    def holders(self) -> list[Any]:
+        """The pools in which something is idle."""
+        return list({id(holder): holder for _, holder in list(self._holders.values())}.values())
 
     def close_all(self) -> bool:
         """Close every idle connection; whether there were any."""

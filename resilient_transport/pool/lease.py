@@ -186,15 +186,19 @@ class LeasedPool(HTTPConnectionPool):
         elif not isinstance(conn, (PlainConnection, TLSConnection)):
             super()._put_conn(conn)
         elif conn.sock is None or not conn.is_drained() or conn.generation != registry.generation:
-            conn.close()
-            self._free_slot()
+            try:
+                conn.close()
+            finally:
+                self._free_slot()
         elif conn.has_owner:
             conn.proven_at = monotonic()
             self._keep(conn)
         else:
             # First the connection, then the slot: who waits for the slot finds the connection.
-            (conn.plan.home or self._shared_pool).put(conn)
-            self._free_slot()
+            try:
+                (conn.plan.home or self._shared_pool).put(conn)
+            finally:
+                self._free_slot()
 
     def _free_slot(self, conn: Any = None) -> None:
         if not self.block and not self._is_foreign():

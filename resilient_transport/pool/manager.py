@@ -17,6 +17,7 @@ from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 
 from ..connection.socket_options import SocketOptions, with_keepalive
 from ..connection.tls_context import is_shared
+from ..util.inbox import Inbox
 from .identity import TLS_SETTINGS
 from .lease import PlainPool, TLSPool
 from .registry import registry
@@ -42,8 +43,13 @@ class LeasingPoolManager(PoolManager):
         """Put the shared context of the TLS identity in the place of files, passwords and versions."""
         if self.on_sockets is not None and request_context.get("socket_options") is None:
             request_context = {**request_context, "socket_options": self.on_sockets}
-        if request_context["scheme"].lower() == "https":
+        scheme = request_context["scheme"].lower()
+        if scheme == "https":
             request_context = _identified(request_context)
+        if Inbox.is_mine():
+            # A handler's call, in the middle of this thread's own bookkeeping: the holder of urllib3's lock
+            # may wait for ours. The pool is the handler's alone.
+            return self._new_pool(scheme, request_context["host"], request_context["port"], request_context)
         return super().connection_from_context(request_context)
 
     def _new_pool(

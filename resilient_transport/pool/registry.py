@@ -10,9 +10,10 @@ from __future__ import annotations
 import atexit
 from collections import deque
 from collections.abc import Hashable
+from contextlib import suppress
 from ssl import SSLContext
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from ..settings.options import ConnectionOptions
 from ..telemetry.stats import count_connections_by
@@ -34,8 +35,6 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self._inbox = Inbox()
-        self._lock = self._inbox.lock
         self._shared_pools: dict[Hashable, SharedPool] = {}
         #: Pools whose last lease has ended; appended to without the lock.
         self._left: deque[SharedPool] = deque()
@@ -43,7 +42,7 @@ class Registry:
         self._unleased: dict[SharedPool, None] = {}
         #: The TLS contexts.
         self.contexts = Contexts(self.retire)
-        self.reaper = Reaper(self.look, self._lock)
+        self.reaper = Reaper(self.look)
         #: The idle connections of the process, of which there are at most `idle.most`.
         self.idle = IdleConnections(self.reaper.wake)
         #: Raised by each fork; what was leased under another number is not used any more.
@@ -65,13 +64,13 @@ class Registry:
             idle_capacity, options: as in `SharedPool.join`.
             private: whether the key belongs to one caller, so that nobody else can ever find the pool.
         """
-        if self._inbox.is_mine():
+        if Inbox.is_mine():
             # A signal handler's call, in the middle of this thread's own bookkeeping: it goes its own way.
             shared_pool = self._make(key, origin, private=True)
             return shared_pool, shared_pool.join(idle_capacity, options)
-        with self._lock:
+        with Inbox.lock:
             shared_pool = self._shared_pools.get(key) or self._make(key, origin, private)
-            ticket = shared_pool.join(idle_capacity, options)
+            ticket = shared_pool.join_under_lock(idle_capacity, options)
             self._shared_pools[key] = shared_pool
             forgotten = self._forget_unleased()
         for other in forgotten:
@@ -122,33 +121,43 @@ class Registry:
         self.contexts.clear()
         for shared_pool in self._all():
             shared_pool.clear()
+        with Inbox.lock:
+            self._leave_unleased()
+        self.look()
+
+    def _leave_unleased(self) -> None:
+        for shared_pool in self._all():
             if not shared_pool.leases():
                 shared_pool.is_disposable = True
                 self._left.append(shared_pool)
-        self.look()
 
     def look(self) -> bool:
         """Close idle connections that nobody will use; whether others are idle. The reaper's work."""
-        if not self._inbox.is_mine():
-            with self._lock:
+        if not Inbox.is_mine():
+            with Inbox.lock:
                 forgotten = self._forget_unleased()
             for shared_pool in forgotten:
                 shared_pool.clear()
-        for shared_pool in self._all():
-            shared_pool.sort_out()
-        return bool(len(self.idle))
+        pools = self._all()
+        for shared_pool in pools:
+            # What closing one connection may raise leaves the others to be looked at.
+            with suppress(OSError):
+                shared_pool.sort_out()
+        self.idle.correct(pools, lambda shared_pool: shared_pool.gate.idle())
+        return any(shared_pool.gate.idle() for shared_pool in pools)
 
     def retire(self, context: SSLContext) -> None:
         """A TLS context was rotated away, and nobody is given it again: close what is idle with it."""
         for shared_pool in self._all():
-            if getattr(shared_pool.key, "key_ssl_context", None) is context:
+            if context in _contexts_in(shared_pool.key):
                 shared_pool.is_disposable = True
                 shared_pool.close_idle()
                 if not shared_pool.leases():
                     self._left.append(shared_pool)
 
     def _all(self) -> list[SharedPool]:
-        return list(self._shared_pools.values())
+        """All pools; of those that no key finds, such as a handler's, the ones with something idle."""
+        return list(dict.fromkeys([*self._shared_pools.values(), *self.idle.holders()]))
 
     def connections(self) -> dict[str, tuple[int, int]]:
         """How many connections each origin has, and how many of them are idle."""
@@ -164,16 +173,16 @@ class Registry:
         self.reaper.stop()
 
     def after_fork_in_parent(self) -> None:
-        """Let the next connection that becomes idle start the reaper anew."""
-        self.reaper.resume()
+        """Look on, if anything is idle."""
+        self.reaper.resume(bool(len(self.idle)))
 
     def after_fork(self) -> None:
         """In the child: begin anew. Closing an inherited socket here sends nothing, not even a TLS alert."""
-        inherited = self._shared_pools
+        inherited = self._all()
         generation, most = self.generation + 1, self.idle.most
         self.__init__()  # type: ignore[misc]
         self.generation, self.idle.most = generation, most
-        for shared_pool in inherited.values():
+        for shared_pool in inherited:
             shared_pool.abandon()
 
     def __enter__(self) -> Registry:
@@ -189,6 +198,12 @@ class Registry:
         leases = sum(shared_pool.leases() for shared_pool in pools)
         counts = f"{len(pools)} origins, {len(self.idle)} idle connections, {leases} leases"
         return f"<Registry {counts}, {len(self.contexts)} TLS contexts>"
+
+
+def _contexts_in(key: Any) -> tuple[Any, Any]:
+    """The TLS contexts in the key of a pool: towards the server, and towards an HTTPS proxy."""
+    proxy = getattr(getattr(key, "key__proxy_config", None), "ssl_context", None)
+    return getattr(key, "key_ssl_context", None), proxy
 
 
 #: The one of this process.

@@ -32,9 +32,6 @@ from .idle import IdleConnections
 
 Connection = PlainConnection | TLSConnection
 
-#: How long an idle connection is kept where nobody says so, in seconds: less than nginx's 75 s and most load
-#: balancers' 60 s.
-IDLE_TIMEOUT: Final = DEFAULT_OPTIONS.idle_timeout
 #: For so many seconds after the server's first proof some of those who wait are left to the connections that
 #: are there: the first answers come sooner than handshakes that would begin now.
 THRIFT: Final = 0.05
@@ -121,6 +118,12 @@ class SharedPool:
         self.gate.inbox.do(self._join, ticket, (idle_capacity, options))
         return ticket
 
+    def join_under_lock(self, idle_capacity: int, options: ConnectionOptions) -> Ticket:
+        """The same for who holds the lock already: the lease is counted before it is released."""
+        ticket = Ticket(self)
+        self._join(ticket, (idle_capacity, options))
+        return ticket
+
     def _join(self, ticket: Ticket, terms: tuple[int, ConnectionOptions]) -> None:
         self._tickets.setdefault(terms, WeakSet()).add(ticket)
         self._agree()
@@ -139,10 +142,6 @@ class SharedPool:
     def leases(self) -> int:
         """How many leases there are."""
         return sum(map(len, list(self._tickets.values())))
-
-    def is_unused(self) -> bool:
-        """Whether nobody leases it, and none of its connections is in use, idle or being made."""
-        return not (self.leases() or self.gate.inbox.work or self.gate.open() or self.gate.making())
 
     def _agree(self) -> None:
         """Under the lock: keep what any lease may want.
@@ -266,22 +265,32 @@ class SharedPool:
             connection.proven_at = monotonic()
             connection.keep_session()
         # Otherwise it was warmed, so it is as well known to work as it was before.
-        is_over = self.is_disposable and not self.leases()
-        if is_over or not self._is_wanted(connection, connection.proven_at):
+        if self._is_over() or not self._is_wanted(connection, connection.proven_at):
             connection.close()
-        else:
-            self._offer(connection)
+            return
+        self._offer(connection)
+        if self._is_over():
+            # The last lease has ended meanwhile.
+            self.close_idle()
+
+    def _is_over(self) -> bool:
+        """Whether nobody leases it, and nobody can find it again."""
+        return self.is_disposable and not self.leases()
 
     def _is_wanted(self, connection: Connection, now: float) -> bool:
         """Whether any lease may use a connection that was used a moment ago."""
         return _is_good(connection, self.connection_options, now, now - connection.proven_at)
 
     def _offer(self, connection: Connection) -> None:
-        self._all_idle.add(connection, self)
         surplus = self.gate.offer(connection)
         if surplus is not None:
-            self._all_idle.discard(surplus)
             surplus.close()
+        elif self.is_idle(connection):
+            self._all_idle.add(connection, self)
+
+    def is_idle(self, connection: Connection) -> bool:
+        """Whether a connection lies idle here."""
+        return connection in self.gate.idle()
 
     def evict(self, connection: Connection) -> bool:
         """Take an idle connection out; False: it is not idle any more."""
@@ -297,6 +306,7 @@ class SharedPool:
             self._close([connection])
         speaking = [one for one in self.gate.idle() if has_something_to_read(one.sock)]
         for connection in self.gate.take_out(lambda idle: idle in speaking):
+            # A TLS session ticket, as a rule.
             if is_alive(connection.sock):
                 self._offer(connection)
             else:
@@ -340,7 +350,8 @@ class SharedPool:
 def _is_good(connection: Connection, options: ConnectionOptions, now: float, idle_for: float) -> bool:
     """Whether a connection is neither too old nor was idle for too long, nor used up."""
     hint = connection.hint
-    if idle_for >= options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
+    if not 0 <= idle_for < options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
+        # Before 0 it was put back by another clock, such as freezegun's.
         return False
     if connection.requests_left == 0:
         return False

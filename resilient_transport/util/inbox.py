@@ -1,7 +1,10 @@
-"""A lock that its own thread may meet, and what is to be done under it.
+"""The lock of all pools, which its own thread may meet, and what is to be done under it.
 
 A finaliser, `close()` and a signal handler run in the middle of anything, in a thread that may hold the lock
 already. So they only leave work here; the next holder of the lock does it.
+
+There is one lock for all pools, gates, the registry and its contexts. With one for each, a handler in the
+middle of one would wait for another, whose holder may wait for the first. It is never held for I/O.
 
 Nor may an interrupt leave the lock held. From Python 3.12 on, the jump at the end of a loop or comprehension
 is not covered by the `with` around it in the same function. So a block that holds a lock calls functions, and
@@ -13,22 +16,26 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
+
+from .fork import Turn, in_child
 
 
 class Inbox:
-    """A lock and its inbox.
+    """What the next holder of the lock has to do for one owner of an inbox.
 
     Whoever takes the lock to change something empties the inbox first. Leans on `_is_owned` of
     `threading.RLock`, which `threading.Condition` leans on, too; pinned in `tests/util/test_inbox.py`.
     """
 
-    __slots__ = ("is_mine", "lock", "work")
+    __slots__ = ("work",)
+
+    #: The one of all inboxes.
+    lock: ClassVar[Any] = threading.RLock()
+    #: Whether this thread holds the lock, so that it is in the middle of what the lock guards.
+    is_mine: ClassVar[Any] = staticmethod(lock._is_owned)
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
-        #: Whether this thread holds the lock, so that it is in the middle of what the lock guards.
-        self.is_mine: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
         #: What the next holder of the lock has to do.
         self.work: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
 
@@ -71,3 +78,10 @@ class Inbox:
         while self.work:
             work, arguments = self.work.popleft()
             work(*arguments)
+
+
+@in_child(Turn.LOCKS)
+def _renew() -> None:
+    """In a forked child: the holder of the lock may be a thread that is gone."""
+    Inbox.lock = threading.RLock()
+    Inbox.is_mine = staticmethod(Inbox.lock._is_owned)

@@ -47,11 +47,7 @@ if kind == "without":
     # The control: locks that do not know their owner.
     from resilient_transport.util.inbox import Inbox
 
-    def plain(self):
-        self.lock, self.is_mine = threading.Lock(), bool
-        from collections import deque
-        self.work = deque()
-    Inbox.__init__ = plain
+    Inbox.lock, Inbox.is_mine = threading.Lock(), staticmethod(bool)
     registry.__init__()
 if kind == "strong":
     # The control: permits that do not come back by being forgotten.
@@ -170,11 +166,18 @@ os._exit(0)
 INTERRUPTS = (
     PROLOGUE
     + """
+import linecache
 from pathlib import Path
+from resilient_transport.util.inbox import Inbox
 rooms = [str(Path(resilient_transport.__file__).parent / room) for room in ("gate", "pool", "connection")]
 
 class Strike(Exception):
     pass
+
+def leaves_the_lock(frame):
+    # No signal strikes between the end of such a block and the release, but a trace function may.
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    return line.startswith("with ") and Inbox.is_mine()
 
 def strike_at(number):
     left = [number]
@@ -182,7 +185,7 @@ def strike_at(number):
     def trace(frame, event, argument):
         if not frame.f_code.co_filename.startswith(tuple(rooms)):
             return None
-        if event == "line":
+        if event == "line" and not leaves_the_lock(frame):
             left[0] -= 1
             if left[0] == 0:
                 raise Strike
@@ -303,6 +306,6 @@ def test_an_interrupt_at_any_line_leaves_nothing_behind():
 
 def test_with_permits_that_must_be_given_back_some_would_be_lost():
     """The control: the gate refers to permits strongly."""
-    printed, _ = run(INTERRUPTS, "strong")
+    printed, _ = run(INTERRUPTS, "strong", patience=2.0)
 
     assert printed.startswith("left behind") or printed == "hung"

@@ -25,6 +25,7 @@ from resilient_transport import ResilientAdapter, RetryPolicy, registry
 from resilient_transport.gate.waiter import Waiter
 from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
 from resilient_transport.util import atomic
+from resilient_transport.util.inbox import Inbox
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 STRESS_SECONDS = float(os.environ.get("STRESS_SECONDS", "6"))
@@ -124,7 +125,7 @@ def restless():
         found += ["gate"] * is_held(gate.inbox.lock)
         found += ["a connect begun for nobody"] * len(shared_pool.preconnects)
     steps = ["a step"] * repr(atomic.lock).startswith("<locked")
-    return found + steps + ["registry"] * is_held(registry._lock)
+    return found + steps + ["registry"] * is_held(Inbox.lock)
 
 
 class Watch:

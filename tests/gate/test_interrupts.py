@@ -19,6 +19,7 @@ from resilient_transport.gate.waiter import Waiter
 from resilient_transport.pool.shared_pool import SharedPool
 from resilient_transport.settings.options import DEFAULT_OPTIONS
 from resilient_transport.util import inbox
+from resilient_transport.util.inbox import Inbox
 from tests.gate.values import alone, anything, ask, elsewhere, let_in, look, nothing, permitted, sharing
 
 FILES = {module.__file__ for module in (caller, cold_start, gate, inbox, permit, waiter, window)}
@@ -477,7 +478,11 @@ class Plain:
 def plain_gate():
     """Return a gate with a lock that does not know its holder."""
     gate = Gate()
-    gate.inbox.lock, gate.inbox.is_mine = Plain(), lambda: False
+
+    class PlainInbox(Inbox):
+        lock, is_mine = Plain(), staticmethod(lambda: False)
+
+    gate.inbox = PlainInbox()
     return gate
 
 

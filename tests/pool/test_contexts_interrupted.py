@@ -20,6 +20,7 @@ from resilient_transport import registry as the_registry
 from resilient_transport.pool import contexts as room
 from resilient_transport.pool import identity
 from resilient_transport.pool.contexts import Contexts
+from resilient_transport.util.inbox import Inbox
 from tests.pool.rotation import put, settings_of
 from tests.pool.test_fork import in_child
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -47,7 +48,7 @@ def is_leaving(frame):
     but a trace function it does run there. `test_interrupts_by_signal_block_nobody` strikes as signals do.
     """
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-    return line == "with self._lock:" and frame.f_locals["self"]._lock._is_owned()
+    return line == "with Inbox.lock:" and Inbox.is_mine()
 
 
 def striking(number, reached):
@@ -165,7 +166,7 @@ class Forgetful(Contexts):
 
     def get(self, identity, build):
         """Build under a lock that is given back at the end only."""
-        lock = self._building.setdefault(identity, self._lock)
+        lock = self._building.setdefault(identity, Inbox.lock)
         lock.acquire()
         context = build()
         lock.release()
@@ -179,9 +180,9 @@ def test_a_lock_that_is_left_behind_would_be_found(monkeypatch, settings):
     with suppress(Struck):
         contexts.of(settings)
     there = in_thread(lambda: contexts.of(settings), SHORT_TIMEOUT)
-    held = contexts._lock._is_owned()
-    while contexts._lock._is_owned():
-        contexts._lock.release()
+    held = Inbox.lock._is_owned()
+    while Inbox.lock._is_owned():
+        Inbox.lock.release()
 
     assert held
     assert there is None
@@ -221,7 +222,7 @@ def test_interrupts_by_signal_block_nobody(settings):
 
     assert strikes > 20
     assert there is not None
-    assert not contexts._lock._is_owned()
+    assert not Inbox.lock._is_owned()
 
 
 def at_build(monkeypatch, act):
@@ -254,7 +255,7 @@ def test_a_handlers_call_is_served_during_a_build(monkeypatch, settings, other):
 def test_a_handlers_call_is_served_while_the_lock_is_held(settings):
     """The handler meets its own thread with the lock of the room."""
     contexts, got = Contexts(nobody), []
-    with handling(lambda: got.append(contexts.of(settings))), contexts._lock:
+    with handling(lambda: got.append(contexts.of(settings))), Inbox.lock:
         signal.raise_signal(signal.SIGALRM)
 
     assert len(got) == 1
@@ -376,7 +377,7 @@ def test_a_child_forked_during_a_build_builds_for_itself(monkeypatch, settings):
     """Its registry begins anew, with locks that nobody holds."""
     the_registry.clear()
     gc.collect()
-    with being_built(monkeypatch, the_registry.contexts, settings), the_registry.contexts._lock:
+    with being_built(monkeypatch, the_registry.contexts, settings), Inbox.lock:
         told = in_child(lambda: in_thread(lambda: the_registry.contexts.of(settings)) is not None)
 
     assert told == "True"

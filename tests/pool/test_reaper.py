@@ -59,7 +59,7 @@ def idle():
 
 def test_it_looks_until_nothing_is_left(idle, quickly):
     """Then its thread ends by itself."""
-    reaper = Reaper(idle.look, threading.RLock())
+    reaper = Reaper(idle.look)
     reaper.wake()
     looked = eventually(lambda: idle.looks > 2)
     thread = reaper._thread
@@ -72,7 +72,7 @@ def test_it_looks_until_nothing_is_left(idle, quickly):
 def test_one_thread_is_enough(idle, quickly):
     """However often it is woken."""
     before = len(reapers())
-    reaper = Reaper(idle.look, threading.RLock())
+    reaper = Reaper(idle.look)
     for _ in range(20):
         reaper.wake()
 
@@ -83,7 +83,7 @@ def test_one_thread_is_enough(idle, quickly):
 
 def test_what_becomes_idle_as_it_ends_is_looked_at(idle, quickly):
     """The state that the losing thread finds: nothing was left, and then something is."""
-    reaper = Reaper(idle.look, threading.RLock())
+    reaper = Reaper(idle.look)
     reaper.wake()
     thread = reaper._thread
     idle.left = False
@@ -98,7 +98,7 @@ def test_what_becomes_idle_as_it_ends_is_looked_at(idle, quickly):
 def test_where_no_thread_can_be_started_the_next_call_looks(idle, monkeypatch):
     """Once its time has come, and no sooner."""
     monkeypatch.setattr(threading.Thread, "start", refuse_to_start)
-    reaper = Reaper(idle.look, threading.RLock())
+    reaper = Reaper(idle.look)
     reaper.wake()
     due = reaper.due
     reaper.look_if_due()
@@ -122,7 +122,7 @@ def refuse_to_start(thread):
 
 def test_stopping_ends_the_thread_for_good(idle):
     """Before a fork: nothing starts another one until the fork is over."""
-    reaper = Reaper(idle.look, threading.RLock())
+    reaper = Reaper(idle.look)
     reaper.wake()
     thread = reaper._thread
     reaper.stop()

@@ -20,6 +20,7 @@ from resilient_transport.pool import registry as registry_module
 from resilient_transport.pool.registry import Registry
 from resilient_transport.pool.registry import registry as the_registry
 from resilient_transport.settings.options import DEFAULT_OPTIONS
+from resilient_transport.util.inbox import Inbox
 from tests.timeouts import LONG_TIMEOUT
 
 
@@ -229,7 +230,7 @@ def test_the_end_of_a_block_clears_it():
 
 def test_a_call_in_the_middle_of_its_bookkeeping_gets_a_pool_of_its_own(registry):
     """A signal handler's: it waits for nobody, and what it made ends with its lease."""
-    with registry._lock:
+    with Inbox.lock:
         shared_pool, ticket = lease(registry, "a")
     ours, _ = lease(registry, "a")
 
@@ -363,7 +364,7 @@ def test_a_child_that_wrote_would_be_heard(tls):
 def test_a_child_does_not_wait_for_a_lock_of_its_parents(tls):
     """A thread that held the registry's or the gate's does not exist in the child."""
     shared_pool, _, _ = tls
-    with the_registry._lock, the_registry.contexts._lock, shared_pool.gate.inbox.lock:
+    with Inbox.lock:
         told = in_child(lambda: [repr(the_registry), len(shared_pool.gate.idle())])
 
     assert told == ["<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>", 0]
