@@ -312,7 +312,16 @@ def test_if_it_did_not_know_its_own_thread_it_would_wait(settings):
 def test_handlers_that_call_all_the_time_are_served(settings):
     """A handler that asks at any bytecode of a thread that asks, and a second thread beside it."""
     contexts, served, end = Contexts(nobody), [], monotonic() + 1.5
-    with handling(lambda: served.append(contexts.of(settings))), ThreadPoolExecutor(1) as pool:
+    handled = []
+
+    def ask():
+        # On a busy machine the next signal comes before this one is handled: one within the other is enough.
+        if len(handled) < 2:
+            handled.append(1)
+            served.append(contexts.of(settings))
+            handled.pop()
+
+    with handling(ask), ThreadPoolExecutor(1) as pool:
         beside = pool.submit(lambda: [contexts.of(settings) for _ in range(200)])
         signal.setitimer(signal.ITIMER_REAL, 1e-3, 2e-3)
         while monotonic() < end:
