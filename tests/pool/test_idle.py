@@ -37,6 +37,10 @@ class Pool:
     def __init__(self):
         self.idle = set()
 
+    def is_idle(self, connection):
+        """Whether it is there."""
+        return connection in self.idle
+
     def evict(self, connection):
         """Take it out, if it is there."""
         was_idle = connection in self.idle
@@ -100,6 +104,20 @@ def test_one_that_was_lost_is_not_kept_open():
     gc.collect()
 
     assert not idle.close_all()
+
+
+def test_a_look_corrects_what_was_left_out_and_what_was_left_here():
+    """An interrupt, or another thread, may strike between two steps."""
+    idle, pool = bounded(10), Pool()
+    known, gone = added(idle, pool, pool)
+    unknown = Connection()
+    pool.idle = {known, unknown}
+    before = len(idle)
+    idle.correct([pool], lambda one: list(one.idle))
+    closed = idle.close_all()
+
+    assert (before, closed) == (2, True)
+    assert [one.is_closed for one in (known, gone, unknown)] == [True, False, True]
 
 
 def test_all_can_be_closed_at_once():

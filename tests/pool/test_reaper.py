@@ -115,6 +115,36 @@ def test_where_no_thread_can_be_started_the_next_call_looks(idle, monkeypatch):
     assert reaper.due is None
 
 
+@pytest.mark.parametrize("strike", [KeyboardInterrupt, MemoryError])
+def test_a_start_that_is_interrupted_is_made_good(idle, quickly, monkeypatch, strike):
+    """The next connection that becomes idle starts the thread."""
+
+    def struck(thread):
+        raise strike
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", struck)
+        reaper = Reaper(idle.look)
+        with pytest.raises(strike):
+            reaper.wake()
+    reaper.wake()
+
+    assert eventually(lambda: idle.looks > 1)
+
+
+def test_after_a_fork_the_parent_looks_on_at_what_is_idle(idle, quickly):
+    """A program that forks and calls no more leaves nothing half-closed, either."""
+    reaper = Reaper(idle.look)
+    reaper.wake()
+    reaper.stop()
+    seen = idle.looks
+    reaper.resume(has_idle=True)
+    looked = eventually(lambda: idle.looks > seen + 1)
+
+    assert looked or (reaper.due is not None and sys.version_info >= (3, 14))
+    reaper.stop()
+
+
 def refuse_to_start(thread):
     """What Python raises where a process has as many threads as it may."""
     raise RuntimeError("can't start new thread")

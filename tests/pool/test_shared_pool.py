@@ -174,6 +174,21 @@ def test_sorting_out_closes_what_was_idle_too_long():
     ticket.end()
 
 
+@pytest.mark.parametrize(("ahead", "is_kept"), [(0.0, True), (1.7e9, False)])
+def test_what_was_put_back_by_another_clock_is_not_believed(ahead, is_kept):
+    """freezegun's moment lies ahead of ours: else it would count as known to work for ever."""
+    pool = SharedPool("key")
+    ticket = pool.join(10, DEFAULT_OPTIONS)
+    with idle_connection() as (connection, _):
+        pool.put(connection)
+        connection.proven_at += ahead
+        pool.sort_out()
+
+        assert is_closed(connection) is not is_kept
+        pool.clear()
+    ticket.end()
+
+
 @pytest.mark.parametrize(("reset", "most"), [(True, RESET_PAUSE), (False, 2.0)])
 def test_after_a_reset_the_pause_is_short(monkeypatch, reset, most):
     """The server is there; after a refused connect, the control, the pause grows to two seconds."""
