@@ -13,7 +13,7 @@ import requests
 from benchmarks.contestants import CONTESTANTS, CONTROL, session_of
 from benchmarks.sites import CUT, LARGE, Site
 from resilient_transport import registry
-from resilient_transport.retry import budget
+from resilient_transport.call import origin_state
 from tests.real.cutter import Cutter
 from tests.timeouts import LONG_TIMEOUT
 
@@ -66,7 +66,7 @@ def measure(site: Site, port: int, size: int, fetch: Fetch, expected: str) -> It
     for contestant in CONTESTANTS:
         if contestant == CONTROL:
             continue
-        budget.clear()
+        origin_state.clear()
         with (
             Cutter(port, MEAN, seed=size) as cutter,
             session_of(contestant, site.ca_file, site.cert) as session,

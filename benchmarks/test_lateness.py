@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.lateness import TIMES, Lateness
 from resilient_transport import DeadlineExceeded, registry
-from resilient_transport.retry import budget
+from resilient_transport.call import origin_state
 from tests.end_to_end.slow_calls import CASES, STREAMS, lateness
 
 #: Seconds after the deadline, on a machine that has nothing else to do.
@@ -19,7 +19,7 @@ def test_a_call_ends_with_its_deadline(authority, remember_lateness, name, way, 
     ends = []
     for _ in range(TIMES):
         registry.clear()
-        budget.clear()
+        origin_state.clear()
         late, error = lateness(case, way, authority)
         assert isinstance(error, DeadlineExceeded)
         ends.append(late)
