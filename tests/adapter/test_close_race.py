@@ -8,6 +8,8 @@ from resilient_transport.pool.lease import LeasedPool
 from resilient_transport.testing import FaultServer, Script
 from tests.stepwise import at_each_line
 
+pytestmark = pytest.mark.slow
+
 #: Where a call looks for its pool, and what it uses on the way.
 FILES = ("adapter/adapter.py", "pool/key.py")
 

@@ -16,6 +16,8 @@ from resilient_transport import RetryPolicy, registry
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 #: How many calls are made before anything is counted, and while it is counted.
 BEFORE, CALLS = 2, 4
 #: Repeats at once, so that a call that fails is over soon.

@@ -267,6 +267,7 @@ def pause(number):
         os.stat("/")
 
 
+@pytest.mark.slow
 @in_memory
 def test_switches_under_load_give_nobody_anothers_identity(monkeypatch, open_server, mounted, in_memory):
     """The same by chance, many times."""

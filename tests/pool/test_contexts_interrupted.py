@@ -25,6 +25,8 @@ from tests.pool.rotation import put, settings_of
 from tests.pool.test_fork import in_child
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 ROOMS = {room.__file__, identity.__file__}
 
 
