@@ -221,8 +221,8 @@ class ResilientAdapter(HTTPAdapter):
 
         def connect() -> tuple[Response, Warmed]:
             request = Request("HEAD", url).prepare()
-            settings = settings_for(request, session, verify, cert, proxies)
-            response, call = self._call(request, True, timeout, warming=True, **settings)
+            told = settings_for(request, session, verify, cert, proxies)
+            response, call = self._call(request, True, timeout, warming=True, **told)
             trace, spent = call.record.carrier, call.plan.deadline.spent()
             return response, Warmed(
                 trace.tls_version, trace.tls_resumed, trace.reused, spent, attempts_of(response)

@@ -35,7 +35,7 @@ class Trace:
         fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
         caller: the call; None: it shares nothing with others.
         warming: connect, and send nothing.
-        usage: how long connections live, and how new ones are made.
+        connection_options: how long connections live, and how new ones are made.
         dispatcher: tells of the call; None: nobody wants to hear.
         counters: counts what happens; None: nobody does.
     """
@@ -145,4 +145,4 @@ class Trace:
 
 
 #: The trace of the attempt that runs in this context.
-CURRENT: ContextVar[Trace | None] = ContextVar("resilient_transport_trail", default=None)
+CURRENT: ContextVar[Trace | None] = ContextVar("resilient_transport_trace", default=None)

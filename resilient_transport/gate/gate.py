@@ -167,7 +167,7 @@ class Gate(Generic[T]):
         return not self.window.proven or self.window.doubted
 
     def abandon(self) -> list[T]:
-        """In a forked child: give up every idle item, without the lock, since its holder is gone."""
+        """Give up every idle item: under the lock, or in a forked child, where its holder is gone."""
         return [self._idle.pop(0) for _ in list(self._idle)]
 
     def forget(self) -> None:

@@ -193,7 +193,7 @@ class SharedPool:
         """Whether an attempt may use a connection that was idle for as long as this one."""
         now = monotonic()
         idle_for = now - connection.proven_at
-        if trace.fresh or not _is_good(connection, trace.connection_options, now, idle_for):
+        if trace.fresh or not _is_good(connection, trace.connection_options, now):
             return False
         if not self.keep_alive.allows(idle_for):
             return False
@@ -265,7 +265,8 @@ class SharedPool:
             connection.proven_at = monotonic()
             connection.keep_session()
         # Otherwise it was warmed, so it is as well known to work as it was before.
-        if self._is_over() or not self._is_wanted(connection, connection.proven_at):
+        if self._is_over() or not _is_good(connection, self.connection_options, connection.proven_at):
+            # No lease may use it again.
             connection.close()
             return
         self._offer(connection)
@@ -276,10 +277,6 @@ class SharedPool:
     def _is_over(self) -> bool:
         """Whether nobody leases it, and nobody can find it again."""
         return self.is_disposable and not self.leases()
-
-    def _is_wanted(self, connection: Connection, now: float) -> bool:
-        """Whether any lease may use a connection that was used a moment ago."""
-        return _is_good(connection, self.connection_options, now, now - connection.proven_at)
 
     def _offer(self, connection: Connection) -> None:
         surplus = self.gate.offer(connection)
@@ -339,17 +336,16 @@ class SharedPool:
 
     def _is_stale(self, connection: Connection) -> bool:
         now = monotonic()
-        idle_for = now - connection.proven_at
-        is_good = _is_good(connection, self.connection_options, now, idle_for)
-        return not (is_good and self.keep_alive.allows(idle_for))
+        is_good = _is_good(connection, self.connection_options, now)
+        return not (is_good and self.keep_alive.allows(now - connection.proven_at))
 
     def __repr__(self) -> str:
         return f"<SharedPool {self.leases()} leases, {self.gate!r}>"
 
 
-def _is_good(connection: Connection, options: ConnectionOptions, now: float, idle_for: float) -> bool:
+def _is_good(connection: Connection, options: ConnectionOptions, now: float) -> bool:
     """Whether a connection is neither too old nor was idle for too long, nor used up."""
-    hint = connection.hint
+    hint, idle_for = connection.hint, now - connection.proven_at
     if not 0 <= idle_for < options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
         # Before 0 it was put back by another clock, such as freezegun's.
         return False

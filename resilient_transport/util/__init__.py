@@ -1,1 +1,1 @@
-"""What every room may use: origins, URL prefixes, bounded dictionaries."""
+"""What every room may use: origins, URL prefixes, dictionaries, the two locks, forks."""
