@@ -1,8 +1,6 @@
 """A program that has put its own way to connect into urllib3 keeps it, whatever else it asks for."""
 
 import functools
-import subprocess
-import sys
 import threading
 import time
 
@@ -12,10 +10,10 @@ import urllib3.util.connection
 from urllib3.connection import HTTPConnection
 
 from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy
-from resilient_transport.settings.environment import clean_environment
 from tests.call.test_deadline import LATE
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
-from tests.timeouts import HANG_TIMEOUT, LONG_TIMEOUT, SHORT_TIMEOUT
+from tests.programs import run_python
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 OK = told("200 OK", b"", Content_Length="0")
 NAME = "mapped.invalid"
@@ -203,13 +201,7 @@ def test_it_is_kept_whoever_was_imported_first(patch, first):
     """A program that patches urllib3 before it imports this package is served like one that does it later."""
     text = PROGRAM.format(first=first, then="requests", patch=PATCHES[patch])
     with VerbatimServer([Answer(OK)] * 2) as verbatim:
-        done = subprocess.run(
-            [sys.executable, "-c", text, mapped(verbatim)],
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=HANG_TIMEOUT,
-        )
+        done = run_python("-c", text, mapped(verbatim), check=False)
 
     assert done.stderr == ""
     assert done.stdout.split() == ["200", "200"]

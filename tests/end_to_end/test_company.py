@@ -4,14 +4,12 @@ Each program runs in a process of its own, and is ended when no call ends any mo
 """
 
 import os
-import socket
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager, suppress
 
 import pytest
 
+from tests.plain_server import plain_server
 from tests.timeouts import LONG_TIMEOUT
 
 #: What each program begins with: a session, and a watch that ends the process when nothing moves any more.
@@ -224,34 +222,6 @@ print(f"left behind: {found}" if found else "nothing left", flush=True)
 os._exit(0 if calls[0] > 100 else 1)
 """
 )
-
-
-@contextmanager
-def plain_server():
-    """The URL of a server without TLS that answers as often as it is asked."""
-
-    def answer(peer):
-        with peer, suppress(OSError):
-            data = b"x"
-            while data:
-                data = peer.recv(65536)
-                if b"\r\n\r\n" in data:
-                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    def serve():
-        while True:
-            try:
-                peer, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=answer, args=(peer,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(LONG_TIMEOUT)
 
 
 def run(program, kind, patience=LONG_TIMEOUT):

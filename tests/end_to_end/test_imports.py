@@ -1,16 +1,13 @@
 """Nothing is imported once a call has failed: no lock of an import is there for a fork to leave behind."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import resilient_transport
-from resilient_transport.settings.environment import clean_environment
 from tests.end_to_end.failing_calls import LATE
-from tests.timeouts import HANG_TIMEOUT
+from tests.programs import run_python
 
 ROOT = Path(resilient_transport.__file__).parents[1]
 ENDS = {
@@ -29,16 +26,7 @@ ENDS = {
 
 def failing_calls(*arguments, module="tests.end_to_end.failing_calls"):
     """Run the program; return how each call ended, and what each has imported."""
-    ran = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANG_TIMEOUT,
-        check=True,
-    )
-    said = json.loads(ran.stdout)
+    said = json.loads(run_python("-m", module, *arguments).stdout)
     return said["ends"], said["imported"]
 
 
@@ -78,14 +66,6 @@ except requests.RequestException as error:
 )
 def test_a_call_through_a_socks_proxy_imports_nothing(first, said):
     """What it takes is there from the beginning; without PySocks the call is refused in stock's words."""
-    ran = subprocess.run(
-        [sys.executable, "-c", first + THROUGH_SOCKS],
-        cwd=ROOT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANG_TIMEOUT,
-        check=True,
-    )
+    ran = run_python("-c", first + THROUGH_SOCKS)
 
     assert ran.stdout.strip() == said

@@ -1,7 +1,6 @@
 """The reaper: one thread, only while something is idle, ended before a fork."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ import requests
 from resilient_transport import ResilientAdapter, registry
 from resilient_transport.pool import reaper
 from resilient_transport.pool.reaper import Reaper
+from tests.plain_server import plain_server
 from tests.timeouts import LONG_TIMEOUT
 
 NAME = "resilient_transport-reaper"
@@ -194,28 +194,10 @@ THREADS = FORK.replace(
 
 
 @pytest.fixture
-def plain_server():
+def plain_url():
     """The URL of a server without TLS that answers as often as it is asked."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-
-        def answer(peer):
-            with peer:
-                while b"\r\n\r\n" in peer.recv(65536):
-                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-        def serve():
-            while True:
-                try:
-                    peer, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=answer, args=(peer,), daemon=True).start()
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(LONG_TIMEOUT)
+    with plain_server() as url:
+        yield url
 
 
 def run(program, url):
@@ -232,17 +214,17 @@ def run(program, url):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_fork_beside_an_idle_connection_warns_of_nothing(plain_server):
+def test_a_fork_beside_an_idle_connection_warns_of_nothing(plain_url):
     """Python 3.12 and later count the threads at a fork; both processes go on calling."""
-    status, printed, complaint = run(FORK, plain_server)
+    status, printed, complaint = run(FORK, plain_url)
 
     assert (status, printed) == (0, "200"), complaint
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons do not count threads at a fork")
-def test_a_thread_of_the_programs_own_is_warned_of(plain_server):
+def test_a_thread_of_the_programs_own_is_warned_of(plain_url):
     """The control: what is not ended before the fork is counted."""
-    status, _, complaint = run(THREADS, plain_server)
+    status, _, complaint = run(THREADS, plain_url)
 
     assert status != 0
     assert "multi-threaded" in complaint
@@ -272,7 +254,7 @@ def test_without_a_look_it_would_stay(fault_server_factory, dial, monkeypatch):
     assert len(registry.idle) == 1
 
 
-def test_a_call_takes_no_part_in_it(plain_server, monkeypatch):
+def test_a_call_takes_no_part_in_it(plain_url, monkeypatch):
     """Where there is a thread, no call looks at what is idle."""
     looks = []
     monkeypatch.setattr(registry.reaper, "_look", lambda: bool(looks.append(threading.current_thread().name)))
@@ -280,6 +262,6 @@ def test_a_call_takes_no_part_in_it(plain_server, monkeypatch):
         session.trust_env = False
         session.mount("http://", ResilientAdapter())
         for _ in range(5):
-            session.get(plain_server)
+            session.get(plain_url)
 
     assert looks == []

@@ -7,20 +7,19 @@ import socket
 import ssl
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from time import monotonic
+from contextlib import ExitStack, suppress
 
 import pytest
 from urllib3.util.wait import wait_for_read
 
 from resilient_transport.call.origin_state import state_of
-from resilient_transport.connection.connection import PlainConnection
 from resilient_transport.connection.tls_connection import TLSConnection
 from resilient_transport.pool import registry as registry_module
 from resilient_transport.pool.registry import Registry
 from resilient_transport.pool.registry import registry as the_registry
 from resilient_transport.settings.options import DEFAULT_OPTIONS
 from resilient_transport.util.inbox import Inbox
+from tests.pool.values import idle_connection, is_closed
 from tests.timeouts import LONG_TIMEOUT
 
 
@@ -47,22 +46,6 @@ def make():
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-@contextmanager
-def connected(kind=PlainConnection):
-    """Give a connection that is idle, and the other end of its socket."""
-    ours, theirs = socket.socketpair()
-    connection = kind("localhost")
-    connection.sock = ours
-    connection.proven_at = monotonic()
-    with ours, theirs:
-        yield connection, theirs
-
-
-def is_closed(connection):
-    """Tell whether a connection has no socket any more."""
-    return connection.sock is None
-
-
 def test_a_key_has_one_pool(registry):
     """Whoever leases it shares it; another key's is another."""
     (first, one), (same, two), (other, _) = (lease(registry, key) for key in "aab")
@@ -78,7 +61,7 @@ def test_it_confesses_what_it_holds(registry):
     empty = repr(registry)
     leases = [lease(registry, key) for key in "aab"]
     context = registry.contexts.get("alice", make)
-    with connected() as (connection, _):
+    with idle_connection() as (connection, _):
         leases[0][0].put(connection)
         full = repr(registry)
 
@@ -115,7 +98,7 @@ def test_of_pools_without_a_lease_the_newest_are_kept(registry, monkeypatch):
         connections = []
         for key in "abcd":
             shared_pool, ticket = lease(registry, key)
-            connections.append(stack.enter_context(connected())[0])
+            connections.append(stack.enter_context(idle_connection())[0])
             accepted(shared_pool).put(connections[-1])
             ticket.end()
         registry.look()
@@ -141,7 +124,7 @@ def test_a_pool_that_is_leased_again_is_nobodys_to_forget(registry, monkeypatch)
 def test_a_private_pool_is_forgotten_with_its_last_lease(registry):
     """A TLS context of a caller's own: nobody else can find its connections."""
     shared_pool, ticket = lease(registry, "a", private=True)
-    with connected() as (connection, _):
+    with idle_connection() as (connection, _):
         accepted(shared_pool).put(connection)
         ticket.end()
         closed = is_closed(connection)
@@ -156,7 +139,7 @@ def test_what_is_in_use_when_its_pool_is_forgotten_is_closed_when_it_comes_back(
     shared_pool, ticket = lease(registry, "a")
     ticket.end()
     registry.look()
-    with connected() as (connection, _):
+    with idle_connection() as (connection, _):
         shared_pool.put(connection)
 
         assert is_closed(connection)
@@ -175,7 +158,7 @@ def test_a_retired_context_takes_its_idle_connections_along(registry):
     """Its identity was rotated away; those of another context, the control, stay."""
     old, new = (namedtuple("Key", ["key_ssl_context"])(make()) for _ in range(2))
     (first, one), (second, two) = lease(registry, old), lease(registry, new)
-    with connected() as (retired, _), connected() as (current, _):
+    with idle_connection() as (retired, _), idle_connection() as (current, _):
         first.put(retired)
         second.put(current)
         registry.retire(old.key_ssl_context)
@@ -187,7 +170,7 @@ def test_a_retired_context_takes_its_idle_connections_along(registry):
 def test_clear_closes_what_is_idle(registry):
     """Leased or not."""
     (leased, ticket), (left, other) = lease(registry, "a"), lease(registry, "b")
-    with connected() as (first, _), connected() as (second, _):
+    with idle_connection() as (first, _), idle_connection() as (second, _):
         accepted(leased).put(first)
         accepted(left).put(second)
         other.end()
@@ -205,7 +188,7 @@ def test_clear_forgets_only_what_nobody_leases(registry):
     accepted(dropped)
     other.end()
     registry.clear()
-    with connected() as (connection, _):
+    with idle_connection() as (connection, _):
         leased.put(connection)
         kept = repr(registry)
 
@@ -217,7 +200,7 @@ def test_clear_forgets_only_what_nobody_leases(registry):
 
 def test_the_end_of_a_block_clears_it():
     """As a context manager, for tests."""
-    with Registry() as registry, connected() as (connection, _):
+    with Registry() as registry, idle_connection() as (connection, _):
         shared_pool, ticket = lease(registry, "a")
         shared_pool.put(connection)
         during = is_closed(connection)

@@ -1,34 +1,15 @@
 """What leases of one key share, and who ends what."""
 
 import gc
-import socket
 import threading
-from contextlib import contextmanager
-from time import monotonic
 
 import pytest
 
-from resilient_transport.connection.connection import PlainConnection
 from resilient_transport.pool.shared_pool import SharedPool, pace
 from resilient_transport.retry.decision import RESET_PAUSE
 from resilient_transport.settings.options import DEFAULT_OPTIONS, ConnectionOptions
+from tests.pool.values import idle_connection, is_closed
 from tests.timeouts import LONG_TIMEOUT
-
-
-@contextmanager
-def idle_connection():
-    """A connection that can be idle, and the other end of its socket."""
-    ours, theirs = socket.socketpair()
-    connection = PlainConnection("localhost")
-    connection.sock = ours
-    connection.proven_at = monotonic()
-    with ours, theirs:
-        yield connection, theirs
-
-
-def is_closed(connection):
-    """Whether a connection has no socket any more."""
-    return connection.sock is None
 
 
 def test_the_largest_lease_is_the_capacity():

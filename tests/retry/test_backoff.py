@@ -1,15 +1,13 @@
 """Two functions of `backoff`, without the package around them."""
 
 import importlib.util
-import subprocess
-import sys
 from itertools import islice
 
 import backoff
 import pytest
 
 from resilient_transport.retry import backoff as ours
-from tests.timeouts import HANG_TIMEOUT
+from tests.programs import run_python
 
 
 def test_they_are_the_packages_own():
@@ -48,10 +46,7 @@ def test_another_shape_is_imported_whole(tmp_path, monkeypatch, files):
 def modules_after(code):
     """Return which of two packages are imported after a program."""
     told = f"{code}; import sys; print(sorted({{'asyncio', 'backoff'}} & set(sys.modules)))"
-    ran = subprocess.run(
-        [sys.executable, "-c", told], capture_output=True, text=True, timeout=HANG_TIMEOUT, check=True
-    )
-    return ran.stdout.strip()
+    return run_python("-c", told).stdout.strip()
 
 
 def test_nothing_else_is_imported():

@@ -2,16 +2,14 @@
 
 import logging
 import re
-import subprocess
-import sys
 
 import pytest
 import requests
 
 from resilient_transport import DeadlineExceeded, RetryPolicy, events, override
-from resilient_transport.settings.environment import clean_environment
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
-from tests.timeouts import HANG_TIMEOUT, SHORT_TIMEOUT
+from tests.programs import run_python
+from tests.timeouts import SHORT_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
 NAME = "resilient_transport"
@@ -44,13 +42,7 @@ def program(server, text=PROGRAM, **environment):
     """Run a program against a server that breaks every request; return its output and its errors."""
     server.play(BROKEN)
     paths = server.authority.ca_file, *server.authority.client
-    done = subprocess.run(
-        [sys.executable, "-c", text, server.url, *paths],
-        env={**clean_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=HANG_TIMEOUT,
-    )
+    done = run_python("-c", text, server.url, *paths, check=False, **environment)
     return done.stdout.strip(), done.stderr
 
 

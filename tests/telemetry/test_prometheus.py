@@ -1,18 +1,14 @@
 """The figures in Prometheus' text format: as its own parser reads them, and without it a clear error."""
 
-import subprocess
-import sys
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from resilient_transport import RetryPolicy, stats
-from resilient_transport.settings.environment import clean_environment
 from resilient_transport.telemetry.counters import BUCKETS, Counters
 from resilient_transport.telemetry.stats import OriginStats, Stats
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.end_to_end.hearing import attempted
-from tests.timeouts import HANG_TIMEOUT
+from tests.programs import run_python
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
 WITHOUT = """
@@ -103,13 +99,7 @@ def test_of_nothing_there_is_no_number():
 
 def test_without_prometheus_client_the_error_says_what_to_do():
     """The figures are there; only their text takes the package, and its absence is told by name."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANG_TIMEOUT,
-    )
+    done = run_python("-c", WITHOUT, check=False)
 
     assert done.stdout == "0\n"
     assert done.stderr.strip().splitlines()[-1] == (

@@ -2,17 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import resilient_transport
-from resilient_transport.settings.environment import clean_environment
 from resilient_transport.util import fork
 from resilient_transport.util.fork import Turn, in_child
-from tests.timeouts import HANG_TIMEOUT
+from tests.programs import run_python
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -23,16 +20,7 @@ KNOWN = ("util.atomic['lock']", "otel['_lock']")
 
 def process_locks(*arguments):
     """Run the program that holds every lock while it forks; return what was held, there and in its child."""
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.util.process_locks", *arguments],
-        cwd=ROOT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANG_TIMEOUT,
-        check=True,
-    )
-    said = json.loads(ran.stdout)
+    said = json.loads(run_python("-W", "ignore", "-m", "tests.util.process_locks", *arguments).stdout)
     return said["held"], said["stuck"]
 
 
