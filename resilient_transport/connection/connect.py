@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -58,7 +57,7 @@ def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:
         trace.mark(Stage.RESOLVE)
         found = addresses(connection._dns_host, connection.port, order, deadline)
         trace.mark(Stage.CONNECT)
-        sock = _first_that_answers(connection, found, deadline)
+        return _first_that_answers(connection, found, deadline)
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
     except TimeoutError as error:
@@ -67,8 +66,6 @@ def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:
         ) from error
     except OSError as error:
         raise NewConnectionError(connection, f"Failed to establish a new connection: {error}") from error
-    sys.audit("http.client.connect", connection, connection.host, connection.port)
-    return sock
 
 
 def lacks_descriptors(error: BaseException) -> bool:

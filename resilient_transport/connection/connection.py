@@ -211,7 +211,8 @@ class ResilientConnection(HTTPConnection):
         trace = self.trace
         trace.mark(Stage.CONNECT)
         try:
-            sock = self._dialled() or self._dial()
+            # Its owner from now on is this connection, which is closed when anything below raises.
+            self.sock = sock = self._dialled() or self._dial()
         except NameResolutionError:
             trace.mark(Stage.RESOLVE)
             raise
@@ -241,7 +242,7 @@ class ResilientConnection(HTTPConnection):
         if not is_urllib3s(stock):
             # Somebody else connects: PySocks, or what a program has put in the place of urllib3's way.
             return in_time(stock, self, deadline) if limited else stock()
-        return reach(self, deadline or Deadline(), order)
+        return self._announce(reach(self, deadline or Deadline(), order))
 
     def _dialled(self) -> socket.socket | None:
         """The connect that was begun ahead, once it is done; None when there is none, or it has failed."""
@@ -252,6 +253,11 @@ class ResilientConnection(HTTPConnection):
             sock = finish(begun, self.timeout)
         except OSError:
             return None
+        return self._announce(sock)
+
+    def _announce(self, sock: socket.socket) -> socket.socket:
+        """Own a socket that is connected, and tell audit hooks, which may refuse it by raising."""
+        self.sock = sock
         sys.audit("http.client.connect", self, self.host, self.port)
         return sock
 

@@ -123,15 +123,23 @@ class SixTeller(VerbatimServer):
 def both():
     """One server for each family, at one port."""
     answers = lambda _: Answer(told("204 No Content", b""))  # noqa: E731 - as short as it is
-    with ExitStack() as stack:
-        four = stack.enter_context(VerbatimServer(answers))
-        six = SixTeller(answers)
-        six.at = four.port
-        try:
-            stack.enter_context(six)
-        except OSError:
-            pytest.skip("there is no IPv6 loopback, or the port is taken on it")
-        yield four, six
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    for _ in range(9):
+        with ExitStack() as stack:
+            four = stack.enter_context(VerbatimServer(answers))
+            six = SixTeller(answers)
+            six.at = four.port
+            try:
+                stack.enter_context(six)
+            except OSError:
+                # Somebody has this port on the other family.
+                continue
+            yield four, six
+            return
+    pytest.fail("no port was free on both families")
 
 
 def resolve(monkeypatch, *families):
