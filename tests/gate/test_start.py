@@ -83,12 +83,17 @@ def race(server, make, calls, starts):
 
 @pytest.mark.parametrize(("calls", "starts"), [(4, 10), (16, 5), (64, 2)])
 def test_a_race_costs_few_connections(server, calls, starts):
-    """All complete, with at most 1.2 connections per request, and one full handshake per start."""
+    """All complete, with at most 1.2 connections a request, and hardly more than one full handshake a start.
+
+    A caller whose handshake was reset twice while it offered a session offers none the next time: on a busy
+    machine one or the other is so unlucky.
+    """
     lost, counts = race(server, ResilientAdapter, calls, starts)
+    full = counts.handshakes - counts.resumptions
 
     assert lost == []
     assert counts.accepts <= 1.2 * calls * starts
-    assert counts.handshakes - counts.resumptions == starts
+    assert starts <= full <= starts + calls * starts / 10
 
 
 @pytest.mark.parametrize(("calls", "starts"), [(4, 10), (16, 5)])
@@ -100,6 +105,7 @@ def test_stock_loses_the_race(server, calls, starts):
     assert len(stock) > calls * starts / 10
     assert retrying
     assert counts.resumptions == 0
+    assert counts.handshakes > starts + calls * starts / 10
 
 
 @pytest.mark.parametrize(
