@@ -6,6 +6,8 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
+from inspect import unwrap
+from sys import _getframe
 from typing import Any, Final
 from urllib.parse import urlparse
 
@@ -166,7 +168,8 @@ class ResilientAdapter(HTTPAdapter):
         """
         if self._bypassed:
             return super().send(request, stream, timeout, verify, cert, proxies)
-        return self._call(request, stream, timeout, verify, cert, proxies)[0]
+        serves_session = _getframe(1).f_code is _SESSION_SEND
+        return self._call(request, stream, timeout, verify, cert, proxies, serves_session=serves_session)[0]
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
         """Make requests' response of urllib3's, without a search for cookies where there is none.
@@ -242,12 +245,14 @@ class ResilientAdapter(HTTPAdapter):
         cert: Any,
         proxies: Any,
         warming: bool = False,
+        serves_session: bool = False,
     ) -> tuple[Response, Call]:
         """Make one call; return its response, and the call itself."""
         options, policy = self._options, self._retry_settings.in_force()
         shown = self._certificate_shown
         plan = plan_call(request, stream, timeout, verify, cert, proxies, options, policy, shown, warming)
         call = Call(plan, self)
+        call.serves_session = serves_session
         return call.run(super().send), call
 
     def _certificate_shown(self, cert: Any) -> tuple[Any, bool]:
@@ -522,4 +527,6 @@ class ResilientAdapter(HTTPAdapter):
         super().__setstate__(state)  # type: ignore[misc,unused-ignore]
 
 
+#: The code of `requests.Session.send`, as it is under what others have wrapped around it.
+_SESSION_SEND: Final = unwrap(Session.send).__code__
 _OWN_HOOKS: Final = hooks_of(ResilientAdapter)

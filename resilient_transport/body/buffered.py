@@ -1,7 +1,7 @@
 """Response bodies that are read before they are handed out.
 
-Leans on `_fp`, `_connection`, `_fp_bytes_read` and `_uncached_read_occurred` of urllib3's response, and on
-`_content` and `_content_consumed` of requests', pinned in `tests/test_upstream.py`.
+Leans on `_content` and `_content_consumed` of requests' response and on `_fp_bytes_read` of urllib3's,
+pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import urllib3
 from requests import Response
 from requests import exceptions as requests_errors
 from urllib3 import exceptions as urllib3_errors
+
+from .unread import put_in_place
 
 #: How much of a response's body is read at a time, in bytes.
 _CHUNK: Final = 65536
@@ -31,6 +33,8 @@ class Reader(Protocol):
 
     #: Resumes the body; None: nothing does.
     resumer: Any
+    #: Whether it was made by requests' own session, which reads the body at once.
+    serves_session: bool
 
     def body_read(self, received: int, error: BaseException | None = None) -> None:
         """Note how many bytes of it came, and the error that ended it, if one did."""
@@ -53,6 +57,21 @@ def buffer(response: Response, call: Reader) -> None:
     if not isinstance(response.raw, urllib3.HTTPResponse):
         # A subclass's `build_response` has put something of its own there.
         return
+    encoded = read_whole(raw, call)
+    put_in_place(raw, encoded)
+    if "content-encoding" not in raw.headers:
+        # Nothing to decode: spare requests a second pass.
+        response._content = encoded.getvalue()
+        response._content_consumed = True  # type: ignore[attr-defined]
+        if call.serves_session:
+            # It reads the body next, so that nothing is left of `raw`.
+            raw._fp_bytes_read = len(response._content)
+            raw.length_remaining = 0
+            encoded.close()
+
+
+def read_whole(raw: Any, call: Reader) -> io.BytesIO:
+    """Read the body of urllib3's response, still encoded; arguments and exceptions are as for `buffer`."""
     length = raw.length_remaining
     received, encoded = 0, io.BytesIO()
     try:
@@ -64,28 +83,22 @@ def buffer(response: Response, call: Reader) -> None:
             encoded.seek(received)
             encoded.writelines(raw.stream(_CHUNK, decode_content=False))
             received = encoded.tell()
-        if call.resumer is not None and call.resumer.since:
+        if call.resumer is not None and call.resumer.has_resumed:
             call.resumer.check(encoded.getvalue())
     except OSError as error:
         call.body_read(received, error)
-        response.close()
+        raw.close()
+        raw.release_conn()
         broken = urllib3_errors.ProtocolError(f"Connection broken: {error!r}", error)
         raise requests_errors.ChunkedEncodingError(broken) from None
     except urllib3_errors.HTTPError as error:
         call.body_read(encoded.tell(), error)
-        response.close()
+        raw.close()
+        raw.release_conn()
         wrapped = next((wrap for kind, wrap in _RAISED if isinstance(error, kind)), None)
         if wrapped is None:
             raise
         raise wrapped(error)  # noqa: B904 - without a cause, as in requests
     call.body_read(received)
     encoded.seek(0)
-    raw._fp = encoded
-    raw._fp_bytes_read = 0
-    raw._uncached_read_occurred = False
-    if raw.length_remaining is not None:
-        raw.length_remaining = received
-    if "content-encoding" not in raw.headers:
-        # Nothing to decode: spare requests a second pass. `raw` can be read all the same.
-        response._content = encoded.getvalue()
-        response._content_consumed = True  # type: ignore[attr-defined]
+    return encoded

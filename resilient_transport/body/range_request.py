@@ -24,21 +24,24 @@ def ask_again(
     proxies: Any,
     fields: Mapping[str, str],
 ) -> Any:
-    """Send a request once more, with other fields about ranges.
+    """Send a request once more, as `HTTPAdapter.send` does, with other fields about ranges.
 
     Args:
-        adapter: whose hooks find the pool and name the target.
-        request, timeout, verify, cert, proxies: as in `HTTPAdapter.send`.
+        adapter: whose hooks find the pool, name the target and add fields.
+        request, timeout, verify, cert, proxies: as in `HTTPAdapter.send`; the hook may change the request.
         fields: those about ranges, in the place of the caller's own.
 
     Returns:
         urllib3's response.
     """
     pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+    target = adapter.request_url(request, proxies)
+    told = {"stream": True, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
+    adapter.add_headers(request, **told)  # type: ignore[no-untyped-call,unused-ignore]
     kept = {name: value for name, value in request.headers.items() if name.lower() not in _ABOUT_RANGES}
     return pool.urlopen(
         "GET",
-        adapter.request_url(request, proxies),
+        target,
         headers={**kept, **fields},
         redirect=False,
         assert_same_host=False,

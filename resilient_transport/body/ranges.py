@@ -5,9 +5,14 @@ The rules (RFC 9110 sections 8.8, 13.1.5 and 14):
 1. Only a strong validator says that two answers are the same bytes: an ETag that is not weak, or, where
    there is no ETag at all, a Last-Modified a good while older than the Date beside it (section 8.8.2.2).
 2. Offsets count bytes of the representation, which is encoded: what is on the wire without its framing.
-3. A part is the rest only if it has the same validator, begins where it should, and names no other total.
-4. What comes whole although a part was asked for is the same body only if its validator is; then its
-   beginning is passed over.
+3. Every field of an answer has to agree with what was asked for, with the first answer, and with its other
+   fields. One that does not makes the answer no rest, and is named.
+4. A part may begin earlier than it was asked for, at the border of a block. Its beginning is passed over.
+5. What comes whole although a part was asked for is the same body only if its validator is the same. Its
+   beginning is passed over, too.
+6. A body that is encoded, and whose length nobody told, was compressed on the way. Its strong validator
+   should have changed with that (section 8.8.1), but middlewares in wide use keep it. So byte N of another
+   answer may be a byte of something else: unless something was handed out already, it is asked for anew.
 """
 
 from __future__ import annotations
@@ -18,8 +23,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-#: RFC 9110 section 8.8.3; several fields, joined by commas, are none.
-_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
+#: RFC 9110 section 8.8.3. An empty one validates nothing; several fields, joined by commas, are none.
+_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]+"')
 #: RFC 9110 section 14.4. A total of "*" is not known yet.
 _CONTENT_RANGE: Final = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 _LENGTH: Final = re.compile("[0-9]{1,18}")
@@ -43,6 +48,8 @@ class Part:
     length: int | None
     #: How many bytes the representation has; None: it does not say.
     total: int | None
+    #: Whether the response ends with them.
+    is_end: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +80,28 @@ class Representation:
         """The part that a response has of the body from its byte `at` on, or why it has none.
 
         There are three cases: the rest, all of it once more, and something else.
+
+        Args:
+            status, headers: the response's; names are not case-sensitive.
+            at: how many bytes of the body are there.
         """
-        if headers.get("transfer-encoding", "chunked").lower() != "chunked":
-            return "it came encoded for the transfer"
+        if status not in (OK, PARTIAL):
+            return f"status {status} came for it"
+        if is_transformed(headers):
+            return "Transfer-Encoding: it came encoded for the transfer"
+        length = content_length(headers)
+        if isinstance(length, str):
+            return length
         if status == PARTIAL:
-            return self._rest(headers, at)
-        if status == OK:
-            return self._again(headers, at)
-        return f"status {status} came for it"
+            return self._rest(headers, length, at)
+        return self._again(headers, length, at)
 
     def is_over(self, status: int, headers: Mapping[str, str], at: int) -> bool:
         """Whether a refusal says that there is nothing after the byte `at`: the body may have been whole."""
-        found = _UNSATISFIED.fullmatch(headers.get("content-range") or "")
-        return status == UNSATISFIABLE and found is not None and int(found[1]) == self.first + at
+        found = _UNSATISFIED.fullmatch((headers.get("content-range") or "").strip())
+        if status != UNSATISFIABLE or found is None or int(found[1]) != self.first + at:
+            return False
+        return self.total in (None, self.first + at)
 
     def size_with(self, part: Part) -> int | None:
         """How many bytes the response's body has, now that a part is there; None: that is still unknown."""
@@ -93,36 +109,54 @@ class Representation:
             return self.length
         return part.total - self.first
 
-    def _rest(self, headers: Mapping[str, str], at: int) -> Part | str:
+    def _rest(self, headers: Mapping[str, str], length: int | None, at: int) -> Part | str:
+        wanted = self.first + at
+        if "multipart" in headers.get("content-type", "").lower():
+            return "Content-Type: several parts came for it"
         found = span_of(headers)
-        if found is None or "multipart" in headers.get("content-type", "").lower():
-            return "a part without a usable Content-Range came for it"
+        if found is None:
+            return "Content-Range: a part came for it that does not say which"
         first, last, total = found
         if headers.get(self.validator[0]) != self.validator[1]:
-            return "another version came for it"
-        # It need not be told again (RFC 9110 section 15.3.7).
-        if headers.get("content-encoding", self.encoding) != self.encoding:
-            return "it came in another encoding"
-        if first != self.first + at:
-            return "another part came for it"
-        if total is None and self.length is None:
-            return "a part came for it that does not say where it ends"
-        if self.total is not None and total not in (None, self.total):
-            return "another length came for it"
-        if self.length is not None and last >= self.first + self.length:
-            return "more than was asked for came for it"
-        return Part(0, last - first + 1, total if total is not None else self.total)
-
-    def _again(self, headers: Mapping[str, str], at: int) -> Part | str:
-        if validator_of(headers) != self.validator:
-            return "another version came for it"
-        if headers.get("content-encoding", "") != self.encoding:
-            return "it came in another encoding"
-        total = _length_in(headers)
+            return f"{_named(self.validator[0])}: another version came for it"
+        if refusal := self._coded_otherwise(headers, total):
+            return refusal
+        if first > wanted or last < wanted:
+            return f"Content-Range: bytes {first} to {last} came for it, and {wanted} was to be the first"
         if None not in (total, self.total) and total != self.total:
-            return "another length came for it"
-        ends = self.length if self.length is not None else total
-        return Part(self.first + at, None if ends is None else ends - at, total)
+            return "Content-Range: another length came for it"
+        if total is None and self.length is None:
+            return "Content-Range: it does not say where the body ends"
+        if self.length is not None and last >= self.first + self.length:
+            return "Content-Range: more than was asked for came for it"
+        if length not in (None, last - first + 1):
+            return "Content-Length: it is not that of the Content-Range"
+        return Part(wanted - first, last - wanted + 1, total if total is not None else self.total)
+
+    def _again(self, headers: Mapping[str, str], length: int | None, at: int) -> Part | str:
+        if "content-range" in headers:
+            return "Content-Range: status 200 came with one"
+        if validator_of(headers) != self.validator:
+            return f"{_named(self.validator[0])}: another version came for it"
+        if coding_of(headers) != self.encoding:
+            return "Content-Encoding: it came in another encoding"
+        if None not in (length, self.total) and length != self.total:
+            return "Content-Length: another length came for it"
+        ends = self.length if self.length is not None else length
+        return Part(self.first + at, None if ends is None else ends - at, length, not self.is_part)
+
+    def _coded_otherwise(self, headers: Mapping[str, str], total: int | None) -> str | None:
+        """Why a part is not in the encoding of the first response; None: it is.
+
+        It need not be told again (RFC 9110 section 15.3.7). Where it is not, only the total can show that the
+        part is one of the encoded body.
+        """
+        if "content-encoding" in headers:
+            same = coding_of(headers) == self.encoding
+            return None if same else "Content-Encoding: it came in another encoding"
+        if self.encoding and (total is None or total != self.total):
+            return "Content-Encoding: it does not say that it is encoded"
+        return None
 
 
 def representation_of(status: int, headers: Mapping[str, str], length: int | None) -> Representation | str:
@@ -135,18 +169,21 @@ def representation_of(status: int, headers: Mapping[str, str], length: int | Non
     """
     if status not in (OK, PARTIAL):
         return f"status {status} has no body that could be"
-    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+    if is_transformed(headers):
         return "it is encoded for the transfer"
     if "none" in (headers.get("accept-ranges") or "").lower():
         return "the server says that it has no ranges"
     validator = validator_of(headers)
     if validator is None:
         return "its response has no strong validator"
-    encoding = headers.get("content-encoding", "")
+    encoding = coding_of(headers)
     if status == OK:
+        if "content-range" in headers:
+            return "it has a Content-Range, and its status is 200"
         return Representation(validator, encoding, 0, length, length)
     found = span_of(headers)
-    if found is None or length not in (None, found[1] - found[0] + 1):
+    several = "multipart" in headers.get("content-type", "").lower()
+    if found is None or several or length not in (None, found[1] - found[0] + 1):
         return "it is a part without a usable Content-Range"
     first, last, total = found
     return Representation(validator, encoding, first, last - first + 1, total, is_part=True)
@@ -180,6 +217,34 @@ def span_of(headers: Mapping[str, str]) -> tuple[int, int, int | None] | None:
     return first, last, total
 
 
-def _length_in(headers: Mapping[str, str]) -> int | None:
-    value = headers.get("content-length", "")
-    return int(value) if _LENGTH.fullmatch(value) and "transfer-encoding" not in headers else None
+def is_compressed_on_the_way(headers: Mapping[str, str], length: int | None) -> bool:
+    """Whether a body is encoded and nobody told its length, so that bytes of it have no certain place."""
+    return length is None and bool(coding_of(headers))
+
+
+def coding_of(headers: Mapping[str, str]) -> str:
+    """The Content-Encoding, which is not case-sensitive; "identity" is none."""
+    coding = headers.get("content-encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def is_transformed(headers: Mapping[str, str]) -> bool:
+    """Whether a body comes in a transfer coding other than chunks."""
+    # As `http.client` reads it, which has the last word.
+    return headers.get("transfer-encoding", "chunked").lower() != "chunked"
+
+
+def content_length(headers: Mapping[str, str]) -> int | str | None:
+    """The Content-Length; None: there is none; or why it is no number (RFC 9110 section 8.6)."""
+    field = headers.get("content-length")
+    if field is None:
+        return None
+    values = {value.strip() for value in field.split(",")}
+    value = values.pop()
+    if values or not _LENGTH.fullmatch(value):
+        return "Content-Length: it is not one number"
+    return int(value)
+
+
+def _named(field: str) -> str:
+    return {"etag": "ETag", "last-modified": "Last-Modified"}[field]

@@ -11,8 +11,8 @@ from ..connection.trace import Trace
 _PIECE: Final = 65536
 
 
-def pass_over(trace: Trace, response: Any, count: int) -> None:
-    """Read so many bytes of a response's body that are there already.
+def pass_over(trace: Trace, response: Any, count: int) -> bool:
+    """Read so many bytes of a response's body that are there already; whether it has so many.
 
     Raises:
         OSError, http.client.HTTPException: it broke, or it took too long; it is closed then.
@@ -20,6 +20,9 @@ def pass_over(trace: Trace, response: Any, count: int) -> None:
     try:
         while count:
             data = response._fp.read1(min(count, _PIECE))
+            if not data and response._fp.chunked:
+                # It ends in order. Any other framing tells its length before, or ends with a cut.
+                return False
             if not data:
                 raise IncompleteRead(b"", count)
             count -= len(data)
@@ -27,6 +30,7 @@ def pass_over(trace: Trace, response: Any, count: int) -> None:
         trace.fail(error)
         be_done_with(response)
         raise
+    return True
 
 
 def be_done_with(response: Any) -> None:

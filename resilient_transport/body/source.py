@@ -4,7 +4,8 @@ It lies below the buffer that `http.client` reads from, so that whoever reads, i
 response, its `raw` and what others have wrapped around it stay the same objects.
 
 Leans on `fp` of `http.client.HTTPResponse`, a `BufferedReader` over a `socket.SocketIO`, and on the latter's
-`_sock`; on `length` and `chunked`; on `_fp`, `_pool`, `_connection`, `_sock_shutdown` of urllib3's response.
+`_sock`; on `length` and `chunked`; on `_fp`, `_pool`, `_connection`, `_sock_shutdown` of urllib3's response,
+and on `_put_conn` of its pool.
 Pinned in `tests/test_upstream.py`.
 """
 
@@ -18,14 +19,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 from io import BufferedReader
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from ..connection.connection import ResilientConnection
 from ..connection.response_head import Chunks
-from ..connection.timed_stream import Timed
+from ..connection.timed_stream import Timed, hasten
 from ..pool.registry import registry
 from .framing import Chunked, Listener, Sized
 
+#: Seconds for which the end of a response is waited for of which all that was wanted is there.
+_MOMENT: Final = 1.0
 #: How much is read at once where the bytes do not go straight to who has asked for them.
 _PIECE: Final = 65536
 
@@ -40,6 +43,8 @@ class Rest:
     length: int | None
     #: How many bytes the body has, as far as that is known by now.
     size: int | None
+    #: Whether the response ends with what is wanted of it.
+    is_end: bool = True
 
 
 class Sequel(Protocol):
@@ -47,6 +52,8 @@ class Sequel(Protocol):
 
     #: Is shown the body's bytes as they come.
     listener: Listener | None
+    #: The pool of the connection that broke: its place there is now this one's. Set before `go_on`.
+    slot_of: Any
 
     def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
         """Get the rest of a body; None: there is none.
@@ -57,6 +64,9 @@ class Sequel(Protocol):
             error: what went wrong; None: the connection ended, or there is more than the last response was
                 to bring.
         """
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raise an error: what went on with the body is not what its head says."""
 
     def finish(self, received: int) -> None:
         """Learn that all of a body that was gone on with came; raise if it is not what it should be."""
@@ -168,22 +178,37 @@ class Source(Timed):
             self._ready = memoryview(framing.framed(data))
         if self._wanted == 0 or (self._wanted is None and not data):
             self._end_of_rest(framing, rest)
+        elif not data and answer.chunked:
+            self._refuse(rest, "Content-Range: less came than it says")
         elif not data:
             self._go_on(framing, None)
 
     def _end_of_rest(self, framing: Sized | Chunked, rest: Rest) -> None:
+        has_more, is_whole = False, rest.response._fp.isclosed()
+        if rest.is_end and not is_whole:
+            has_more, is_whole = _end_of(rest.response._fp)
+        if has_more and self._wanted is not None:
+            self._refuse(rest, "Content-Range: more came than it says")
         if rest.size is not None and framing.received < rest.size:
             # A server may send less of a range than it was asked for (RFC 9110 section 15.3.7).
             self._go_on(framing, None)
             return
-        owner, answer = self.owner(), rest.response._fp
-        if owner is not None and owner._connection is not None and not _is_drained(answer, owner._connection):
-            # There is more in it: nobody may find that in a response of his own.
+        owner = self.owner()
+        if owner is not None and owner._connection is not None and not is_whole:
+            # Nobody may find what follows in a response of his own.
             owner._connection.close()
         sequel, self.sequel, self._over = self.sequel, None, True
         if sequel is not None:
             sequel.finish(framing.received)
         self._ready = memoryview(bytes(self._ready) + framing.ending())
+
+    def _refuse(self, rest: Rest, why: str) -> None:
+        """Raise an error: what went on with the body is not what its head says."""
+        free_slot(self._part())
+        rest.response.close()
+        sequel, self.sequel, self._over = self.sequel, None, True
+        if sequel is not None:
+            sequel.refuse(why)
 
     def _go_on(self, framing: Sized | Chunked, error: Exception | None) -> None:
         """Get the rest of the body from elsewhere.
@@ -193,15 +218,19 @@ class Source(Timed):
         """
         if framing.is_over():
             # All that can be missing are trailers, which nobody reads: not the next response's reader either.
-            self._part()
+            free_slot(self._part())
             self._over = True
             return
         before, self._rest = self._rest, None
-        self._part()
+        slot_of = self._part()
         if before is not None:
             before.response.close()
-        sequel = None if framing.broken else self.sequel
-        rest = sequel.go_on(framing.received, framing.owed, error) if sequel is not None else None
+        sequel, rest = None if framing.broken else self.sequel, None
+        if sequel is None:
+            free_slot(slot_of)
+        else:
+            sequel.slot_of = slot_of
+            rest = sequel.go_on(framing.received, framing.owed, error)
         if rest is not None:
             self._take(rest, framing)
             return
@@ -226,12 +255,12 @@ class Source(Timed):
             owner._pool, owner._connection, other._connection = other._pool, other._connection, None
             owner._sock_shutdown = getattr(other, "_sock_shutdown", None)
 
-    def _part(self) -> None:
-        """Be done with the connection that broke: close it, and make room for another one."""
+    def _part(self) -> Any:
+        """Close the connection that broke; return the pool in which it had a place."""
         owner = self.owner()
         connection = None if owner is None else owner._connection
         if connection is None:
-            return
+            return None
         if isinstance(connection, ResilientConnection):
             connection.let_go_of_answer()
         connection.close()
@@ -239,31 +268,32 @@ class Source(Timed):
             # What still reads from it keeps the descriptor open. After a fork it is the parent's, too.
             with suppress(OSError, AttributeError):
                 self._sock.shutdown(socket.SHUT_RDWR)
-        owner.release_conn()
+        owner._connection = None
+        return owner._pool
 
 
-def _is_drained(answer: Any, connection: Any) -> bool:
-    """Whether a response is at its end, but for a last chunk that is there already."""
+def free_slot(pool: Any) -> None:
+    """Give a place in a pool back; None: there is none."""
+    if pool is not None:
+        pool._put_conn(None)
+
+
+def _end_of(answer: Any) -> tuple[bool, bool]:
+    """Wait a moment for the end of a response: whether it has more, and whether it ends in order.
+
+    Where it breaks, or its end is late, all that was wanted is there.
+    """
     lines = answer.fp
-    if answer.isclosed() or not isinstance(lines, Chunks) or connection.sock is None:
-        return bool(answer.isclosed())
-    patience = connection.sock.gettimeout()
-    raw: Any = getattr(lines.file, "raw", None)
-    hurried, deadline = isinstance(raw, Timed), getattr(raw, "deadline", None)
-    if hurried:
-        # Or it would wait, as reading does.
-        raw.deadline = None
-    connection.sock.settimeout(0)
+    hasten(lines, _MOMENT)
     try:
-        # Where nothing has come, http.client takes that for the end of the file, and this for the body's.
-        return not answer.read1(1) and lines.last in (b"\r\n", b"\n")
+        has_more = bool(answer.read1(1))
+        if not has_more:
+            # Before Python 3.13, read1 does not close what it has read (python/cpython#113199).
+            answer.close()
     except (OSError, HTTPException, TypeError):
-        # http.client does not expect that there is nothing to read yet, and takes the length of None.
-        return False
-    finally:
-        if hurried:
-            raw.deadline = deadline
-        connection.sock.settimeout(patience)
+        # The last: where reading is not to wait, http.client takes the length of None.
+        return False, False
+    return has_more, not has_more and (not isinstance(lines, Chunks) or lines.last in (b"\r\n", b"\n"))
 
 
 def watch(response: Any, sequel: Sequel) -> bool:

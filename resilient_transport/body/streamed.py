@@ -1,6 +1,7 @@
 """A response whose body is read after it was handed out; its errors carry their attempts.
 
-Leans on `_fp_bytes_read` of urllib3's response, pinned in `tests/test_upstream.py`.
+Leans on `_fp_bytes_read`, `_decoder`, `_decoded_buffer` and `_has_decoded_content` of urllib3's response,
+pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import Any, Final, NoReturn
 
 from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError, SSLError
 from urllib3.response import HTTPResponse
+
+from .decoded_end import CUT, is_at_end
 
 #: What urllib3 makes of whatever goes wrong on the wire while a body is read.
 _BROKEN: Final = (ProtocolError, ReadTimeoutError, SSLError)
@@ -21,11 +24,15 @@ class Streamed(HTTPResponse):
     #: Called with the error that ends the body and the number of bytes that came; returns what the caller
     #: gets. None: it was called.
     broke_off: Callable[[BaseException, int], BaseException] | None = None
+    #: Whether other responses have gone on with the body. Set by who resumes it.
+    is_resumed = False
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
         """Read, as urllib3 does."""
         try:
-            return super().read(*args, **kwargs)
+            data = super().read(*args, **kwargs)
+            self._check_end()
+            return data
         except _BROKEN as error:
             self._raise(error)
 
@@ -33,6 +40,7 @@ class Streamed(HTTPResponse):
         """Read chunk by chunk, as urllib3 does."""
         try:
             yield from super().read_chunked(*args, **kwargs)
+            self._check_end()
         except _BROKEN as error:
             self._raise(error)
 
@@ -40,9 +48,17 @@ class Streamed(HTTPResponse):
     is_abandoned = False
 
     def close(self) -> None:
-        """Close it, as urllib3 does."""
+        """Close it, as urllib3 does, and give its place in a blocking pool back."""
         self.is_abandoned = True
         super().close()
+        self.release_conn()
+
+    def _check_end(self) -> None:
+        """See to it that a resumed body has reached the end of its encoding, when all of it was read."""
+        if not (self.is_resumed and self.closed and self._has_decoded_content) or self.is_abandoned:
+            return
+        if not len(self._decoded_buffer) and not is_at_end(self._decoder):
+            raise ProtocolError(CUT)
 
     if hasattr(HTTPResponse, "shutdown"):
 
@@ -72,6 +88,7 @@ class Streamed(HTTPResponse):
                 if not data and self.length_remaining and self.enforce_content_length and self.closed:
                     cut = IncompleteRead(self._fp_bytes_read, self.length_remaining)
                     raise ProtocolError(f"Connection broken: {cut!r}", cut)
+                self._check_end()
             except _BROKEN as error:
                 self._raise(error)
             return data

@@ -6,12 +6,18 @@ import uuid
 from typing import Final
 
 from requests import PreparedRequest
+from urllib3.util import Retry
 
 from ..retry.policy import RetryPolicy
 from ..retry.stages import IDEMPOTENT, Column, column
 from ..settings.override import Overrides
 
 _IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+#: Methods with which a precondition guards against lost updates (RFC 9110 section 13.1).
+_MAY_CHANGE: Final = frozenset({"PUT", "DELETE", "PATCH"})
+_PRECONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+#: Sets of methods that nobody has chosen, so that what they name is not opted in.
+_DEFAULTS: Final = (IDEMPOTENT, Retry.DEFAULT_ALLOWED_METHODS)
 
 
 def with_key(request: PreparedRequest) -> PreparedRequest:
@@ -28,7 +34,15 @@ def column_of(request: PreparedRequest, policy: RetryPolicy, here: Overrides) ->
     method, allowed, opted_in = request.method or "", policy.allowed_methods, here.retry_non_idempotent
     if opted_in is False:
         allowed = IDEMPOTENT if allowed is None else allowed & IDEMPOTENT
-    elif opted_in is None and allowed is not None and method.upper() not in allowed:
+    unchosen = opted_in is False or allowed in _DEFAULTS
+    if allowed is not None and unchosen and method.upper() in _MAY_CHANGE and _has_precondition(request):
+        # Repeated after its answer was lost, it would meet its own doing as a 412.
+        allowed = allowed - _MAY_CHANGE
+    if opted_in is None and allowed is not None and method.upper() not in allowed:
         # Only there it makes a difference, and looking for a field takes a microsecond.
         opted_in = policy.retry_non_idempotent or bool((request.headers.get(_IDEMPOTENCY_KEY) or "").strip())
     return column(method, allowed, bool(opted_in))
+
+
+def _has_precondition(request: PreparedRequest) -> bool:
+    return any(map(request.headers.__contains__, _PRECONDITIONS))

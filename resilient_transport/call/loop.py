@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from http.client import BAD_REQUEST
 from time import sleep
 from typing import Any, Final, NoReturn
 
@@ -10,8 +12,17 @@ from requests import Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, Timeout
 
-from ..body.buffered import buffer
+from ..body.buffered import buffer, read_whole
 from ..body.streamed import report_errors
+from ..body.unread import (
+    Unread,
+    is_looked_at_first,
+    is_redirect,
+    leave_unread,
+    put_in_place,
+    read_leniently,
+    take_place,
+)
 from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import AttemptSucceeded, CallEnded
@@ -21,7 +32,8 @@ from ..retry.decision import Decision, given_up
 from ..retry.stages import Cause, Failure, Stage
 from .circuit import CircuitCheck
 from .client_certificate import rejection
-from .outcome import deadline_exceeded, discard, too_many, with_attempts
+from .cookies import carry_cookies, cookies_set_by, with_cookies_of
+from .outcome import as_cut_body, deadline_exceeded, discard, too_many, with_attempts, with_reason
 from .plan import CallPlan
 from .record import OPEN, Record
 from .redaction import forget_frames, redact
@@ -30,6 +42,10 @@ from .resume import Resumer
 #: What sends one attempt: `HTTPAdapter.send`, or what a program has put in its place.
 Send = Callable[..., Response]
 
+#: What a link says that was good for one use, when it is used again.
+_USED_UP: Final = (401, 403, 404, 410, 416)
+#: Why a response is not handed out, in a word.
+_NO_RESULT: Final = "no result"
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
 _NOT_THE_WIRE: Final = Decision(again=False, why="not sent again: it did not fail on the wire")
 
@@ -51,6 +67,20 @@ class Call:
     furthest: tuple[int, Exception] | None = None
     #: Resumes the body of the last response, if it breaks; None: nothing does.
     resumer: Resumer | None = None
+    #: Whether requests' own session has made it, which reads the body at once.
+    serves_session = False
+    #: The Set-Cookie fields of the responses that were repeated.
+    cookies: tuple[str, ...] = ()
+    #: Whether a body was cut whose head was good.
+    was_cut = False
+    #: The status of the response that was handed out unread, while its body is read: what takes its place
+    #: must have the same. None: there is none.
+    known_status: int | None = None
+    #: The response that was handed out unread; weak, since it owns this.
+    _left: Callable[[], Response | None] = staticmethod(lambda: None)
+
+    #: Makes one attempt.
+    _send: Send
 
     def __init__(self, plan: CallPlan, adapter: HTTPAdapter) -> None:
         self.plan = plan
@@ -68,8 +98,9 @@ class Call:
         """
         plan, dispatcher = self.plan, self.record.dispatcher
         status = raised = None
+        self._send = send
         try:
-            response = self._repeat(send)
+            response = self._repeat()
             status = response.status_code
         except BaseException as error:
             # An interrupt ends a call, too.
@@ -83,12 +114,19 @@ class Call:
                 dispatcher(CallEnded, status, raised)
         return response
 
-    def _repeat(self, send: Send) -> Response:
+    def _repeat(self, error: Exception | None = None) -> Response:
+        """Send until there is a response or a reason to stop.
+
+        Args:
+            error: how the present attempt has failed; None: there is none yet.
+        """
         check = self.plan.circuit_check
-        if check is not None and not check.admits():
-            return self._refused(check, None)
+        response: Response | None = None
+        if error is None:
+            if check is not None and not check.admits():
+                return self._refused(check, None)
+            response, error = self._attempt()
         while True:
-            response, error = self._attempt(send)
             # If the body was resumed, another attempt carries it.
             trace = self.record.carrier
             decision = self._judge(trace, response, error)
@@ -96,8 +134,10 @@ class Call:
                 return self._answer(trace, response)
             self._note_failure(trace, response, error, decision)
             if not decision.again:
-                if response is not None:
+                if response is not None and decision.reason != _NO_RESULT:
                     return self._hand_out(response, decision)
+                if response is not None:
+                    discard(response)
                 try:
                     self._raise(error, decision)
                 finally:
@@ -107,9 +147,9 @@ class Call:
             refused = self._pause(response, decision.delay)
             if refused is not None:
                 return refused
-            del response
+            response, error = self._attempt()
 
-    def _attempt(self, send: Send) -> tuple[Response | None, Exception | None]:
+    def _attempt(self) -> tuple[Response | None, Exception | None]:
         """Send once, and note what the wire could not."""
         record = self.record
         trace = record.carrier = self._begin()
@@ -117,9 +157,9 @@ class Call:
         error: Exception | None = None
         token = CURRENT.set(trace)
         try:
-            response = self._exchange(send, trace)
+            response = self._exchange(trace)
         except Exception as raised:
-            error = raised
+            error = as_cut_body(raised, trace.error)
         finally:
             CURRENT.reset(token)
             # It holds this call, which holds the trace.
@@ -138,20 +178,76 @@ class Call:
             # Its traceback holds this frame: what the frame holds must not be the exception.
             del error
 
-    def _exchange(self, send: Send, trace: Trace) -> Response:
-        """Send the request, and read the response's body unless the caller does that."""
+    def _exchange(self, trace: Trace) -> Response:
+        """Send the request; read the body, unless somebody else does so or looks at the head first."""
         plan = self.plan
         trace.connect_timeout, trace.send_timeout = plan.connect_timeout, plan.read_timeout
         within = bounded(plan.timeout, trace.deadline or plan.deadline)
-        response = send(plan.request, plan.stream, within, plan.verify, plan.cert, plan.proxies)
-        if plan.stream:
+        response = self._send(plan.request, plan.stream, within, plan.verify, plan.cert, plan.proxies)
+        if trace.stage is not Stage.BODY:
+            # It did not come over the wire.
+            return response
+        if is_redirect(response.status_code, response.headers):
+            leave_unread(response.raw, read_leniently)
+        elif plan.stream:
             report_errors(response.raw, self._broke_off)
-        elif trace.stage is Stage.BODY:
+        elif self.known_status is not None:
+            put_in_place(response.raw, read_whole(response.raw, self))
+        elif not (is_looked_at_first(response) and leave_unread(response.raw, self._read_later)):
             buffer(response, self)
         return response
 
+    def _read_later(self, raw: Any) -> None:
+        """Read the body of a response that was handed out unread, by the means of the loop.
+
+        Args:
+            raw: urllib3's response.
+
+        Raises:
+            requests.exceptions.RequestException: as `run` does.
+        """
+        self.known_status = raw.status
+        error = self._read_now(raw)
+        try:
+            if error is None:
+                self._has_read()
+            else:
+                take_place(raw, self._left(), self._repeat(error))
+        finally:
+            # Its traceback holds this frame: what the frame holds must not be the exception.
+            del error
+            if self.plan.circuit_check is not None:
+                self.plan.circuit_check.over()
+        self.record.publish(self._left())
+
+    def _read_now(self, raw: Any) -> Exception | None:
+        trace = self.record.carrier
+        trace.mark(Stage.BODY)
+        token = CURRENT.set(trace)
+        try:
+            put_in_place(raw, read_whole(raw, self))
+        except Exception as error:
+            return error
+        finally:
+            CURRENT.reset(token)
+        return None
+
+    def _has_read(self) -> None:
+        """The body of a response that was handed out unread came whole."""
+        record = self.record
+        record.carrier.mark(Stage.DONE)
+        record.write_down(record.carrier, None, _ANSWERED.why)
+        if record.count > 1:
+            record.recovered()
+        self.plan.quota.give_back(record.cost)
+        record.cost = 0
+
     def _pause(self, response: Response | None, delay: float) -> Response | None:
         """Wait until the next attempt; if none is permitted, return the response that ends the call."""
+        if response is not None and (fields := cookies_set_by(response)):
+            self.cookies += fields
+            request = with_cookies_of(self.plan.request, response)
+            self.plan = self.record.plan = self.plan._replace(request=request)
         if response is not None and self.plan.circuit_check is None:
             discard(response)
             response = None
@@ -176,12 +272,14 @@ class Call:
             self._raise(None, decision)
         trace = record.trace(bool(record.failures) and record.failures[-1].cause is Cause.MISDIRECTED)
         self.resumer = None
-        if self.plan.rest is not None:
+        if self.plan.is_resumable:
             trace.on_answer = self._watch
         return trace
 
     def _watch(self, response: Any) -> None:
         """Resume the body of urllib3's response if it breaks; one byte is there whole or not at all."""
+        if is_redirect(response.status, response.headers):
+            return
         if self.plan.stream or response.length_remaining not in (0, 1):
             self.resumer = Resumer(self.record, self._adapter)
             self.resumer.watch(response)
@@ -210,6 +308,7 @@ class Call:
         why = "only the body of a GET without a body is"
         if self.resumer is not None:
             why = self.resumer.why_not()
+            error = with_reason(error, self.resumer.refusal)
         if deadline.is_over():
             error = deadline_exceeded(self.plan.request, deadline.allowed(), error)
             why = why and "the deadline is over"
@@ -226,14 +325,29 @@ class Call:
 
     def _judge(self, trace: Trace, response: Response | None, error: Exception | None) -> Decision:
         """There are three cases: a good answer, an error that is not the wire's, and a failure that is."""
+        decision = self._decision(trace, response, error)
+        if not decision.again and response is not None and self._is_no_result(response.status_code):
+            why = f"not handed out: status {response.status_code} came for a body that was cut"
+            return Decision(again=False, why=why, reason=_NO_RESULT)
+        return decision
+
+    def _decision(self, trace: Trace, response: Response | None, error: Exception | None) -> Decision:
         if self.resumer is not None and self.resumer.gave_up is not None:
             return self.resumer.gave_up
         failure = self._failure(trace, response)
         if failure is not None:
+            if failure.stage is Stage.BODY and trace.status is not None and trace.status < BAD_REQUEST:
+                self.was_cut = True
             return self.record.decide(failure)
         if self.plan.circuit_check is not None and response is not None:
             self.plan.circuit_check.answered(response)
         return _ANSWERED if error is None else _NOT_THE_WIRE
+
+    def _is_no_result(self, status: int) -> bool:
+        """Whether a status cannot take the place of a response whose body was cut."""
+        if self.known_status is not None:
+            return status != self.known_status
+        return self.was_cut and status in _USED_UP
 
     def _refused(self, circuit_check: CircuitCheck, response: Response | None) -> Response:
         """End the call because the circuit permits no attempt: with the last response, if there is one."""
@@ -271,7 +385,8 @@ class Call:
             if record.count > 1:
                 record.recovered()
         plan.quota.give_back(record.cost or PAY_BACK)
-        if record.history or plan.stream or plan.policy.spool_bytes:
+        unread = type(response.raw) is Unread
+        if record.history or plan.stream or plan.policy.spool_bytes or unread:
             return self._hand_out(response, _ANSWERED)
         response.attempts = Attempts(record.attempts)  # type: ignore[attr-defined]
         return response
@@ -299,13 +414,16 @@ class Call:
     def _hand_out(self, response: Response, decision: Decision) -> Response:
         plan, record = self.plan, self.record
         self.furthest = None
+        if self.cookies:
+            carry_cookies(response, self.cookies)
         if decision.exhausted:
-            listed = response.status_code != 421 or 421 in plan.policy.statuses
-            if plan.policy.raise_on_status and listed:
+            if plan.policy.raises_at(response.status_code, record.failures):
                 self._raise_status(response)
             record.gave_up(None)
         record.cost = 0
-        if plan.policy.spool_bytes and response.status_code not in (401, 407):
+        if type(response.raw) is Unread:
+            self._left = weakref.ref(response)
+        elif plan.policy.spool_bytes and response.status_code not in (401, 407):
             # Digest authentication sends the body of the request again.
             record.body.close()
         record.publish(response)

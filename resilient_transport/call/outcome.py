@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from requests import PreparedRequest, Response
-from requests.exceptions import RequestException, RetryError
-from urllib3.exceptions import MaxRetryError, ResponseError
+from requests.exceptions import ChunkedEncodingError, RequestException, RetryError
+from urllib3.exceptions import MaxRetryError, ProtocolError, ResponseError
 from urllib3.util.retry import RequestHistory
 
 from ..body.streamed import Streamed
@@ -27,6 +27,25 @@ def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
     if made:
         add_note(error, f"{len(made)} attempt{'s' if len(made) > 1 else ''}:\n{made}")
     return error
+
+
+def as_cut_body(raised: Exception, met: BaseException | None) -> Exception:
+    """What stock raises for a response whose head was cut: it takes that for whole, and misses the body.
+
+    Args:
+        raised: what requests has raised.
+        met: what the wire has met.
+    """
+    if getattr(met, "announces_body", False) and isinstance(raised, RequestException):
+        return ChunkedEncodingError(*raised.args, request=raised.request)
+    return raised
+
+
+def with_reason(error: BaseException, why: str) -> BaseException:
+    """An error of urllib3's that ends a body, and says why another response was not the rest of it."""
+    if not why or type(error) is not ProtocolError or not error.args:
+        return error
+    return ProtocolError(f"{error.args[0]}; not resumed: {why}", *error.args[1:])
 
 
 def deadline_exceeded(
@@ -60,8 +79,9 @@ def discard(response: Response) -> None:
     raw: Any = response.raw
     length = getattr(raw, "length_remaining", None)
     if length is not None and length <= _DRAINED_AT_MOST:
+        # How it ends is no event, and it is not resumed: it is not handed out.
+        raw.is_abandoned = True
         if isinstance(raw, Streamed):
-            # How it ends is no event: it is not handed out.
             raw.broke_off = None
         hasten(getattr(getattr(raw, "_original_response", None), "fp", None), _DRAINED_WITHIN)
         raw.drain_conn()

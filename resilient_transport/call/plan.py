@@ -63,8 +63,8 @@ class CallPlan(NamedTuple):
     origin: str = "an unnamed origin"
     #: Asks the circuit breaker of the origin; None: there is none.
     circuit_check: CircuitCheck | None = None
-    #: The request and the proxies with which the rest of a body is asked for; None: bodies are not resumed.
-    rest: tuple[PreparedRequest, Any] | None = None
+    #: Whether a response's body may be resumed.
+    is_resumable: bool = False
     #: Returns the client certificate that is shown, and whether the caller's own TLS context has it.
     certificate: Callable[[Any], tuple[Any, bool]] = no_certificate
     #: Connect, and send nothing.
@@ -132,15 +132,8 @@ def plan_call(
         read,
         origin,
         check,
-        None if warming else _rest_of(request, stream, proxies),
+        # A part of the body would not be defined otherwise.
+        request.method == "GET" and not request.body and not warming,
         certificate,
         warming,
     )
-
-
-def _rest_of(request: PreparedRequest, stream: bool, proxies: Any) -> tuple[PreparedRequest, Any] | None:
-    """What asks for the rest of the response's body; None: a part of it would not be defined."""
-    if request.method != "GET" or request.body:
-        return None
-    # The reader of a stream may have changed both meanwhile.
-    return (request.copy(), dict(proxies or {})) if stream else (request, proxies)

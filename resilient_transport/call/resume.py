@@ -13,17 +13,19 @@ import weakref
 from collections.abc import Callable, Mapping
 from http.client import HTTPException, IncompleteRead
 from time import sleep
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from ..body.decoded_end import why_not_whole
 from ..body.digests import Digests, may_have_digests
 from ..body.framing import Listener
 from ..body.range_request import ask_again
-from ..body.ranges import OK, Part, Representation, representation_of
+from ..body.ranges import OK, Part, Representation, is_compressed_on_the_way, representation_of
 from ..body.skip import be_done_with, pass_over
-from ..body.source import Rest, watch
+from ..body.source import Rest, free_slot, watch
 from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import BodyResumed
@@ -57,8 +59,12 @@ class Resumer:
     gave_up: Decision | None = None
     #: Why the server has another body by now.
     refusal = ""
+    #: Whether another response has gone on with the body.
+    has_resumed = False
     #: urllib3's response; weak, since it owns this.
     _owner: Callable[[], Any] = staticmethod(lambda: None)
+    #: The pool in which there is a place for the next connection, as that is bounded; None: there is none.
+    slot_of: Any = None
     #: Called with the body's bytes as they come; None: there are no digests to compute.
     listener: Listener | None = None
 
@@ -67,6 +73,9 @@ class Resumer:
     _length: int | None
     _known: Representation | None = None
     _digests: Digests | None = None
+    #: The request, as its hooks have left it, and the proxies with which the rest is asked for.
+    _request: PreparedRequest
+    _proxies: Any
 
     def __init__(self, record: Record, adapter: HTTPAdapter) -> None:
         self._record = record
@@ -76,6 +85,11 @@ class Resumer:
 
     def watch(self, response: Any) -> None:
         """Look after a response of urllib3's, of whose body nothing was read yet."""
+        plan = self._record.plan
+        self._request, self._proxies = plan.request, plan.proxies
+        if plan.stream:
+            # The reader of a stream may change both meanwhile.
+            self._request, self._proxies = plan.request.copy(), dict(plan.proxies or {})
         self._status, self._headers = response.status, response.headers
         answer = response._original_response
         self._length = length = answer.length
@@ -83,22 +97,24 @@ class Resumer:
         if length != response.length_remaining or pointless:
             # Two readers would not agree on where it ends; or looking at each chunk would be for nothing.
             return
-        if self._record.plan.stream and may_have_digests(self._headers):
+        if plan.stream and may_have_digests(self._headers):
             self._digests = self._promised()
             self.listener = self._digests.update if self._digests else None
         self._owner = weakref.ref(response)
         watch(response, self)
 
-    def check(self, body: Any) -> None:
-        """Compare a resumed body with the digests in the first response.
+    def check(self, body: bytes) -> None:
+        """Compare a resumed body, still encoded, with its digests, and see whether it is whole.
 
         Raises:
-            OSError: they differ.
+            OSError: it is not the body of the first response.
         """
         self._digests = self._promised()
         if self._digests is not None:
             self._digests.update(body)
             self._compare(self._digests)
+        if refusal := why_not_whole(body, self._headers):
+            self.refuse(refusal)
 
     def why_not(self) -> str:
         """Why it is not resumed, if the attempts do not tell that already."""
@@ -112,18 +128,24 @@ class Resumer:
 
     def _representation(self) -> Representation | str:
         """What the first response has said of the body, or why that cannot be resumed."""
+        if not self._record.plan.stream and is_compressed_on_the_way(self._headers, self._length):
+            # Nothing was handed out: asking for all of it is right, and takes no more requests.
+            return "it was compressed on the way"
         return representation_of(self._status, self._headers, self._length)
 
     def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
         """Ask for the missing bytes until a response brings them, or there is a reason to stop."""
-        if self._is_abandoned():
-            return None
-        if self._known is None:
-            known = self._representation()
-            if isinstance(known, str):
-                return None
-            self._known = known
-        return self._seek(self._known, received, owed, error)
+        try:
+            if self._known is None:
+                known = self._representation()
+                if isinstance(known, str):
+                    return None
+                self._known = known
+            return None if self._is_abandoned() else self._seek(self._known, received, owed, error)
+        finally:
+            # What goes on with the body has taken it, if there was a need for it.
+            slot_of, self.slot_of = self.slot_of, None
+            free_slot(slot_of)
 
     def _seek(self, known: Representation, received: int, owed: int, error: Exception | None) -> Rest | None:
         record, broken = self._record, self._record.carrier
@@ -140,7 +162,7 @@ class Resumer:
             if self._is_abandoned():
                 return None
             misdirected = bool(record.failures) and record.failures[-1].cause is Cause.MISDIRECTED
-            found = self._try(known, record.trace(misdirected), received, owed)
+            found = self._try(known, self._trace(misdirected), received, owed)
             if isinstance(found, Rest):
                 if self._is_abandoned():
                     be_done_with(found.response)
@@ -163,19 +185,27 @@ class Resumer:
     def _compare(self, digests: Digests) -> None:
         field = digests.mismatch()
         if field is not None:
-            record = self._record
-            error = OSError(errno.EBADMSG, f"the resumed body does not match its {field}")
-            record.carrier.mark(Stage.BODY)
-            if record.is_handed_out:
-                record.plan.counters.failed(Stage.BODY)
-                record.plan.counters.refused("digest")
-            record.failed(
-                record.carrier,
-                error,
-                "not resumed: all of the body came, but its digest is not that of the first response",
-            )
-            self.is_recorded = True
-            raise error
+            self.refuse(f"{field}: it is not that of the resumed body", "digest")
+
+    def refuse(self, why: str, reason: str = "contradiction") -> NoReturn:
+        """Raise an error: what went on with the body is not what it should be.
+
+        Args:
+            why: what contradicts what, beginning with the name of the field.
+            reason: the same in a word that is counted.
+
+        Raises:
+            OSError: always.
+        """
+        record = self._record
+        error = OSError(errno.EBADMSG, why)
+        record.carrier.mark(Stage.BODY)
+        if record.is_handed_out:
+            record.plan.counters.failed(Stage.BODY)
+            record.plan.counters.refused(reason)
+        record.failed(record.carrier, error, f"not resumed: all of it came, but it is not the body: {why}")
+        self.is_recorded = True
+        raise error
 
     def _judge(self, trace: Trace, length: int | None) -> Decision:
         """Whether to resume after a cut: at once and for free if enough came, else as after any failure."""
@@ -214,14 +244,16 @@ class Resumer:
                     None,
                     f"asked again: the body ends at byte {at}; its last byte shows whether it is the same",
                 )
-                return self._try(known, self._record.trace(), at, owed, back=1)
+                self.slot_of, trace.slot_of = trace.slot_of, None
+                return self._try(known, self._trace(), at, owed, back=1)
             part = known.part_in(response.status, response.headers, at - back)
             size = part if isinstance(part, str) else known.size_with(part)
             if isinstance(size, int) and size < at + owed:
                 part = "another length came for it"
             if isinstance(part, str):
                 return self._refused(trace, response, part)
-            pass_over(trace, response, part.skip + back)
+            if not pass_over(trace, response, part.skip + back):
+                return self._refused(trace, response, "its end came before the bytes that are missing")
         except (HTTPError, HTTPException, OSError) as error:
             return self._failed(trace, error)
         except BaseException:
@@ -230,15 +262,22 @@ class Resumer:
             raise
         finally:
             CURRENT.reset(token)
+            trace.keeps_slot = False
+            self.slot_of, trace.slot_of = trace.slot_of or self.slot_of, None
         return self._taken(known, trace, response, part, at, back)
+
+    def _trace(self, fresh: bool = False) -> Trace:
+        """The trace of a new attempt, which keeps the place in a blocking pool until another one has it."""
+        trace = self._record.trace(fresh)
+        trace.keeps_slot, trace.slot_of, self.slot_of = True, self.slot_of, None
+        return trace
 
     def _ask(self, trace: Trace, fields: Mapping[str, str]) -> Any:
         """Send the request once more, with other fields about ranges; return urllib3's response."""
         plan = self._record.plan
-        request, proxies = plan.rest or (plan.request, plan.proxies)
         trace.connect_timeout, trace.send_timeout = plan.connect_timeout, plan.read_timeout
         within = bounded(plan.timeout, trace.deadline or plan.deadline)
-        return ask_again(self._adapter, request, within, plan.verify, plan.cert, proxies, fields)
+        return ask_again(self._adapter, self._request, within, plan.verify, plan.cert, self._proxies, fields)
 
     def _taken(
         self, known: Representation, trace: Trace, response: Any, part: Part, at: int, back: int
@@ -247,7 +286,10 @@ class Resumer:
         size = known.size_with(part)
         record = self._record
         self._known = dataclasses.replace(known, total=total, length=size)
-        self.since, record.carrier = at, trace
+        self.since, record.carrier, self.has_resumed = at, trace, True
+        owner = self._owner()
+        if owner is not None:
+            owner.is_resumed = True
         if record.is_handed_out:
             record.lift_attempt_limit(trace)
         attempt = record.write_down(trace, None, f"resumes the body from byte {at}")
@@ -256,7 +298,8 @@ class Resumer:
         if record.dispatcher is not None:
             record.dispatcher(BodyResumed, attempt, at)
         record.publish()
-        return Rest(response, None if part.length is None else part.length - back, size)
+        wanted = None if part.length is None else part.length - back
+        return Rest(response, wanted, size, part.is_end)
 
     def _refused(self, trace: Trace, response: Any, why: str) -> Decision | str:
         """What to do about a response that has no part of the body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from calendar import timegm
@@ -13,7 +14,9 @@ from typing import Final
 def retry_after(
     value: str | None, date: str | None = None, clock: Callable[[], float] = time.time
 ) -> float | None:
-    """What Retry-After asks for, in seconds (RFC 9110 section 10.2.3); None when it says nothing.
+    """What Retry-After asks for, in whole seconds, rounded up; None when it says nothing.
+
+    RFC 9110 section 10.2.3 has seconds and dates. Fractions, a unit and doubled fields are met in the wild.
 
     Args:
         value: the field: a number of seconds, or a moment.
@@ -22,16 +25,27 @@ def retry_after(
     """
     if value is None:
         return None
-    if _SECONDS.fullmatch(value.strip()):
-        return float(value)
-    moment = _moment(value)
+    asked = _once(value)
+    if seconds := _SECONDS.fullmatch(asked):
+        return float(math.ceil(float(seconds[1])))
+    moment = _moment(asked)
     if moment is None:
         return None
     now = _moment(date)
-    return max(0.0, moment - (clock() if now is None else now))
+    return float(math.ceil(max(0.0, moment - (clock() if now is None else now))))
 
 
-_SECONDS: Final = re.compile(r"\d{1,15}", re.ASCII)
+#: Fractions, and the unit that some servers add, are no part of the grammar.
+_SECONDS: Final = re.compile(r"(\d{1,15}(?:\.\d{0,9})?) ?(?:s|secs?|seconds?)?", re.ASCII | re.IGNORECASE)
+
+
+def _once(value: str) -> str:
+    """A field that came several times, with the same value, as one; a date has a comma of its own."""
+    pieces = [piece.strip() for piece in value.split(",")]
+    for size in (1, 2):
+        if pieces == pieces[:size] * (len(pieces) // size):
+            return ", ".join(pieces[:size])
+    return value.strip()
 
 
 def _moment(value: str | None) -> float | None:

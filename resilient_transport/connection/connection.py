@@ -388,6 +388,9 @@ class ResilientConnection(HTTPConnection):
             self._hear(permit, None)
         answer: Any = response._original_response
         self._answer = answer
+        if not answer.chunked:
+            # urllib3 goes by the field, and would wait for chunks of a 204.
+            response.chunked = False
         if answer.will_close and answer.length is None and not answer.chunked and trace.require_close_notify:
             refuse_ragged_end(sock)
         trace.status = status = response.status

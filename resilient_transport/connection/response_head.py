@@ -14,6 +14,7 @@ from .timed_stream import timed
 
 #: Interim responses before the final one that are read, at the most.
 _INTERIM_AT_MOST: Final = 100
+_CUT: Final = "Remote end closed connection in the head of the response"
 
 
 class WatchedHTTPResponse(HTTPResponse):
@@ -35,18 +36,30 @@ class WatchedHTTPResponse(HTTPResponse):
         """Receive the head.
 
         Raises:
-            http.client.RemoteDisconnected: the connection ended before the empty line that ends the head.
+            http.client.RemoteDisconnected: the connection ended before the empty line that ends the head. Its
+                `announces_body` says whether what came says that a body follows.
+            http.client.HTTPException: the head cannot be parsed.
         """
         lines = _Lines(self.fp)
         self.fp: Any = lines
         try:
             super().begin()
+        except BadStatusLine as error:
+            if isinstance(error, RemoteDisconnected) or lines.last.endswith(b"\n"):
+                raise
+            # The status line was cut.
+            raise RemoteDisconnected(_CUT) from None
         finally:
             if self.fp is lines:
                 self.fp = lines.file
         if not lines.last:
+            cut = RemoteDisconnected(_CUT)
+            cut.announces_body = bool(self.chunked or self.length)  # type: ignore[attr-defined]
             self.close()
-            raise RemoteDisconnected("Remote end closed connection in the head of the response")
+            raise cut
+        if self.length == 0:
+            # Whatever it says: an answer to HEAD, a 204 and a 304 have no body (RFC 9112 section 6.3).
+            self.chunked = False
         if self.chunked is True and self.fp is not None:
             self.fp = Chunks(self.fp)
 

@@ -67,6 +67,10 @@ class Trace:
     number = 0
     #: Is shown urllib3's response before anybody has read of its body, to watch over that.
     on_answer: Callable[[Any], None] | None = None
+    #: Whether a slot that becomes free is kept for the next attempt, and the blocking pool whose slot it is;
+    #: None: none is kept. Set by who resumes a body, and by the pool.
+    keeps_slot = False
+    slot_of: Any = None
     #: When the connection was ready, on the monotonic clock.
     connected: float | None = None
 

@@ -4,7 +4,7 @@ A pool here is one adapter's lease of a shared pool. It keeps what is its own (h
 use at once, NTLM and Negotiate connections) and has the rest in common with all leases of the same key.
 
 Leans on these names of urllib3, pinned in `tests/test_upstream.py`: `_get_conn`, `_put_conn`, `_new_conn`,
-`_validate_conn`, `ConnectionCls`, and `pool`, the queue of slots.
+`_validate_conn`, `ConnectionCls`, `QueueCls`, and `pool`, the queue of slots.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
 from ..util.origin import origin_name
 from .registry import registry
 from .shared_pool import Connection, SharedPool, Ticket, close_all
+from .slots import Slots
 
 
 class LeasedPool(HTTPConnectionPool):
@@ -40,6 +41,8 @@ class LeasedPool(HTTPConnectionPool):
     #: The class of its connections as urllib3 ships it, and ours.
     stock_connection: type[HTTPConnection] = HTTPConnection
     own_connection: type[HTTPConnection] = PlainConnection
+    #: What holds its slots.
+    QueueCls: Any = Slots
     #: Whether a TCP connect is something that can be done ahead.
     dials_ahead = False
     _shared_pool: SharedPool
@@ -132,6 +135,10 @@ class LeasedPool(HTTPConnectionPool):
                 return self._owned.pop() if self._owned else None
             except IndexError:
                 return None
+        if trace.slot_of is self:
+            # That of the connection that broke.
+            trace.slot_of = None
+            return None
         limit = trace.deadline.bound(timeout) if trace.deadline else timeout
         try:
             return self.pool.get(block=True, timeout=limit)
@@ -202,6 +209,10 @@ class LeasedPool(HTTPConnectionPool):
 
     def _free_slot(self, conn: Any = None) -> None:
         if not self.block and not self._is_foreign():
+            return
+        trace = CURRENT.get()
+        if conn is None and trace is not None and trace.keeps_slot and trace.slot_of is None:
+            trace.slot_of = self
             return
         try:
             self.pool.put(conn, block=False)  # type: ignore[union-attr]

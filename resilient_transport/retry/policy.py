@@ -117,6 +117,14 @@ class RetryPolicy:
     #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
     limits: tuple[Limit, ...] | None = None
 
+    def raises_at(self, status: int, failures: Sequence[Failure]) -> bool:
+        """Whether attempts that end on a status end in `RetryError`; otherwise the response is returned."""
+        if not self.raise_on_status or status in self.statuses:
+            return self.raise_on_status
+        # urllib3 looks for a Retry-After only while there is something left of `total`.
+        is_spent = any(limit.name == "total" and limit.used_up(failures) for limit in self.in_force())
+        return status in self.retry_after_statuses and not is_spent
+
     def repeats_connects(self) -> bool:
         """Whether a failure before the first byte of the request is repeated, whatever its cause."""
         failures = [Failure(Stage.HANDSHAKE, cause) for cause in _SHARED]

@@ -21,7 +21,7 @@ import ssl
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, LineTooLong, RemoteDisconnected, UnknownProtocol
 from typing import Final
 
 from urllib3 import exceptions as urllib3_errors
@@ -75,6 +75,7 @@ class Cause(str, Enum):
     CERTIFICATE = "certificate or TLS set-up refused"
     DENIED = "refused by the proxy"
     INVALID = "bad header"
+    UNPARSABLE = "an answer that cannot be parsed"
     STATUS = "status"
     MISDIRECTED = "misdirected"
 
@@ -85,7 +86,7 @@ class Situation(str, Enum):
     """A row of the table."""
 
     EARLY = "queue, resolve, connect, tunnel, handshake, confirm"
-    FATAL = "refused certificate, bad server certificate, refused by the proxy, bad URL, bad header"
+    FATAL = "refused certificate, bad server certificate, refused by the proxy, bad URL, header or answer"
     REQUEST = "request (first byte sent to response head received)"
     REUSED = "the same on a reused connection"
     STATUS = "status 408 429 502 503 504"
@@ -131,7 +132,7 @@ TABLE: Final[dict[Situation, tuple[Verdict, Verdict, Verdict]]] = {
 
 
 #: What repeats for as long as nobody changes something.
-_LASTING_CAUSES: Final = (Cause.CERTIFICATE, Cause.DENIED, Cause.INVALID)
+_LASTING_CAUSES: Final = (Cause.CERTIFICATE, Cause.DENIED, Cause.INVALID, Cause.UNPARSABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +244,8 @@ _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], Cause], ...]] = (
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), Cause.RESET),
     ((ssl.SSLError,), Cause.TLS),
     ((urllib3_errors.SSLError,), Cause.CERTIFICATE),
+    ((RemoteDisconnected,), Cause.RESET),
+    ((BadStatusLine, LineTooLong, UnknownProtocol, urllib3_errors.InvalidChunkLength), Cause.UNPARSABLE),
     ((OSError, HTTPException, urllib3_errors.ProtocolError), Cause.RESET),
     ((urllib3_errors.NewConnectionError,), Cause.RESET),
     ((urllib3_errors.ConnectTimeoutError,), Cause.TIMEOUT),
@@ -254,6 +257,9 @@ def _root(error: BaseException) -> BaseException:
     if isinstance(error, urllib3_errors.SSLError):
         inner = error.args[0] if error.args else None
         return inner if isinstance(inner, ssl.SSLError) else error
+    if isinstance(error, urllib3_errors.ProtocolError):
+        inner = error.args[-1] if error.args else None
+        return inner if isinstance(inner, urllib3_errors.InvalidChunkLength) else error
     is_wrapper = isinstance(error, urllib3_errors.NewConnectionError)
     if (
         is_wrapper
@@ -273,6 +279,9 @@ def classify(error: BaseException) -> Cause:
     root = _root(error)
     if _DENIED.match(str(root)) and type(root) is OSError:
         return Cause.DENIED
+    if type(root) is HTTPException:
+        # What `http.client` says of too many fields.
+        return Cause.UNPARSABLE
     cause = next((cause for types, cause in _CAUSES if isinstance(root, types)), Cause.RESET)
     lasting = isinstance(root, ssl.SSLError) and (root.reason or "").endswith(_LASTING)
     return Cause.CERTIFICATE if lasting else cause

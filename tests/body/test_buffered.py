@@ -83,11 +83,30 @@ def test_raw_can_be_read_after_the_adapter_returns(server, dial, whole):
     assert send().content == whole
 
 
-def test_a_body_without_an_encoding_can_be_read_both_ways(server, dial, whole):
-    """`content` does not use `raw` up, and the other way round."""
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("mounted", ["ours", "stock"])
+def test_raw_is_used_up_by_a_session(server, dial, path, mounted):
+    """A session has read the body: nothing is left of `raw`, in stock and with ours."""
     server.play(Script())
+    session = dial(server)
+    if mounted == "stock":
+        session.mount("https://", HTTPAdapter())
 
-    response = dial(server).get(server.url + "/bytes/5000")
+    raw = session.get(server.url + path).raw
+
+    assert raw.read() == b""
+    assert raw.read(10) == b""
+    assert list(raw.stream(10)) == []
+    assert raw.closed
+
+
+def test_raw_is_whole_for_who_calls_the_adapter(server, dial, whole):
+    """Only a session reads the body: who calls the adapter may read `raw`, as in stock, or `content`."""
+    server.play(Script())
+    session = dial(server)
+    prepared = session.prepare_request(requests.Request("GET", server.url + "/bytes/5000"))
+
+    response = session.get_adapter(server.url).send(prepared, verify=session.verify, cert=session.cert)
 
     assert response.raw.read() == whole
     assert response.content == whole

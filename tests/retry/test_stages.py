@@ -4,7 +4,15 @@ import itertools
 import socket
 import ssl
 from dataclasses import FrozenInstanceError
-from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    IncompleteRead,
+    LineTooLong,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
+from types import SimpleNamespace
 
 import pytest
 from urllib3 import exceptions as urllib3_errors
@@ -123,6 +131,7 @@ def test_causes_are_words_for_a_sentence():
         "certificate or TLS set-up refused",
         "refused by the proxy",
         "bad header",
+        "an answer that cannot be parsed",
         "status",
         "misdirected",
     }
@@ -130,7 +139,7 @@ def test_causes_are_words_for_a_sentence():
 
 def expected_situation(stage, cause, reused, spent):
     """Return the row by the rules at the top of the module, in words of the test's own."""
-    if cause in (Cause.CERTIFICATE, Cause.DENIED, Cause.INVALID):
+    if cause in (Cause.CERTIFICATE, Cause.DENIED, Cause.INVALID, Cause.UNPARSABLE):
         return Situation.FATAL
     if spent:
         return Situation.SPENT
@@ -219,6 +228,10 @@ def test_an_idempotent_method_can_be_taken_off_the_list():
 NOT_FOUND = urllib3_errors.NameResolutionError(
     "nowhere", None, socket.gaierror(-2, "Name or service not known")
 )
+#: As urllib3 says it: a line that came in the place of a chunk's size.
+NO_CHUNK = urllib3_errors.InvalidChunkLength(
+    SimpleNamespace(tell=lambda: 0, length_remaining=None), b"<html>"
+)
 PAIRS = [
     (NOT_FOUND, Cause.NAME),
     (raised_from(NOT_FOUND, socket.gaierror(-2, "Name or service not known")), Cause.NAME),
@@ -238,7 +251,11 @@ PAIRS = [
     ),
     (urllib3_errors.NewConnectionError(None, "it says nothing"), Cause.RESET),
     (RemoteDisconnected("Remote end closed connection without response"), Cause.RESET),
-    (BadStatusLine("nonsense"), Cause.RESET),
+    (BadStatusLine("nonsense"), Cause.UNPARSABLE),
+    (LineTooLong("header line"), Cause.UNPARSABLE),
+    (UnknownProtocol("HTTP/7.9"), Cause.UNPARSABLE),
+    (HTTPException("got more than 100 headers"), Cause.UNPARSABLE),
+    (urllib3_errors.ProtocolError("Connection broken", NO_CHUNK), Cause.UNPARSABLE),
     (IncompleteRead(b"ha", 4), Cause.RESET),
     (urllib3_errors.IncompleteRead(2, 2), Cause.RESET),
     (urllib3_errors.ProtocolError("Connection broken"), Cause.RESET),

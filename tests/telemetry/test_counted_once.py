@@ -27,8 +27,8 @@ def open_session(heard=None, **policy):
 
 @pytest.mark.parametrize("limit", [{}, {"deadline": LONG_TIMEOUT}, {"attempt_timeout": LONG_TIMEOUT}])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_rest_whose_last_chunk_is_late_is_not_waited_for(limit, stream):
-    """All that the body has is there: with a deadline as without, a look that does not wait must do."""
+def test_a_rest_whose_last_chunk_is_late_is_waited_for_a_moment(limit, stream):
+    """All that the body has is there: with a deadline as without, it is handed out soon."""
     rest = told(
         "206 OK", chunks(BODY[700:])[: -len(b"0\r\nX-End: 1\r\n\r\n")], Transfer_Encoding="chunked",
         Content_Range="bytes 700-2047/2048", **V1,

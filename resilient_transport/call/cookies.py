@@ -1,0 +1,69 @@
+"""Cookies of responses that are repeated: sent with the repetition, and kept for the session (RFC 6265).
+
+requests takes cookies from the head of the response that it is given. Those of the responses before it are
+written there, too.
+
+Leans on `_cookies` of requests' `PreparedRequest` and on `_original_response` of urllib3's response, pinned
+in `tests/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from requests import PreparedRequest, Response
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar, get_cookie_header
+
+#: Functions of requests that have no types.
+_extract: Any = extract_cookies_to_jar
+_header: Any = get_cookie_header
+
+
+def cookies_set_by(response: Response) -> tuple[str, ...]:
+    """The Set-Cookie fields of a response."""
+    message = _message_of(response)
+    return () if message is None else tuple(message.get_all("Set-Cookie") or ())
+
+
+def with_cookies_of(request: PreparedRequest, response: Response) -> PreparedRequest:
+    """A copy of a request that sends the cookies that a response to it has set."""
+    copy = request.copy()
+    _update(copy, response)
+    return copy
+
+
+def _update(copy: Any, response: Response) -> None:
+    given = copy.headers.pop("Cookie", None)
+    jar = copy._cookies = RequestsCookieJar() if copy._cookies is None else copy._cookies
+    if given is None or given == _header(jar, copy):
+        _extract(jar, copy, response.raw)
+        sent = _header(jar, copy)
+    else:
+        sent = _added(given, copy, response)
+    if sent:
+        copy.headers["Cookie"] = sent
+
+
+def _added(given: str, request: PreparedRequest, response: Response) -> str:
+    """A field that the caller has written by hand, with the cookies of a response in place of its own."""
+    new = RequestsCookieJar()
+    _extract(new, request, response.raw)
+    names = {cookie.name for cookie in new}
+    kept = [pair.strip() for pair in given.split(";") if pair.strip().partition("=")[0] not in names]
+    return "; ".join([*kept, *filter(None, [_header(new, request)])])
+
+
+def carry_cookies(response: Response, earlier: Sequence[str]) -> None:
+    """Let requests find the cookies of earlier responses in the head of this one."""
+    message = _message_of(response)
+    if message is None:
+        return
+    own = message.get_all("Set-Cookie") or ()
+    del message["Set-Cookie"]
+    for field in (*earlier, *own):
+        message["Set-Cookie"] = field
+
+
+def _message_of(response: Response) -> Any:
+    return getattr(getattr(response.raw, "_original_response", None), "msg", None)

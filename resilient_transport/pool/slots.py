@@ -1,0 +1,87 @@
+"""The slots of a pool that is bounded: who has one may use a connection.
+
+In the place of `queue.LifoQueue`, whose lock a finaliser or a signal handler may meet in its own thread: a
+response that is forgotten gives its slot back from a finaliser. Each step here is one operation of a deque.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+
+class Slots:
+    """What urllib3's pools need of a `queue.LifoQueue`.
+
+    Args:
+        maxsize: how many items it holds at the most; 0: any number.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self.maxsize = maxsize
+        #: What lies in the slots that are free, the last on top: connections, or None.
+        self.queue: deque[Any] = deque()
+        #: One bell for each that waits, the first in front: locks, which are released when a slot is free.
+        self._bells: deque[Any] = deque()
+
+    def qsize(self) -> int:
+        """How many slots are free."""
+        return len(self.queue)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Free a slot. It never waits.
+
+        Raises:
+            queue.Full: all are free.
+        """
+        if 0 < self.maxsize <= len(self.queue):
+            raise queue.Full
+        self.queue.append(item)
+        self._ring()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the slot on top.
+
+        Args:
+            block: whether to wait for one.
+            timeout: seconds to wait at the most; None: for ever.
+
+        Raises:
+            queue.Empty: none was free in time.
+        """
+        with suppress(IndexError):
+            return self.queue.pop()
+        if not block:
+            raise queue.Empty
+        ends = None if timeout is None else monotonic() + timeout
+        while True:
+            left = -1 if ends is None else max(0.0, ends - monotonic())
+            if self._wait(left):
+                with suppress(IndexError):
+                    return self.queue.pop()
+            elif left >= 0:
+                raise queue.Empty
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait until a slot is free; whether one may be."""
+        bell = threading.Lock()
+        bell.acquire()
+        try:
+            self._bells.append(bell)
+            # One that became free before the bell was there rings nobody.
+            return bool(self.queue) or bell.acquire(timeout=seconds)
+        finally:
+            try:
+                self._bells.remove(bell)
+            except ValueError:
+                # It was rung. Whoever does not take the slot lets the next one know.
+                if self.queue:
+                    self._ring()
+
+    def _ring(self) -> None:
+        with suppress(IndexError):
+            self._bells.popleft().release()
