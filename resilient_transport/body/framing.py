@@ -14,7 +14,15 @@ _LINE_AT_MOST: Final = 65536
 #: How much of the stream is looked at for the end of such a line, at first.
 _GLANCE: Final = 64
 
+#: How many of the last bytes are remembered.
+_TAIL: Final = 64
+
 Listener = Callable[[memoryview], object]
+
+
+def last_of(before: bytes, data: memoryview) -> bytes:
+    """The last bytes of a body, by which another response is known to have the same ones there."""
+    return bytes(data[-_TAIL:]) if len(data) >= _TAIL else (before + bytes(data))[-_TAIL:]
 
 
 class Sized:
@@ -33,14 +41,17 @@ class Sized:
     def __init__(self, length: int | None, listener: Listener | None = None) -> None:
         self.length = length
         self._listener = listener
-        #: Bytes of the body that came.
+        #: Bytes of the body that came, and the last of them.
         self.received = 0
+        self.tail = b""
 
     def admit(self, data: Any, count: int) -> int:
         """Take in the first `count` bytes of what came; return how many may be handed on."""
         self.received += count
+        came = memoryview(data)[:count]
+        self.tail = last_of(self.tail, came)
         if self._listener is not None:
-            self._listener(memoryview(data)[:count])
+            self._listener(came)
         return count
 
     def is_over(self) -> bool:
@@ -73,8 +84,9 @@ class Chunked:
 
     def __init__(self, listener: Listener | None = None) -> None:
         self._listener = listener
-        #: Bytes of the body that came.
+        #: Bytes of the body that came, and the last of them.
         self.received = 0
+        self.tail = b""
         #: Bytes of the present chunk that are still to come.
         self.owed = 0
         #: Whether the line's end that follows a chunk is still to come.
@@ -151,6 +163,7 @@ class Chunked:
 
     def _hear(self, data: memoryview) -> None:
         self.received += len(data)
+        self.tail = last_of(self.tail, data)
         if self._listener is not None and data:
             self._listener(data)
 

@@ -54,6 +54,8 @@ class Sequel(Protocol):
     listener: Listener | None
     #: The pool of the connection that broke: its place there is now this one's. Set before `go_on`.
     slot_of: Any
+    #: The last bytes that came. Set before `go_on`.
+    tail: bytes
 
     def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
         """Get the rest of a body; None: there is none.
@@ -229,7 +231,7 @@ class Source(Timed):
         if sequel is None:
             free_slot(slot_of)
         else:
-            sequel.slot_of = slot_of
+            sequel.slot_of, sequel.tail = slot_of, framing.tail
             rest = sequel.go_on(framing.received, framing.owed, error)
         if rest is not None:
             self._take(rest, framing)

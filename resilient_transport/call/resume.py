@@ -65,6 +65,8 @@ class Resumer:
     _owner: Callable[[], Any] = staticmethod(lambda: None)
     #: The pool in which there is a place for the next connection, as that is bounded; None: there is none.
     slot_of: Any = None
+    #: The last bytes of the body that came.
+    tail = b""
     #: Called with the body's bytes as they come; None: there are no digests to compute.
     listener: Listener | None = None
 
@@ -252,8 +254,8 @@ class Resumer:
                 part = "another length came for it"
             if isinstance(part, str):
                 return self._refused(trace, response, part)
-            if not pass_over(trace, response, part.skip + back):
-                return self._refused(trace, response, "its end came before the bytes that are missing")
+            if refusal := pass_over(trace, response, part.skip + back, self.tail):
+                return self._refused(trace, response, refusal)
         except (HTTPError, HTTPException, OSError) as error:
             return self._failed(trace, error)
         except BaseException:
