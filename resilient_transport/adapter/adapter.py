@@ -515,7 +515,7 @@ class ResilientAdapter(HTTPAdapter):
             raise TypeError("an adapter with ssl_context= cannot be pickled: use paths in verify= and cert=")
         if isinstance(self._key_password, (str, bytes)):
             raise TypeError("no pickle may hold a password: let key_password= be an importable function")
-        stock: Any = super().__getstate__()
+        stock: Any = super().__getstate__()  # type: ignore[misc,unused-ignore]
         own = {"_key_password": self._key_password, "_options": self._options}
         # A copy: `copy.copy` makes an adapter of this, too.
         return {**stock, **own, "_retry_settings": copy(self._retry_settings)}

@@ -53,6 +53,11 @@ class Streamed(HTTPResponse):
         super().close()
         self.release_conn()
 
+    def __del__(self) -> None:
+        # That of `io.IOBase` does not close what is closed already, as it is if a ring goes in its own order.
+        if self._connection is not None:
+            self.close()
+
     def _check_end(self) -> None:
         """See to it that a resumed body has reached the end of its encoding, when all of it was read."""
         if not (self.is_resumed and self.closed and self._has_decoded_content) or self.is_abandoned:

@@ -30,38 +30,50 @@ class Unread(HTTPResponse):
     #: Reads the body and puts it in place. Set when the response is handed out.
     read_body: Callable[[Any], None]
 
-    def _begin(self) -> None:
-        read_body = self.read_body
-        del self.read_body
-        self.__class__ = HTTPResponse  # type: ignore[assignment]
-        read_body(self)
-
     def read(self, *args: Any, **kwargs: Any) -> bytes:
         """Read all of the body, and hand out what was asked for."""
-        self._begin()
-        return self.read(*args, **kwargs)
+        _begin(self)
+        return HTTPResponse.read(self, *args, **kwargs)
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:  # type: ignore[override]
         """Read all of the body, and hand it out piece by piece."""
-        self._begin()
-        yield from self.stream(*args, **kwargs)
+        _begin(self)
+        yield from HTTPResponse.stream(self, *args, **kwargs)
 
     def read_chunked(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:  # type: ignore[override]
         """Read all of the body, and hand it out piece by piece: its chunks are no more."""
-        self._begin()
-        yield from self.stream(*args, **kwargs)
+        _begin(self)
+        yield from HTTPResponse.stream(self, *args, **kwargs)
 
     if hasattr(HTTPResponse, "read1"):
 
         def read1(self, *args: Any, **kwargs: Any) -> bytes:
             """Read all of the body, and hand out some of it."""
-            self._begin()
-            return self.read1(*args, **kwargs)
+            _begin(self)
+            return HTTPResponse.read1(self, *args, **kwargs)
 
     def close(self) -> None:
         """Close it, and give its place in a blocking pool back."""
         super().close()
         self.release_conn()
+
+    def __del__(self) -> None:
+        # That of `io.IOBase` does not close what is closed already, as it is if a ring goes in its own order.
+        if self._connection is not None:
+            self.close()
+
+
+def _begin(raw: Any) -> None:
+    """Read the body of a response, and let it be urllib3's own from now on.
+
+    Somebody may hold a method of it for longer than that, as `shutil.copyfileobj` does.
+    """
+    if type(raw) is not Unread:
+        return
+    read_body = raw.read_body
+    del raw.read_body
+    raw.__class__ = HTTPResponse  # type: ignore[assignment]
+    read_body(raw)
 
 
 def leave_unread(raw: Any, read_body: Callable[[Any], None]) -> bool:

@@ -71,6 +71,8 @@ class Call:
     serves_session = False
     #: The Set-Cookie fields of the responses that were repeated.
     cookies: tuple[str, ...] = ()
+    #: The status of the last response whose head came.
+    status = 0
     #: Whether a body was cut whose head was good.
     was_cut = False
     #: The status of the response that was handed out unread, while its body is read: what takes its place
@@ -187,7 +189,8 @@ class Call:
         if trace.stage is not Stage.BODY:
             # It did not come over the wire.
             return response
-        if is_redirect(response.status_code, response.headers):
+        self.status = response.status_code
+        if is_redirect(self.status, response.headers):
             leave_unread(response.raw, read_leniently)
         elif plan.stream:
             report_errors(response.raw, self._broke_off)
@@ -336,8 +339,7 @@ class Call:
             return self.resumer.gave_up
         failure = self._failure(trace, response)
         if failure is not None:
-            if failure.stage is Stage.BODY and trace.status is not None and trace.status < BAD_REQUEST:
-                self.was_cut = True
+            self.was_cut = self.was_cut or (failure.stage is Stage.BODY and self.status < BAD_REQUEST)
             return self.record.decide(failure)
         if self.plan.circuit_check is not None and response is not None:
             self.plan.circuit_check.answered(response)

@@ -37,7 +37,9 @@ def as_cut_body(raised: Exception, met: BaseException | None) -> Exception:
         met: what the wire has met.
     """
     if getattr(met, "announces_body", False) and isinstance(raised, RequestException):
-        return ChunkedEncodingError(*raised.args, request=raised.request)
+        error = ChunkedEncodingError(*raised.args, request=raised.request)
+        error.__context__ = raised.__context__
+        return error.with_traceback(raised.__traceback__)
     return raised
 
 

@@ -53,15 +53,20 @@ class WatchedHTTPResponse(HTTPResponse):
             if self.fp is lines:
                 self.fp = lines.file
         if not lines.last:
-            cut = RemoteDisconnected(_CUT)
-            cut.announces_body = bool(self.chunked or self.length)  # type: ignore[attr-defined]
+            announces_body = bool(self.chunked or self.length)
             self.close()
-            raise cut
+            raise _cut(announces_body)
         if self.length == 0:
             # Whatever it says: an answer to HEAD, a 204 and a 304 have no body (RFC 9112 section 6.3).
             self.chunked = False
         if self.chunked is True and self.fp is not None:
             self.fp = Chunks(self.fp)
+
+
+def _cut(announces_body: bool) -> RemoteDisconnected:
+    error = RemoteDisconnected(_CUT)
+    error.announces_body = announces_body  # type: ignore[attr-defined]
+    return error
 
 
 class HurriedHTTPResponse(WatchedHTTPResponse):

@@ -11,6 +11,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.response import HTTPResponse
 
 from resilient_transport import RetryPolicy, registry
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
@@ -118,7 +119,7 @@ def clear_frames_of_urllib3(error):
     """Forget the local variables in those frames of the tracebacks of an error that are urllib3's."""
     while error is not None:
         for frame, _ in walk_tb(error.__traceback__):
-            if "urllib3" in frame.f_code.co_filename:
+            if "urllib3" in frame.f_code.co_filename or frame.f_code.co_filename.endswith("contextlib.py"):
                 frame.clear()
         error = error.__cause__ or error.__context__
 
@@ -135,7 +136,16 @@ def tidy_urllib3(monkeypatch):
             clear_frames_of_urllib3(error)
             raise
 
+    def tidy_read(*args, **kwargs):
+        try:
+            return read(*args, **kwargs)
+        except BaseException as error:
+            clear_frames_of_urllib3(error)
+            raise
+
+    read = HTTPResponse._raw_read
     monkeypatch.setattr(HTTPConnectionPool, "urlopen", tidy)
+    monkeypatch.setattr(HTTPResponse, "_raw_read", tidy_read)
 
 
 def fails(session, way, method, url):

@@ -155,6 +155,8 @@ class Seen:
         def listened(*args, **kwargs):
             try:
                 response = send(*args, **kwargs)
+                # A 401 is read by who answers it, and its attempts go on until then.
+                response.content  # noqa: B018 - reading it is the point
             except requests.RequestException as error:
                 self.ends.append(End(len(attempts_of(error)), type(error)))
                 raise

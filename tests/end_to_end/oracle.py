@@ -90,6 +90,9 @@ class Prediction:
         if name == "good" or (name in ("none", "little", "much", "bare") and self.call.method == "HEAD"):
             return self.call.good
         fault = FAULTS[name]
+        if fault.stage == "body" and self.call.good in (302, 307):
+            # The body of a redirect is nobody's business.
+            return self.call.good
         is_confirmed = not self.warm or self.doubted or not (self.may_repeat and self.call.rewindable)
         if name == "confirm" and not is_confirmed:
             # It is met where the answer is waited for.

@@ -192,6 +192,16 @@ THREADS = FORK.replace(
     "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); session = ",
 )
 
+#: The same thread beside a fork, without a call.
+ALONE = """
+import os, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+child = os.fork()
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
 
 @pytest.fixture
 def plain_url():
@@ -224,6 +234,8 @@ def test_a_fork_beside_an_idle_connection_warns_of_nothing(plain_url):
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons do not count threads at a fork")
 def test_a_thread_of_the_programs_own_is_warned_of(plain_url):
     """The control: what is not ended before the fork is counted."""
+    if run(ALONE, plain_url)[0] == 0:
+        pytest.skip("this system does not tell Python how many threads there are")
     status, _, complaint = run(THREADS, plain_url)
 
     assert status != 0
