@@ -66,6 +66,17 @@ def names_in(function):
         (HTTPAdapter.build_response, "extract_cookies_to_jar"),
         (requests.Response.content.fget, "_content"),
         (requests.Response.content.fget, "_content_consumed"),
+        # body/decoded_end.py, body/streamed.py and body/unread.py
+        (HTTPResponse.read, "_decoder"),
+        (HTTPResponse.read, "_decoded_buffer"),
+        (HTTPResponse._decode, "_has_decoded_content"),
+        (HTTPResponse.stream, "chunked"),
+        # call/cookies.py
+        (requests.PreparedRequest.prepare_cookies, "_cookies"),
+        (requests.cookies.extract_cookies_to_jar, "msg"),
+        # adapter/adapter.py asks by its code who calls; body/range_request.py does as stock does
+        (requests.Session.send, "send"),
+        (HTTPAdapter.send, "add_headers"),
         # leasing.py and adapter.py
         (HTTPAdapter.send, "get_connection_with_tls_context"),
         (HTTPAdapter.send, "cert_verify"),
@@ -194,6 +205,21 @@ def test_original_response_tells_whether_a_body_was_drained(server, dial):
         assert (before, response.raw._original_response.isclosed()) == (False, True)
 
 
+def test_a_pool_makes_its_slots_of_a_class_of_its_own():
+    """`QueueCls`, with its size: pool/slots.py. All of them are free, and urllib3 takes and gives `None`."""
+    from resilient_transport.pool.slots import Slots
+
+    class Pool(HTTPConnectionPool):
+        QueueCls = Slots
+
+    pool = Pool("localhost", maxsize=3, block=True)
+
+    assert isinstance(pool.pool, Slots)
+    assert (pool.pool.maxsize, list(pool.pool.queue)) == (3, [None] * 3)
+    pool.close()
+    assert pool.pool is None
+
+
 def test_what_lies_under_a_body():
     """`fp` is a BufferedReader over a SocketIO with a `_sock`, whose class may be changed: body/source.py."""
     import socket
@@ -232,6 +258,20 @@ def test_a_responses_class_may_be_changed():
     response.__class__ = Streamed
 
     assert response.read() == b""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, deflate"])
+def test_what_a_decoder_has(encoding):
+    """`body/decoded_end.py` asks urllib3's decoders whether they are at their end."""
+    response = HTTPResponse(io.BytesIO(), headers={"content-encoding": encoding}, preload_content=False)
+    response._init_decoder()
+    if response._decoder is None:
+        pytest.skip(f"nothing is installed that decodes {encoding}")
+    decoders = getattr(response._decoder, "_decoders", [response._decoder])
+
+    for decoder in decoders:
+        assert hasattr(decoder._obj, "eof") or callable(decoder._obj.is_finished)
+        assert not hasattr(decoder, "has_unconsumed_tail") or decoder.has_unconsumed_tail is False
 
 
 @pytest.mark.parametrize("name", ["read", "read_chunked"])
