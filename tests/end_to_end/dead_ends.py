@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.end_to_end.slow_peers import FOR_EVER
+from tests.loopback import full_queue
 from tests.timeouts import SHORT_TIMEOUT
 
 #: How many addresses a name has whose every address is full: one deadline each would be much too late.
@@ -32,7 +33,7 @@ class Full:
 
     def __enter__(self):
         with ExitStack() as stack:
-            found = [(family, _full_queue(family, stack)) for family in self._families]
+            found = [(family, full_queue(family, stack, SHORT_TIMEOUT)) for family in self._families]
             self.port = found[0][1].getsockname()[1]
             if self._names:
                 answers = [
@@ -82,18 +83,3 @@ def _has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def _full_queue(family, stack):
-    """Return a listening socket that has no room; what fills it goes to a stack."""
-    listener = stack.enter_context(socket.socket(family))
-    listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
-    listener.listen(0)
-    for _ in range(ADDRESSES):
-        filler = stack.enter_context(socket.socket(family))
-        filler.settimeout(SHORT_TIMEOUT)
-        try:
-            filler.connect(listener.getsockname())
-        except TimeoutError:
-            return listener
-    raise AssertionError("this queue is never full")

@@ -1,4 +1,4 @@
-"""The circuit checks of `tests/conftest.py` hold: nothing leaves this machine, nobody's settings come in."""
+"""The circuit checks of all tests hold: nothing leaves this machine, nobody's settings come in."""
 
 import os
 import socket
@@ -7,7 +7,8 @@ import ssl
 import pytest
 import requests
 
-from tests.conftest import CA_VARIABLES, LeftThisMachine, is_loopback, is_setting
+from tests.conftest import CA_VARIABLES, is_setting
+from tests.loopback import LeftThisMachine, is_loopback
 from tests.timeouts import HANG_TIMEOUT, LONG_TIMEOUT, SHORT_TIMEOUT
 
 #: Addresses for documentation (RFC 5737, RFC 3849), so that nobody is called even if the circuit check fails.
