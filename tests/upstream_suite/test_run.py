@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.upstream_suite.run import LEAST, environment, newly_failing, outcomes, report
+from tests.upstream_suite.run import LEAST, environment, newly_failing, node_of, outcomes, report
 
 XML = """<?xml version="1.0"?>
 <testsuites><testsuite>
@@ -66,3 +66,15 @@ def test_no_setting_of_ours_comes_in():
 
     assert set(environment(given)) == {"HOME", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTHONPATH"}
     assert environment(given)["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "node"),
+    [
+        ("tests.test_it.TestRequests::test_a[http-x.y]", "tests/test_it.py::TestRequests::test_a[http-x.y]"),
+        ("tests.test_help::test_b", "tests/test_help.py::test_b"),
+    ],
+)
+def test_a_test_is_found_again(name, node):
+    """By its name in the XML file, dots in its parameters included."""
+    assert node_of(name) == node
