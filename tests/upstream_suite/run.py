@@ -2,8 +2,8 @@
 
 `python -m tests.upstream_suite.run FOLDER` takes the unpacked source distribution of the requests that is
 installed. The run with stock is the control: what fails there fails for reasons of the machine. A test that
-passes there and not with the adapter is newly failing, if it fails once more when nothing runs beside it: some
-of them measure time. Both run at once, with requests' own configuration of pytest and without ours.
+passes there and not with the adapter is newly failing, if it fails once more with nothing beside it: some of
+them measure time. Both run at once, with requests' own configuration of pytest and without ours.
 """
 
 import os
