@@ -67,7 +67,7 @@ def names_in(function):
         (requests.Response.content.fget, "_content"),
         (requests.Response.content.fget, "_content_consumed"),
         # body/decoded_end.py, body/streamed.py and body/unread.py
-        (HTTPResponse.read, "_decoder"),
+        (HTTPResponse._init_decoder, "_decoder"),
         (HTTPResponse.read, "_decoded_buffer"),
         (HTTPResponse._decode, "_has_decoded_content"),
         (HTTPResponse.stream, "chunked"),

@@ -65,7 +65,7 @@ def buffer(response: Response, call: Reader) -> None:
         response._content_consumed = True  # type: ignore[attr-defined]
         if call.serves_session:
             # It reads the body next, so that nothing is left of `raw`.
-            raw._fp_bytes_read = len(response._content)
+            raw._fp_bytes_read = 0 if raw.chunked else len(response._content)
             raw.length_remaining = 0
             encoded.close()
 

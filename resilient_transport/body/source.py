@@ -22,7 +22,7 @@ from io import BufferedReader
 from typing import Any, Final, NoReturn, Protocol
 
 from ..connection.connection import ResilientConnection
-from ..connection.response_head import Chunks
+from ..connection.response_head import Chunks, may_be_size
 from ..connection.timed_stream import Timed, hasten
 from ..pool.registry import registry
 from .framing import Chunked, Listener, Sized
@@ -152,7 +152,7 @@ class Source(Timed):
         self._ready, self._held = memoryview(data)[:admitted], data[admitted:]
 
     def _end_of_file(self, framing: Sized | Chunked) -> None:
-        if framing.may_end():
+        if framing.may_end() or not (framing.owed or may_be_size(self._held.removeprefix(b"\r\n"))):
             self._stop()
         else:
             self._go_on(framing, None)

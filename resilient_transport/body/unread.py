@@ -15,6 +15,7 @@ from http.client import HTTPException
 from typing import Any, Final
 
 from requests import Response
+from requests.exceptions import RequestException, Timeout
 from requests.models import REDIRECT_STATI
 from requests.utils import get_encoding_from_headers
 from urllib3.exceptions import DecodeError, HTTPError
@@ -32,7 +33,7 @@ class Unread(HTTPResponse):
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
         """Read all of the body, and hand out what was asked for."""
-        _begin(self)
+        _begin_for_itself(self)
         return HTTPResponse.read(self, *args, **kwargs)
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:  # type: ignore[override]
@@ -42,20 +43,29 @@ class Unread(HTTPResponse):
 
     def read_chunked(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:  # type: ignore[override]
         """Read all of the body, and hand it out piece by piece: its chunks are no more."""
-        _begin(self)
-        yield from HTTPResponse.stream(self, *args, **kwargs)
+        hand_out = HTTPResponse.stream if self.chunked else HTTPResponse.read_chunked
+        _begin_for_itself(self)
+        yield from hand_out(self, *args, **kwargs)
 
     if hasattr(HTTPResponse, "read1"):
 
         def read1(self, *args: Any, **kwargs: Any) -> bytes:
             """Read all of the body, and hand out some of it."""
-            _begin(self)
+            _begin_for_itself(self)
             return HTTPResponse.read1(self, *args, **kwargs)
 
     def close(self) -> None:
-        """Close it, and give its place in a blocking pool back."""
-        super().close()
+        """Close it, and give its place in a blocking pool back; nothing is read any more."""
+        abandon(self)
+        HTTPResponse.close(self)
         self.release_conn()
+
+    if hasattr(HTTPResponse, "shutdown"):
+
+        def shutdown(self) -> None:
+            """Wake up a reader in another thread, as urllib3 does: nothing is read any more."""
+            abandon(self)
+            HTTPResponse.shutdown(self)
 
     def __del__(self) -> None:
         # That of `io.IOBase` does not close what is closed already, as it is if a ring goes in its own order.
@@ -74,6 +84,25 @@ def _begin(raw: Any) -> None:
     del raw.read_body
     raw.__class__ = HTTPResponse  # type: ignore[assignment]
     read_body(raw)
+
+
+def _begin_for_itself(raw: Any) -> None:
+    """The same for who reads urllib3's response, and not through requests': the errors are urllib3's."""
+    try:
+        _begin(raw)
+    except RequestException as error:
+        inner = error.args[0] if error.args else None
+        if isinstance(error, Timeout) or not isinstance(inner, HTTPError):
+            raise
+        raise inner from error
+
+
+def abandon(raw: Any) -> None:
+    """Let nothing be read any more of a response that is handed out to nobody, or closed."""
+    raw.is_abandoned = True
+    if type(raw) is Unread:
+        raw.__class__ = HTTPResponse  # type: ignore[assignment]
+        del raw.read_body
 
 
 def leave_unread(raw: Any, read_body: Callable[[Any], None]) -> bool:
@@ -132,15 +161,24 @@ def take_place(raw: Any, response: Response | None, new: Response) -> None:
         response: requests' response around it; None: it is gone.
         new: came in its place, with the same status; its body is in place, and it is used up.
     """
-    vars(raw).update(vars(new.raw))
+    head = raw.headers
+    vars(raw).update({name: value for name, value in vars(new.raw).items() if name not in _THE_CALLERS})
     # Or the new one would close what it shares when it goes.
     new.raw._fp = None
     if response is None:
         return
     if response.encoding == get_encoding_from_headers(response.headers):
         response.encoding = new.encoding
-    response.headers, response.reason = new.headers, new.reason
+    # What somebody has written into it meanwhile stays.
+    own = {name: value for name, value in response.headers.items() if head.get(name) != value}
+    response.headers.clear()
+    response.headers.update({**new.headers, **own})
+    response.reason = new.reason
     response.cookies.update(new.cookies)
+
+
+#: What a caller may set on urllib3's response.
+_THE_CALLERS: Final = ("decode_content", "auto_close", "enforce_content_length")
 
 
 def is_redirect(status: int, headers: Mapping[str, str]) -> bool:

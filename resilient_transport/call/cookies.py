@@ -20,35 +20,37 @@ _extract: Any = extract_cookies_to_jar
 _header: Any = get_cookie_header
 
 
-def cookies_set_by(response: Response) -> tuple[str, ...]:
-    """The Set-Cookie fields of a response."""
-    message = _message_of(response)
+def cookies_set_by(raw: Any) -> tuple[str, ...]:
+    """The Set-Cookie fields of urllib3's response."""
+    message = _message_of(raw)
     return () if message is None else tuple(message.get_all("Set-Cookie") or ())
 
 
-def with_cookies_of(request: PreparedRequest, response: Response) -> PreparedRequest:
-    """A copy of a request that sends the cookies that a response to it has set."""
+def with_cookies_of(request: PreparedRequest, raw: Any) -> PreparedRequest:
+    """A copy of a request that sends the cookies that a response to it, urllib3's, has set."""
     copy = request.copy()
-    _update(copy, response)
+    _update(copy, raw)
     return copy
 
 
-def _update(copy: Any, response: Response) -> None:
+def _update(copy: Any, raw: Any) -> None:
     given = copy.headers.pop("Cookie", None)
+    if isinstance(given, bytes):
+        given = given.decode("latin-1")
     jar = copy._cookies = RequestsCookieJar() if copy._cookies is None else copy._cookies
     if given is None or given == _header(jar, copy):
-        _extract(jar, copy, response.raw)
+        _extract(jar, copy, raw)
         sent = _header(jar, copy)
     else:
-        sent = _added(given, copy, response)
+        sent = _added(given, copy, raw)
     if sent:
         copy.headers["Cookie"] = sent
 
 
-def _added(given: str, request: PreparedRequest, response: Response) -> str:
+def _added(given: str, request: PreparedRequest, raw: Any) -> str:
     """A field that the caller has written by hand, with the cookies of a response in place of its own."""
     new = RequestsCookieJar()
-    _extract(new, request, response.raw)
+    _extract(new, request, raw)
     names = {cookie.name for cookie in new}
     kept = [pair.strip() for pair in given.split(";") if pair.strip().partition("=")[0] not in names]
     return "; ".join([*kept, *filter(None, [_header(new, request)])])
@@ -56,14 +58,22 @@ def _added(given: str, request: PreparedRequest, response: Response) -> str:
 
 def carry_cookies(response: Response, earlier: Sequence[str]) -> None:
     """Let requests find the cookies of earlier responses in the head of this one."""
-    message = _message_of(response)
+    message = _message_of(response.raw)
     if message is None:
         return
-    own = message.get_all("Set-Cookie") or ()
+    # Of each cookie the last word: `http.cookiejar` heeds what deletes one before what sets one.
+    fields = {_named(field): field for field in (*earlier, *(message.get_all("Set-Cookie") or ()))}
     del message["Set-Cookie"]
-    for field in (*earlier, *own):
+    for field in fields.values():
         message["Set-Cookie"] = field
 
 
-def _message_of(response: Response) -> Any:
-    return getattr(getattr(response.raw, "_original_response", None), "msg", None)
+def _named(field: str) -> tuple[str, ...]:
+    """What tells a cookie from others: its name, domain and path (RFC 6265 section 5.3)."""
+    pair, *attributes = (part.strip() for part in field.split(";"))
+    kept = (part for part in attributes if part.lower().startswith(("domain=", "path=")))
+    return (pair.partition("=")[0].strip(), *sorted(kept))
+
+
+def _message_of(raw: Any) -> Any:
+    return getattr(getattr(raw, "_original_response", None), "msg", None)

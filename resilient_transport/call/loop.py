@@ -44,6 +44,12 @@ Send = Callable[..., Response]
 
 #: What a link says that was good for one use, when it is used again.
 _USED_UP: Final = (401, 403, 404, 410, 416)
+#: Statuses that make sense only where a request has one of these fields (RFC 9110 sections 13 and 14).
+_ANSWERS_TO: Final = {
+    206: ("Range",),
+    304: ("If-None-Match", "If-Modified-Since"),
+    412: ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"),
+}
 #: Why a response is not handed out, in a word.
 _NO_RESULT: Final = "no result"
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
@@ -194,11 +200,21 @@ class Call:
             leave_unread(response.raw, read_leniently)
         elif plan.stream:
             report_errors(response.raw, self._broke_off)
-        elif self.known_status is not None:
-            put_in_place(response.raw, read_whole(response.raw, self))
-        elif not (is_looked_at_first(response) and leave_unread(response.raw, self._read_later)):
-            buffer(response, self)
+        elif self.known_status is not None or not (
+            is_looked_at_first(response) and leave_unread(response.raw, self._read_later)
+        ):
+            self._read(response)
         return response
+
+    def _read(self, response: Response) -> None:
+        try:
+            if self.known_status is None:
+                buffer(response, self)
+            else:
+                put_in_place(response.raw, read_whole(response.raw, self))
+        except RequestException:
+            self._keep_cookies(response.raw)
+            raise
 
     def _read_later(self, raw: Any) -> None:
         """Read the body of a response that was handed out unread, by the means of the loop.
@@ -224,12 +240,16 @@ class Call:
         self.record.publish(self._left())
 
     def _read_now(self, raw: Any) -> Exception | None:
-        trace = self.record.carrier
+        trace, deadline = self.record.carrier, self.record.deadline
         trace.mark(Stage.BODY)
+        if trace.deadline is not None and trace.deadline is not deadline:
+            # What its first reader did before is not the attempt's.
+            trace.deadline.put_off_to(deadline.within(self.plan.policy.attempt_timeout))
         token = CURRENT.set(trace)
         try:
             put_in_place(raw, read_whole(raw, self))
         except Exception as error:
+            self._keep_cookies(raw)
             return error
         finally:
             CURRENT.reset(token)
@@ -247,10 +267,8 @@ class Call:
 
     def _pause(self, response: Response | None, delay: float) -> Response | None:
         """Wait until the next attempt; if none is permitted, return the response that ends the call."""
-        if response is not None and (fields := cookies_set_by(response)):
-            self.cookies += fields
-            request = with_cookies_of(self.plan.request, response)
-            self.plan = self.record.plan = self.plan._replace(request=request)
+        if response is not None:
+            self._keep_cookies(response.raw)
         if response is not None and self.plan.circuit_check is None:
             discard(response)
             response = None
@@ -266,6 +284,13 @@ class Call:
         if response is not None:
             discard(response)
         return None
+
+    def _keep_cookies(self, raw: Any) -> None:
+        """Let a repetition send what a response has set, and the last response pass it on."""
+        if fields := cookies_set_by(raw):
+            self.cookies += fields
+            request = with_cookies_of(self.plan.request, raw)
+            self.plan = self.record.plan = self.plan._replace(request=request)
 
     def _begin(self) -> Trace:
         record = self.record
@@ -349,7 +374,12 @@ class Call:
         """Whether a status cannot take the place of a response whose body was cut."""
         if self.known_status is not None:
             return status != self.known_status
-        return self.was_cut and status in _USED_UP
+        return self.was_cut and (status in _USED_UP or self._is_uncalled_for(status))
+
+    def _is_uncalled_for(self, status: int) -> bool:
+        """Whether a status answers a range or a condition that the request does not have."""
+        names = _ANSWERS_TO.get(status, ())
+        return bool(names) and not any(map(self.plan.request.headers.__contains__, names))
 
     def _refused(self, circuit_check: CircuitCheck, response: Response | None) -> Response:
         """End the call because the circuit permits no attempt: with the last response, if there is one."""
@@ -402,7 +432,8 @@ class Call:
         self.record.failed(trace, shown, why, decision.delay if decision.again else None)
         # Its traceback holds the reader of the body, who may hold the call.
         trace.error = None
-        self.record.remember(response, error)
+        if decision.again:
+            self.record.remember(response, error)
         if error is None:
             return
         rank, before = self.furthest or (-1, None)

@@ -11,6 +11,7 @@ from urllib3.exceptions import MaxRetryError, ProtocolError, ResponseError
 from urllib3.util.retry import RequestHistory
 
 from ..body.streamed import Streamed
+from ..body.unread import abandon
 from ..connection.timed_stream import hasten
 from ..events.attempt import Attempt, Attempts
 from ..exceptions import DeadlineExceeded, add_note, leave_request_behind
@@ -82,7 +83,7 @@ def discard(response: Response) -> None:
     length = getattr(raw, "length_remaining", None)
     if length is not None and length <= _DRAINED_AT_MOST:
         # How it ends is no event, and it is not resumed: it is not handed out.
-        raw.is_abandoned = True
+        abandon(raw)
         if isinstance(raw, Streamed):
             raw.broke_off = None
         hasten(getattr(getattr(raw, "_original_response", None), "fp", None), _DRAINED_WITHIN)

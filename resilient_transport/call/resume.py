@@ -123,16 +123,13 @@ class Resumer:
         if self.is_recorded:
             return ""
         known = self._representation()
-        return known if isinstance(known, str) else "it was left before its end"
+        return known if isinstance(known, str) else self.refusal or "it was left before its end"
 
     def _promised(self) -> Digests | None:
         return Digests.of(self._headers, whole=self._status == OK)
 
     def _representation(self) -> Representation | str:
         """What the first response has said of the body, or why that cannot be resumed."""
-        if not self._record.plan.stream and is_compressed_on_the_way(self._headers, self._length):
-            # Nothing was handed out: asking for all of it is right, and takes no more requests.
-            return "it was compressed on the way"
         return representation_of(self._status, self._headers, self._length)
 
     def go_on(self, received: int, owed: int, error: Exception | None) -> Rest | None:
@@ -143,6 +140,9 @@ class Resumer:
                 if isinstance(known, str):
                     return None
                 self._known = known
+            if received and is_compressed_on_the_way(self._headers, self._length):
+                self.refusal = "Content-Encoding: it was compressed on the way"
+                return None
             return None if self._is_abandoned() else self._seek(self._known, received, owed, error)
         finally:
             # What goes on with the body has taken it, if there was a need for it.
@@ -207,7 +207,11 @@ class Resumer:
             record.plan.counters.refused(reason)
         record.failed(record.carrier, error, f"not resumed: all of it came, but it is not the body: {why}")
         self.is_recorded = True
-        raise error
+        try:
+            raise error
+        finally:
+            # The traceback holds this frame: what the frame holds must not be the exception.
+            del error
 
     def _judge(self, trace: Trace, length: int | None) -> Decision:
         """Whether to resume after a cut: at once and for free if enough came, else as after any failure."""

@@ -7,6 +7,7 @@ head. Either way a cut response would pass for a whole one (RFC 9112 section 8, 
 
 from __future__ import annotations
 
+import re
 from http.client import OK, PROCESSING, BadStatusLine, HTTPResponse, RemoteDisconnected, parse_headers
 from typing import Any, Final
 
@@ -87,13 +88,24 @@ class Chunks:
         self.last = b""
 
     def readline(self, limit: int = -1) -> bytes:
-        """Read a line; nothing when the end of the file comes before the end of the line."""
+        """Read a line; nothing when the file ends before what may be a chunk's size does."""
         line: bytes = self.file.readline(limit)
-        self.last = line = line if line.endswith(b"\n") or len(line) == limit else b""
+        if not line.endswith(b"\n") and len(line) != limit and may_be_size(line):
+            line = b""
+        self.last = line
         return line
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
+
+
+def may_be_size(line: bytes) -> bool:
+    """Whether a line that is not whole may be the beginning of one with the size of a chunk."""
+    return _SIZE.fullmatch(line) is not None
+
+
+#: As far as `http.client` reads it (RFC 9112 section 7.1).
+_SIZE: Final = re.compile(rb"[ \t]*[0-9A-Fa-f]*[ \t]*(;[^\n]*)?\r?")
 
 
 class _Lines:

@@ -175,7 +175,8 @@ class GaveUp(CallEvent):
 class CallEnded(CallEvent):
     """A call has returned, or raises: whatever else was told, this is told once, and last.
 
-    Only what becomes of the body of a stream is told later: it is read after the call.
+    Only what becomes of a body that is read after the call is told later: that of a stream, and that of a
+    response whose head somebody looks at first (a hook, or who answers a 401).
     """
 
     #: The status of the response that is handed out; None: there is none.

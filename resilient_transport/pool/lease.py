@@ -193,6 +193,8 @@ class LeasedPool(HTTPConnectionPool):
         elif not isinstance(conn, (PlainConnection, TLSConnection)):
             super()._put_conn(conn)
         elif conn.sock is None or not conn.is_drained() or conn.generation != registry.generation:
+            # Who has given it back may read on all the same.
+            conn.let_go_of_answer()
             try:
                 conn.close()
             finally:

@@ -6,10 +6,12 @@ import gzip
 import io
 import shutil
 import ssl
+import threading
 import warnings
 
 import pytest
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 
@@ -174,6 +176,119 @@ def test_a_body_that_is_encoded_another_way_is_decoded_its_own_way():
 
     assert response.content == BODY
     assert response.headers["Content-Encoding"] == "gzip"
+
+
+def test_what_a_hook_has_set_stays():
+    """Also when another response takes the place of the one that it has seen."""
+    zipped = gzip.compress(BODY)
+    found = []
+
+    def look(response, *args, **kwargs):
+        response.headers["X-Mine"] = "yes"
+        response.encoding = "koi8-r"
+        response.raw.decode_content = True
+        found.append(response.raw.read())
+
+    answers = [
+        whole(body=zipped, cut=99, Content_Encoding="gzip"),
+        whole(body=zipped, Content_Encoding="gzip"),
+    ]
+    with VerbatimServer(answers) as server, open_session() as session:
+        response = session.get(server.url, hooks=hooked(look))
+
+    assert found == [BODY]
+    assert (response.headers["X-Mine"], response.encoding) == ("yes", "koi8-r")
+
+
+@pytest.mark.parametrize("cut", [None, 2])
+def test_what_is_repeated_for_its_status_is_not_read_later(cut):
+    """A hook sees the last response only; what is discarded is no answer to anybody."""
+    seen = []
+    busy = whole("503 Busy", b"busy", cut)
+    with VerbatimServer([busy, whole()]) as server, open_session() as session:
+        hook = hooked(lambda response, *args, **kwargs: seen.append(response.status_code))
+
+        assert session.get(server.url, hooks=hook).content == BODY
+        assert seen == [200]
+        assert len(server.heads) == 2
+
+
+#: What a hook may do with a response that it does not want to read.
+LEAVING = {
+    "close": lambda response, *args, **kwargs: response.close(),
+    "raw.close": lambda response, *args, **kwargs: response.raw.close(),
+    "with": lambda response, *args, **kwargs: response.__exit__(),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("way", LEAVING)
+def test_what_a_hook_has_closed_stays_closed(way, method, kind):
+    """Nothing is read of it, asked for again or raised, as in stock."""
+    with VerbatimServer([whole(body=b"fine"), whole()]) as server, open_session(kind) as session:
+        response = session.request(method, server.url, hooks=hooked(LEAVING[way]))
+
+        assert response.content == b""
+        assert len(server.heads) == 1
+
+
+@KINDS
+def test_a_shut_down_response_is_an_error(kind):
+    """It is not asked for again, as in stock."""
+    if not hasattr(urllib3.HTTPResponse, "shutdown"):
+        pytest.skip("this urllib3 has no shutdown")
+    shut = hooked(lambda response, *args, **kwargs: response.raw.shutdown())
+    with (
+        VerbatimServer([whole(cut=700, then=STALL), whole()]) as server,
+        open_session(kind) as session,
+        pytest.raises(requests.exceptions.ChunkedEncodingError),
+    ):
+        session.get(server.url, hooks=shut)
+
+    assert len(server.heads) == 1
+
+
+@KINDS
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_who_gives_the_connection_back_may_read_on(size, stream, kind):
+    """`release_conn()` before reading: stock would let the next call find the rest, but this one has its body."""
+    body = bytes(size)
+    give_back = hooked(lambda response, *args, **kwargs: response.raw.release_conn())
+    with VerbatimServer([whole(body=body)]) as server, open_session(kind) as session:
+        response = session.get(server.url, hooks=give_back, stream=stream)
+
+        assert response.content == body
+        assert len(server.heads) == 1
+
+
+@KINDS
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_time_of_a_hook_is_not_the_attempts(method, kind):
+    """`attempt_timeout` begins anew when the body is read."""
+    policy = {"attempt_timeout": SHORT_TIMEOUT} if kind == "ours" else {}
+    over = threading.Event()
+    hook = hooked(lambda *args, **kwargs: over.wait(2 * SHORT_TIMEOUT) and None)
+    with VerbatimServer([whole(body=bytes(100_000))]) as server, open_session(kind, **policy) as session:
+        assert len(session.request(method, server.url, hooks=hook).content) == 100_000
+        assert len(server.heads) == 1
+
+
+@KINDS
+def test_who_reads_raw_catches_what_urllib3_raises(kind):
+    """A hook that reads a cut body of a POST from `raw`."""
+    caught = []
+
+    def look(response, *args, **kwargs):
+        with pytest.raises(urllib3.exceptions.ProtocolError) as error:
+            response.raw.read()
+        caught.append(error.value)
+
+    with VerbatimServer([whole(cut=700)]) as server, open_session(kind) as session:
+        session.post(server.url, data=b"x", hooks=hooked(look))
+
+    assert "Connection broken" in str(caught[0])
 
 
 @KINDS

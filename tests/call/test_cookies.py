@@ -5,7 +5,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from resilient_transport import RetryPolicy, mount
-from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
+from tests.end_to_end.verbatim_server import RST, Answer, VerbatimServer, told
 
 GOOD = Answer(told("200 OK", b"", Content_Length="0"))
 
@@ -79,6 +79,46 @@ def test_a_field_written_by_hand_stays(session):
         session.get(server.url, headers={"Cookie": "a=1; b=2"})
 
         assert server.fields(1)["cookie"] == "a=1; b=3; c=4"
+
+
+def test_a_field_of_bytes(session):
+    """requests allows them."""
+    with VerbatimServer([busy("b=3"), GOOD]) as server:
+        session.get(server.url, headers={"Cookie": b"a=1"})
+
+        assert server.fields(1)["cookie"] == "a=1; b=3"
+
+
+@pytest.mark.parametrize(
+    "hooks", [{}, {"response": [lambda response, *args, **kwargs: response.content and None]}]
+)
+def test_the_cookie_of_a_body_that_was_cut(session, hooks):
+    """The response is repeated, and so its cookie counts."""
+    cut = Answer(told("200 OK", b"ha", Content_Length="4", Set_Cookie="a=1"), RST)
+    with VerbatimServer([cut, GOOD]) as server:
+        session.get(server.url, hooks=hooks)
+
+        assert server.fields(1)["cookie"] == "a=1"
+        assert dict(session.cookies) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "kept"),
+    [
+        ("a=1", "a=; Max-Age=0", {}),
+        ("a=1", "a=2", {"a": "2"}),
+        ("a=1", "b=; Max-Age=0", {"a": "1"}),
+        ("a=1; Path=/", "a=; Path=/; Max-Age=0", {}),
+        ("a=1; Path=/", "a=; Path=/other; Max-Age=0", {"a": "1"}),
+    ],
+)
+def test_what_the_last_answer_deletes_is_gone(session, first, last, kept):
+    """One by one, as if the session had seen each answer."""
+    good = Answer(told("200 OK", b"", Content_Length="0", Set_Cookie=last))
+    with VerbatimServer([busy(first), good]) as server:
+        session.get(server.url)
+
+    assert dict(session.cookies) == kept
 
 
 def test_the_callers_request_is_not_changed(session):

@@ -37,6 +37,18 @@ def test_a_link_that_works_once(session, status, validator):
     assert f"not handed out: status {status}" in attempts_of(caught.value)[-1].decision
 
 
+@pytest.mark.parametrize(
+    ("status", "field"), [(206, "Range"), (304, "If-None-Match"), (412, "If-Unmodified-Since")]
+)
+def test_an_answer_to_what_nobody_has_asked(session, status, field):
+    """A part, or an answer to a condition, that the request has no field for. With the field it is a result."""
+    other = Answer(told(f"{status} Told", b"", Content_Range="bytes 2-3/4", **EMPTY))
+    with VerbatimServer([CUT, other]) as server, pytest.raises(requests.exceptions.ChunkedEncodingError):
+        session.get(server.url)
+    with VerbatimServer([CUT, other]) as server:
+        assert session.get(server.url, headers={field: "bytes=0-3"}).status_code == status
+
+
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_another_status_is_a_result(session, status):
     """The control: what does not say that a link is used up is handed out."""
@@ -145,6 +157,10 @@ GARBAGE = {
     "ICY": b"ICY 200 OK\r\n\r\n",
     "another protocol": b"HTTP/7.9 200 OK\r\n\r\n",
     "no status": b"HTTP/1.1 many OK\r\n\r\n",
+    "JSON that is no chunk": told("200 OK", b'{"a": 1}', Transfer_Encoding="chunked"),
+    "long JSON that is no chunk": told(
+        "200 OK", b'{"a": 1}' * 3000, Transfer_Encoding="chunked", ETag='"v1"'
+    ),
     "chunks that are none": told("200 OK", b"<html>moved</html>\r\n", Transfer_Encoding="chunked"),
 }
 
@@ -167,6 +183,14 @@ def test_what_cannot_be_parsed_costs_one_request(garbage):
 
     assert ours == stock
     assert ours[2] == 1
+
+
+@pytest.mark.parametrize("cut", [b"", b"5", b"5;na", b"5\r", b"5\r\nhe", b"5\r\nhello", b"5\r\nhello\r\n1"])
+def test_a_chunk_that_is_cut_is_repeated(session, cut):
+    """The control: what may be the beginning of a chunk's size was cut, and is no garbage."""
+    body = told("200 OK", cut, Transfer_Encoding="chunked")
+    with VerbatimServer([Answer(body, FIN), Answer(told("204 Good", b""))]) as server:
+        assert session.get(server.url).status_code == 204
 
 
 @pytest.mark.parametrize("cut", ["HTTP/1.1 20", "HTTP/1.1 200 OK\r\nX: y", "HTTP/1.1 200 OK\r\nX: y\r\n"])

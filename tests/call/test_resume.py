@@ -191,8 +191,8 @@ def test_chunks_that_are_cut_anywhere(session, cut, then, stream):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-@pytest.mark.parametrize(("frame", "stream"), [(whole, False), (whole, True), (in_chunks, True)])
-def test_offsets_count_encoded_bytes(session, encoding, frame, stream):
+@pytest.mark.parametrize("stream", [False, True])
+def test_offsets_count_encoded_bytes(session, encoding, stream):
     """An encoded body goes on where the wire broke, and decodes as one."""
     encoded = gzip.compress(BODY) if encoding == "gzip" else zlib.compress(BODY)
     named = {"Content_Encoding": encoding}
@@ -200,7 +200,7 @@ def test_offsets_count_encoded_bytes(session, encoding, frame, stream):
     def answers(head):
         at = re.search(rb"Range: bytes=(\d+)-", head)
         if at is None:
-            return frame(encoded, cut=150, **named)
+            return whole(encoded, cut=150, **named)
         return part(int(at[1]), encoded, **(named if stream else {}))
 
     with VerbatimServer(answers) as server, session.get(server.url, stream=stream) as response:

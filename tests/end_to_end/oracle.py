@@ -73,6 +73,8 @@ class Prediction:
         self.may_repeat = said.repeats(call.method, call.key)
         self.counted: list[Fault] = []
         self.furthest: Fault | None = None
+        #: Whether a response was handed out before its body was read, and that was cut.
+        self.was_left_and_cut = False
         #: How many failures there were when the response came whose body is resumed; None: none is.
         self.since: int | None = None
 
@@ -115,10 +117,12 @@ class Prediction:
     def _status(self, name: str, fault: Fault) -> int | type[Exception] | None:
         status = int(name[:3])
         if name != "421" and not self.said.repeats_status(name):
+            if self.was_left_and_cut:
+                return self._failed()
             return status if self.since is None else self._begins_again()
         if self._goes_on(fault):
             return None
-        if self.since is not None:
+        if self.since is not None or self.was_left_and_cut:
             return self._failed()
         raises = self.said.value("raise_on_status", self.said.source == "Retry")
         raises = raises and (fault.cause != "misdirected" or self.said.repeats_status(name))
@@ -128,6 +132,8 @@ class Prediction:
 
     def _body(self, name: str, fault: Fault) -> type[Exception] | None:
         self._note(fault)
+        # The head of a 401 is looked at before its body is read: what takes its place has to be one, too.
+        self.was_left_and_cut = self.call.good == 401
         resumed = self.since is not None
         if resumed and name == "bare":
             return self._begins_again()

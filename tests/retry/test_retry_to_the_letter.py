@@ -103,6 +103,19 @@ def test_a_retry_does_what_stock_does(part):
     assert [each for each in found if each] == []
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_history_has_what_was_repeated(method):
+    """One entry for each repetition, as in stock."""
+    retry, found = Retry(3, backoff_factor=0, status_forcelist=[503], raise_on_status=False), []
+    for adapter in (HTTPAdapter(max_retries=retry), ResilientAdapter(max_retries=retry)):
+        with VerbatimServer(lambda head: status(503)) as server, requests.Session() as session:
+            session.trust_env = False
+            session.mount("http://", adapter)
+            found.append([one.status for one in session.request(method, server.url).raw.retries.history])
+
+    assert found == [[503] * (3 if method == "GET" else 0)] * 2
+
+
 def test_another_retry_is_noticed():
     """The control: with one repetition more, or another word on statuses, the comparison fails."""
     fields = {**PLAIN, "backoff_factor": 0}
