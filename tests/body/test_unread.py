@@ -189,10 +189,8 @@ def test_what_a_hook_has_set_stays():
         response.raw.decode_content = True
         found.append(response.raw.read())
 
-    answers = [
-        whole(body=zipped, cut=99, Content_Encoding="gzip"),
-        whole(body=zipped, Content_Encoding="gzip"),
-    ]
+    fields = {"body": zipped, "Content_Encoding": "gzip"}
+    answers = [whole(cut=99, **fields), whole(**fields)]
     with VerbatimServer(answers) as server, open_session() as session:
         response = session.get(server.url, hooks=hooked(look))
 
@@ -253,7 +251,7 @@ def test_a_shut_down_response_is_an_error(kind):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("size", [5, 100_000])
 def test_who_gives_the_connection_back_may_read_on(size, stream, kind):
-    """`release_conn()` before reading: stock would let the next call find the rest, but this one has its body."""
+    """`release_conn()` before reading: the connection serves nobody else, and the body is whole."""
     body = bytes(size)
     give_back = hooked(lambda response, *args, **kwargs: response.raw.release_conn())
     with VerbatimServer([whole(body=body)]) as server, open_session(kind) as session:
@@ -269,7 +267,11 @@ def test_the_time_of_a_hook_is_not_the_attempts(method, kind):
     """`attempt_timeout` begins anew when the body is read."""
     policy = {"attempt_timeout": SHORT_TIMEOUT} if kind == "ours" else {}
     over = threading.Event()
-    hook = hooked(lambda *args, **kwargs: over.wait(2 * SHORT_TIMEOUT) and None)
+
+    def take_time(*args, **kwargs):
+        over.wait(2 * SHORT_TIMEOUT)
+
+    hook = hooked(take_time)
     with VerbatimServer([whole(body=bytes(100_000))]) as server, open_session(kind, **policy) as session:
         assert len(session.request(method, server.url, hooks=hook).content) == 100_000
         assert len(server.heads) == 1

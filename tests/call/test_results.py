@@ -41,7 +41,7 @@ def test_a_link_that_works_once(session, status, validator):
     ("status", "field"), [(206, "Range"), (304, "If-None-Match"), (412, "If-Unmodified-Since")]
 )
 def test_an_answer_to_what_nobody_has_asked(session, status, field):
-    """A part, or an answer to a condition, that the request has no field for. With the field it is a result."""
+    """A part, or an answer to a condition, that the request has no field for; with one it is a result."""
     other = Answer(told(f"{status} Told", b"", Content_Range="bytes 2-3/4", **EMPTY))
     with VerbatimServer([CUT, other]) as server, pytest.raises(requests.exceptions.ChunkedEncodingError):
         session.get(server.url)
