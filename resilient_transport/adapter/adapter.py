@@ -388,12 +388,12 @@ class ResilientAdapter(HTTPAdapter):
 
     def _pool_for(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
         """What stock's `get_connection_with_tls_context` does; that of requests 2.32.2 has no hooks in it."""
-        url = request.url or ""
+        # What is no URL at all ends here, as in stock.
+        proxy = select_proxy(request.url or "", proxies)
         try:
             host_params, pool_kwargs = self.build_connection_pool_key_attributes(request, verify, cert)
         except ValueError as error:
             raise InvalidURL(error, request=request) from error
-        proxy = select_proxy(url, proxies)
         if not proxy:
             return self.poolmanager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
         proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call,unused-ignore]
