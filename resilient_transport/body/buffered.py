@@ -33,6 +33,8 @@ class Reader(Protocol):
 
     #: Resumes the body; None: nothing does.
     resumer: Any
+    #: Not None: the body is for urllib3's response of an earlier attempt.
+    known_status: int | None
     #: Whether it was made by requests' own session, which reads the body at once.
     serves_session: bool
 
@@ -59,7 +61,7 @@ def buffer(response: Response, call: Reader) -> None:
         return
     encoded = read_whole(raw, call)
     put_in_place(raw, encoded)
-    if "content-encoding" not in raw.headers:
+    if "content-encoding" not in raw.headers and call.known_status is None:
         # Nothing to decode: spare requests a second pass.
         response._content = encoded.getvalue()
         response._content_consumed = True  # type: ignore[attr-defined]

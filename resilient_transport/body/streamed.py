@@ -31,7 +31,8 @@ class Streamed(HTTPResponse):
         """Read, as urllib3 does."""
         try:
             data = super().read(*args, **kwargs)
-            self._check_end()
+            if self.is_resumed:
+                self._check_end()
             return data
         except _BROKEN as error:
             self._raise(error)

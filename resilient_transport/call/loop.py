@@ -200,21 +200,17 @@ class Call:
             leave_unread(response.raw, read_leniently)
         elif plan.stream:
             report_errors(response.raw, self._broke_off)
-        elif self.known_status is not None or not (
-            is_looked_at_first(response) and leave_unread(response.raw, self._read_later)
+        elif not (
+            self.known_status is None
+            and is_looked_at_first(response)
+            and leave_unread(response.raw, self._read_later)
         ):
-            self._read(response)
-        return response
-
-    def _read(self, response: Response) -> None:
-        try:
-            if self.known_status is None:
+            try:
                 buffer(response, self)
-            else:
-                put_in_place(response.raw, read_whole(response.raw, self))
-        except RequestException:
-            self._keep_cookies(response.raw)
-            raise
+            except RequestException:
+                self._keep_cookies(response.raw)
+                raise
+        return response
 
     def _read_later(self, raw: Any) -> None:
         """Read the body of a response that was handed out unread, by the means of the loop.
@@ -353,22 +349,26 @@ class Call:
 
     def _judge(self, trace: Trace, response: Response | None, error: Exception | None) -> Decision:
         """There are three cases: a good answer, an error that is not the wire's, and a failure that is."""
-        decision = self._decision(trace, response, error)
-        if not decision.again and response is not None and self._is_no_result(response.status_code):
-            why = f"not handed out: status {response.status_code} came for a body that was cut"
-            return Decision(again=False, why=why, reason=_NO_RESULT)
-        return decision
-
-    def _decision(self, trace: Trace, response: Response | None, error: Exception | None) -> Decision:
         if self.resumer is not None and self.resumer.gave_up is not None:
             return self.resumer.gave_up
         failure = self._failure(trace, response)
         if failure is not None:
             self.was_cut = self.was_cut or (failure.stage is Stage.BODY and self.status < BAD_REQUEST)
-            return self.record.decide(failure)
-        if self.plan.circuit_check is not None and response is not None:
-            self.plan.circuit_check.answered(response)
-        return _ANSWERED if error is None else _NOT_THE_WIRE
+            decision = self.record.decide(failure)
+        else:
+            if self.plan.circuit_check is not None and response is not None:
+                self.plan.circuit_check.answered(response)
+            decision = _ANSWERED if error is None else _NOT_THE_WIRE
+        if (self.was_cut or self.known_status is not None) and response is not None and not decision.again:
+            return self._as_result(response.status_code, decision)
+        return decision
+
+    def _as_result(self, status: int, decision: Decision) -> Decision:
+        """What becomes of a response that is to take the place of one whose body was cut."""
+        if not self._is_no_result(status):
+            return decision
+        why = f"not handed out: status {status} came for a body that was cut"
+        return Decision(again=False, why=why, reason=_NO_RESULT)
 
     def _is_no_result(self, status: int) -> bool:
         """Whether a status cannot take the place of a response whose body was cut."""

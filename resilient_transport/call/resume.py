@@ -40,6 +40,14 @@ FREE_BYTES: Final = 65536
 FREE_SHARE: Final = 0.01
 
 
+def _as_it_is(request: PreparedRequest) -> PreparedRequest:
+    """A copy of a request without a body; its own `copy` costs four times as much, for its jar of cookies."""
+    kept: Any = PreparedRequest()
+    kept.method, kept.url, kept.headers = request.method, request.url, request.headers.copy()
+    kept._cookies = request._cookies  # type: ignore[attr-defined]
+    return kept  # type: ignore[no-any-return]
+
+
 class Resumer:
     """Resumes the body of one response, when its connection breaks.
 
@@ -91,7 +99,7 @@ class Resumer:
         self._request, self._proxies = plan.request, plan.proxies
         if plan.stream:
             # The reader of a stream may change both meanwhile.
-            self._request, self._proxies = plan.request.copy(), dict(plan.proxies or {})
+            self._request, self._proxies = _as_it_is(plan.request), dict(plan.proxies or {})
         self._status, self._headers = response.status, response.headers
         answer = response._original_response
         self._length = length = answer.length
