@@ -187,6 +187,9 @@ def locks_in(path: str, tree: ast.AST, name: str = "") -> set[Lock]:
     found = set()
     for node in ast.iter_child_nodes(tree):
         called = _last_name(node.func) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.keyword) and node.arg == "default_factory":
+            # A field of a dataclass.
+            called = _last_name(node.value)
         if called in KINDS:
             found.add(Lock(path, called, name.strip("_")))
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):

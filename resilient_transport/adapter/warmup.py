@@ -88,15 +88,22 @@ def _make_at_once(connect: Connect, tasks: list[Task]) -> None:
 def _work(connect: Connect, left: Iterator[Task]) -> None:
     """Make one connection after the other; what is raised is the task's, and an interrupt ends the work."""
     for task in left:
-        if not task.set_running_or_notify_cancel():
-            continue
-        try:
-            task.set_result(connect())
-        except BaseException as error:
-            task.set_exception(error)
-            if not isinstance(error, Exception):
-                # A hook's SystemExit, or an interrupt. Tasks that are left over are cancelled.
-                return
+        if task.set_running_or_notify_cancel() and not _do(connect, task):
+            return
+
+
+def _do(connect: Connect, task: Task) -> bool:
+    """Make one connection; False: a hook's SystemExit, or an interrupt, ends the work."""
+    try:
+        task.set_result(connect())
+    except BaseException as error:
+        task.set_exception(error)
+        # Tasks that are left over are cancelled.
+        return isinstance(error, Exception)
+    finally:
+        # The traceback holds this frame: what the frame holds must not be what holds the exception.
+        del task
+    return True
 
 
 def _release(task: Task) -> None:

@@ -72,6 +72,12 @@ def buffer(response: Response, call: Reader) -> None:
             encoded.close()
 
 
+def _be_done_with(raw: Any) -> None:
+    # Not by a method of its own, which would say that the caller has closed it.
+    urllib3.HTTPResponse.close(raw)
+    raw.release_conn()
+
+
 def read_whole(raw: Any, call: Reader) -> io.BytesIO:
     """Read the body of urllib3's response, still encoded; arguments and exceptions are as for `buffer`."""
     length = raw.length_remaining
@@ -89,14 +95,12 @@ def read_whole(raw: Any, call: Reader) -> io.BytesIO:
             call.resumer.check(encoded.getvalue())
     except OSError as error:
         call.body_read(received, error)
-        raw.close()
-        raw.release_conn()
+        _be_done_with(raw)
         broken = urllib3_errors.ProtocolError(f"Connection broken: {error!r}", error)
         raise requests_errors.ChunkedEncodingError(broken) from None
     except urllib3_errors.HTTPError as error:
         call.body_read(encoded.tell(), error)
-        raw.close()
-        raw.release_conn()
+        _be_done_with(raw)
         wrapped = next((wrap for kind, wrap in _RAISED if isinstance(error, kind)), None)
         if wrapped is None:
             raise

@@ -18,7 +18,7 @@ from requests import Response
 from requests.exceptions import RequestException, Timeout
 from requests.models import REDIRECT_STATI
 from requests.utils import get_encoding_from_headers
-from urllib3.exceptions import DecodeError, HTTPError
+from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 from urllib3.response import HTTPResponse
 
 #: How much of a redirect's body is read at a time, in bytes.
@@ -73,17 +73,58 @@ class Unread(HTTPResponse):
             self.close()
 
 
-def _begin(raw: Any) -> None:
-    """Read the body of a response, and let it be urllib3's own from now on.
+class _Reading(HTTPResponse):
+    """urllib3's response while its body is read: who closes it ends that."""
+
+    #: Whether the response was closed, maybe by another thread: then its body is not asked for again.
+    is_abandoned = False
+
+    def close(self) -> None:
+        """Close it, as urllib3 does."""
+        self.is_abandoned = True
+        HTTPResponse.close(self)
+
+    if hasattr(HTTPResponse, "shutdown"):
+
+        def shutdown(self) -> None:
+            """Wake up a reader in another thread, as urllib3 does."""
+            self.is_abandoned = True
+            HTTPResponse.shutdown(self)
+
+
+def _begin(response: HTTPResponse) -> None:
+    """Read the body of a response, and let it be urllib3's own from now on; or fail, whenever it is read.
 
     Somebody may hold a method of it for longer than that, as `shutil.copyfileobj` does.
     """
-    if type(raw) is not Unread:
+    if type(response) is not Unread:
         return
+    raw: Any = response
     read_body = raw.read_body
     del raw.read_body
-    raw.__class__ = HTTPResponse  # type: ignore[assignment]
-    read_body(raw)
+    raw.__class__ = _Reading
+    try:
+        read_body(raw)
+    except RequestException as error:
+        if not raw.is_abandoned:
+            # Without its traceback, which holds the response.
+            raw.read_body = _failing(type(error), str(error), getattr(error, "attempts", ()))
+            raw.__class__ = Unread
+        raise
+    finally:
+        if type(raw) is _Reading:
+            raw.__class__ = HTTPResponse  # type: ignore[assignment]
+
+
+def _failing(kind: type[RequestException], words: str, attempts: Any) -> Callable[[Any], None]:
+    """What reads a body that could not be read: an error like the first, each time."""
+
+    def fail(_: Any) -> None:
+        error = kind(words)
+        error.attempts = attempts  # type: ignore[attr-defined]
+        raise error
+
+    return fail
 
 
 def _begin_for_itself(raw: Any) -> None:
@@ -92,9 +133,17 @@ def _begin_for_itself(raw: Any) -> None:
         _begin(raw)
     except RequestException as error:
         inner = error.args[0] if error.args else None
-        if isinstance(error, Timeout) or not isinstance(inner, HTTPError):
+        if isinstance(error, Timeout):
             raise
-        raise inner from error
+        found = inner if isinstance(inner, HTTPError) else ProtocolError(str(inner))
+        found.attempts = getattr(error, "attempts", ())  # type: ignore[attr-defined]
+    else:
+        return
+    try:
+        raise found
+    finally:
+        # The traceback holds this frame: what the frame holds must not be the exception.
+        del found, inner
 
 
 def abandon(raw: Any) -> None:
@@ -121,11 +170,13 @@ def leave_unread(raw: Any, read_body: Callable[[Any], None]) -> bool:
 
 def put_in_place(raw: Any, body: io.BytesIO) -> None:
     """Let a response of urllib3's be read from its body, still encoded, from the beginning."""
+    length = body.seek(0, io.SEEK_END)
+    body.seek(0)
     raw._fp = body
     raw._fp_bytes_read = 0
     raw._uncached_read_occurred = False
     if raw.length_remaining is not None:
-        raw.length_remaining = len(body.getbuffer())
+        raw.length_remaining = length
 
 
 def read_leniently(raw: Any) -> None:
@@ -135,7 +186,7 @@ def read_leniently(raw: Any) -> None:
         for piece in raw.stream(_PIECE, decode_content=False):
             pieces.append(piece)
     except (HTTPError, HTTPException, OSError):
-        raw.close()
+        HTTPResponse.close(raw)
     raw.release_conn()
     body = b"".join(pieces)
     if "content-encoding" in raw.headers and not _can_be_decoded(body, raw):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from requests import PreparedRequest, Response
+from requests import PreparedRequest
 
 from ..events import CircuitClosed, CircuitOpened, Hook
 from ..exceptions import CircuitOpen
@@ -60,9 +60,9 @@ class CircuitCheck:
         """The call is over, however it ended: another call may have the permission that it did not use."""
         self._circuit.left(self._permission)
 
-    def answered(self, response: Response) -> None:
-        """Report a response that is handed out."""
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    def answered(self, status: int) -> None:
+        """Report the status of a response that is handed out, its body included unless it is streamed."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._failed()
         elif self._circuit.succeeded(self._permission):
             announce(self._on_event, CircuitClosed(self._origin))

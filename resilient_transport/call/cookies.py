@@ -9,8 +9,11 @@ in `tests/test_upstream.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from email.message import Message
+from types import SimpleNamespace
+from typing import Any, Final
 
 from requests import PreparedRequest, Response
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar, get_cookie_header
@@ -56,23 +59,41 @@ def _added(given: str, request: PreparedRequest, raw: Any) -> str:
     return "; ".join([*kept, *filter(None, [_header(new, request)])])
 
 
-def carry_cookies(response: Response, earlier: Sequence[str]) -> None:
-    """Let requests find the cookies of earlier responses in the head of this one."""
+def carry_cookies(response: Response, earlier: Sequence[Sequence[str]], request: PreparedRequest) -> None:
+    """Let requests find the cookies of earlier responses in the head of this one.
+
+    Those that a later response sets again, or deletes, are left out: it would be too late, or too early.
+
+    Args:
+        response: the last one.
+        earlier: the Set-Cookie fields of each response before it, in their order.
+        request: what they answer.
+    """
     message = _message_of(response.raw)
     if message is None:
         return
-    # Of each cookie the last word: `http.cookiejar` heeds what deletes one before what sets one.
-    fields = {_named(field): field for field in (*earlier, *(message.get_all("Set-Cookie") or ()))}
+    own = tuple(message.get_all("Set-Cookie") or ())
+    later = {named for field in own for named in _named(field, request)}
+    kept: list[str] = []
+    for fields in reversed(earlier):
+        found = [(field, _named(field, request)) for field in fields]
+        kept[:0] = [field for field, named in found if named and not named & later]
+        later.update(*(named for _, named in found))
     del message["Set-Cookie"]
-    for field in fields.values():
+    for field in (*kept, *own):
         message["Set-Cookie"] = field
 
 
-def _named(field: str) -> tuple[str, ...]:
-    """What tells a cookie from others: its name, domain and path (RFC 6265 section 5.3)."""
-    pair, *attributes = (part.strip() for part in field.split(";"))
-    kept = (part for part in attributes if part.lower().startswith(("domain=", "path=")))
-    return (pair.partition("=")[0].strip(), *sorted(kept))
+def _named(field: str, request: PreparedRequest) -> set[tuple[str, str, str]]:
+    """Domain, path and name of the cookie that a field sets or deletes; nothing if it is refused."""
+    message, jar = Message(), RequestsCookieJar()
+    message["Set-Cookie"] = _LIFETIME.sub("", field)
+    _extract(jar, request, SimpleNamespace(_original_response=SimpleNamespace(msg=message)))
+    return {(cookie.domain, cookie.path, cookie.name) for cookie in jar}
+
+
+#: What makes a cookie one that is deleted.
+_LIFETIME: Final = re.compile(r";\s*(max-age|expires)\s*=[^;]*", re.IGNORECASE)
 
 
 def _message_of(raw: Any) -> Any:

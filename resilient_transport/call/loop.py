@@ -30,6 +30,7 @@ from ..events.attempt import Attempts
 from ..retry.budget import PAY_BACK
 from ..retry.decision import Decision, given_up
 from ..retry.stages import Cause, Failure, Stage
+from ..settings.override import overrides
 from .circuit import CircuitCheck
 from .client_certificate import rejection
 from .cookies import carry_cookies, cookies_set_by, with_cookies_of
@@ -53,6 +54,7 @@ _ANSWERS_TO: Final = {
 #: Why a response is not handed out, in a word.
 _NO_RESULT: Final = "no result"
 _ANSWERED: Final = Decision(again=False, why="the response was handed out")
+_ABANDONED: Final = Decision(again=False, why="not sent again: the response was closed")
 _NOT_THE_WIRE: Final = Decision(again=False, why="not sent again: it did not fail on the wire")
 
 
@@ -75,8 +77,8 @@ class Call:
     resumer: Resumer | None = None
     #: Whether requests' own session has made it, which reads the body at once.
     serves_session = False
-    #: The Set-Cookie fields of the responses that were repeated.
-    cookies: tuple[str, ...] = ()
+    #: The Set-Cookie fields of each response that was repeated.
+    cookies: tuple[tuple[str, ...], ...] = ()
     #: The status of the last response whose head came.
     status = 0
     #: Whether a body was cut whose head was good.
@@ -84,6 +86,10 @@ class Call:
     #: The status of the response that was handed out unread, while its body is read: what takes its place
     #: must have the same. None: there is none.
     known_status: int | None = None
+    #: Whether the present response is left unread, so that nobody knows yet whether it comes whole.
+    is_left = False
+    #: Whether the response whose body is read was closed, maybe by another thread.
+    _is_abandoned: Callable[[], bool] = staticmethod(lambda: False)
     #: The response that was handed out unread; weak, since it owns this.
     _left: Callable[[], Response | None] = staticmethod(lambda: None)
 
@@ -193,18 +199,18 @@ class Call:
         within = bounded(plan.timeout, trace.deadline or plan.deadline)
         response = self._send(plan.request, plan.stream, within, plan.verify, plan.cert, plan.proxies)
         if trace.stage is not Stage.BODY:
-            # It did not come over the wire.
+            # It did not come over the wire, or nothing was asked.
+            if plan.stream:
+                report_errors(response.raw, self._broke_off)
             return response
         self.status = response.status_code
-        if is_redirect(self.status, response.headers):
+        if self.known_status is None and is_redirect(self.status, response.headers):
             leave_unread(response.raw, read_leniently)
         elif plan.stream:
             report_errors(response.raw, self._broke_off)
-        elif not (
-            self.known_status is None
-            and is_looked_at_first(response)
-            and leave_unread(response.raw, self._read_later)
-        ):
+        elif self.known_status is None and is_looked_at_first(response):
+            self.is_left = leave_unread(response.raw, self._read_later)
+        if not (plan.stream or type(response.raw) is Unread):
             try:
                 buffer(response, self)
             except RequestException:
@@ -221,7 +227,10 @@ class Call:
         Raises:
             requests.exceptions.RequestException: as `run` does.
         """
-        self.known_status = raw.status
+        self.known_status, self.is_left = raw.status, False
+        # The reader may be in a block of `override` of its own.
+        self.record.deadline = self.plan.deadline.sooner(overrides().expires)
+        self._is_abandoned = lambda: raw.is_abandoned
         error = self._read_now(raw)
         try:
             if error is None:
@@ -231,8 +240,12 @@ class Call:
         finally:
             # Its traceback holds this frame: what the frame holds must not be the exception.
             del error
+            # Nor is the response this one's, when it is read.
+            del self._is_abandoned
             if self.plan.circuit_check is not None:
                 self.plan.circuit_check.over()
+        if self.plan.policy.spool_bytes and raw.status not in (401, 407):
+            self.record.body.close()
         self.record.publish(self._left())
 
     def _read_now(self, raw: Any) -> Exception | None:
@@ -258,7 +271,9 @@ class Call:
         record.write_down(record.carrier, None, _ANSWERED.why)
         if record.count > 1:
             record.recovered()
-        self.plan.quota.give_back(record.cost)
+        if self.plan.circuit_check is not None:
+            self.plan.circuit_check.answered(self.status)
+        self.plan.quota.give_back(record.cost or PAY_BACK)
         record.cost = 0
 
     def _pause(self, response: Response | None, delay: float) -> Response | None:
@@ -284,7 +299,7 @@ class Call:
     def _keep_cookies(self, raw: Any) -> None:
         """Let a repetition send what a response has set, and the last response pass it on."""
         if fields := cookies_set_by(raw):
-            self.cookies += fields
+            self.cookies += (fields,)
             request = with_cookies_of(self.plan.request, raw)
             self.plan = self.record.plan = self.plan._replace(request=request)
 
@@ -295,7 +310,7 @@ class Call:
             self._note_stop(decision)
             self._raise(None, decision)
         trace = record.trace(bool(record.failures) and record.failures[-1].cause is Cause.MISDIRECTED)
-        self.resumer = None
+        self.resumer, self.is_left = None, False
         if self.plan.is_resumable:
             trace.on_answer = self._watch
         return trace
@@ -351,13 +366,15 @@ class Call:
         """There are three cases: a good answer, an error that is not the wire's, and a failure that is."""
         if self.resumer is not None and self.resumer.gave_up is not None:
             return self.resumer.gave_up
+        if self._is_abandoned():
+            return _ABANDONED
         failure = self._failure(trace, response)
         if failure is not None:
             self.was_cut = self.was_cut or (failure.stage is Stage.BODY and self.status < BAD_REQUEST)
             decision = self.record.decide(failure)
         else:
-            if self.plan.circuit_check is not None and response is not None:
-                self.plan.circuit_check.answered(response)
+            if self.plan.circuit_check is not None and response is not None and not self.is_left:
+                self.plan.circuit_check.answered(response.status_code)
             decision = _ANSWERED if error is None else _NOT_THE_WIRE
         if (self.was_cut or self.known_status is not None) and response is not None and not decision.again:
             return self._as_result(response.status_code, decision)
@@ -416,7 +433,8 @@ class Call:
             record.dispatcher(AttemptSucceeded, attempt)
             if record.count > 1:
                 record.recovered()
-        plan.quota.give_back(record.cost or PAY_BACK)
+        if not self.is_left:
+            plan.quota.give_back(record.cost or PAY_BACK)
         unread = type(response.raw) is Unread
         if record.history or plan.stream or plan.policy.spool_bytes or unread:
             return self._hand_out(response, _ANSWERED)
@@ -448,7 +466,7 @@ class Call:
         plan, record = self.plan, self.record
         self.furthest = None
         if self.cookies:
-            carry_cookies(response, self.cookies)
+            carry_cookies(response, self.cookies, plan.request)
         if decision.exhausted:
             if plan.policy.raises_at(response.status_code, record.failures):
                 self._raise_status(response)

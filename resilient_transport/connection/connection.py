@@ -194,9 +194,11 @@ class ResilientConnection(HTTPConnection):
         if cause is Cause.TIMEOUT or not isinstance(error, WIRE_ERRORS):
             permit.unused()
             return
+        # Some kernels tell a connect that the server has accepted, and reset: it is there.
+        was_reset = isinstance(error.__cause__ or error, ConnectionResetError)
         self.trace.paced = permit.failed(
             SharedFailure.of(error, stage, self.has_connected_to_proxy, outside),
-            reset=stage.rank >= Stage.TUNNEL.rank and cause in (Cause.RESET, Cause.TLS),
+            reset=cause in (Cause.RESET, Cause.TLS) and (stage.rank >= Stage.TUNNEL.rank or was_reset),
             fatal=cause in (Cause.CERTIFICATE, Cause.DENIED),
             caller=self.trace.caller,
         )

@@ -1,7 +1,7 @@
 """The thread that closes idle connections which nobody will use: too old, idle too long, or dead.
 
 It exists only while something is idle. A fork ends it before Python counts the threads (3.12 and later warn
-of more than one), and the next connection that becomes idle starts it anew.
+of more than one), and it starts anew afterwards, if anything is idle.
 """
 
 from __future__ import annotations

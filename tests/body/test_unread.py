@@ -8,6 +8,7 @@ import shutil
 import ssl
 import threading
 import warnings
+from contextlib import suppress
 
 import pytest
 import requests
@@ -15,7 +16,15 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 
-from resilient_transport import DeadlineExceeded, RetryPolicy, attempts_of, mount
+from resilient_transport import (
+    Breaker,
+    CircuitOpen,
+    DeadlineExceeded,
+    RetryPolicy,
+    attempts_of,
+    mount,
+    override,
+)
 from resilient_transport.body.unread import Unread
 from tests.end_to_end.verbatim_server import FIN, KEEP, RAGGED, RST, STALL, Answer, VerbatimServer, told
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -280,17 +289,102 @@ def test_the_time_of_a_hook_is_not_the_attempts(method, kind):
 @KINDS
 def test_who_reads_raw_catches_what_urllib3_raises(kind):
     """A hook that reads a cut body of a POST from `raw`."""
-    caught = []
+    look = hooked(lambda response, *args, **kwargs: response.raw.read() and None)
+    with (
+        VerbatimServer([whole(cut=700)]) as server,
+        open_session(kind) as session,
+        pytest.raises(urllib3.exceptions.ProtocolError, match="Connection broken"),
+    ):
+        session.post(server.url, data=b"x", hooks=look)
+
+
+#: How a hook may read a body, and say nothing of what goes wrong.
+QUIET = {
+    "text": lambda response: response.text,
+    "raw.read": lambda response: response.raw.read(2),
+    "json": lambda response: response.json(),
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("reading", QUIET)
+def test_an_error_that_a_hook_swallows_comes_again(reading, method):
+    """A body that was cut is an error for whoever reads it, and not empty for the second."""
 
     def look(response, *args, **kwargs):
-        with pytest.raises(urllib3.exceptions.ProtocolError) as error:
-            response.raw.read()
-        caught.append(error.value)
+        with suppress(Exception):
+            QUIET[reading](response)
 
-    with VerbatimServer([whole(cut=700)]) as server, open_session(kind) as session:
-        session.post(server.url, data=b"x", hooks=hooked(look))
+    with (
+        VerbatimServer(lambda head: whole(cut=700)) as server,
+        open_session(retries=1) as session,
+        pytest.raises(requests.exceptions.ChunkedEncodingError) as caught,
+    ):
+        session.request(method, server.url, hooks=hooked(look))
 
-    assert "Connection broken" in str(caught[0])
+    assert len(server.heads) == (2 if method == "GET" else 1)
+    assert len(attempts_of(caught.value)) == len(server.heads)
+
+
+@KINDS
+@pytest.mark.parametrize("way", ["shutdown", "close"])
+def test_who_closes_it_in_another_thread_ends_it(way, kind):
+    """While it is read: nothing is asked for again."""
+    if not hasattr(urllib3.HTTPResponse, "shutdown"):
+        pytest.skip("this urllib3 has no shutdown")
+    ending = []
+
+    def look(response, *args, **kwargs):
+        def end():
+            while type(response.raw) is Unread:
+                pass
+            getattr(response.raw, way)()
+
+        ending.append(threading.Thread(target=end))
+        ending[0].start()
+
+    stalled = whole(cut=700, then=STALL, ETag='"v1"')
+    with VerbatimServer([stalled, whole()]) as server, open_session(kind) as session:
+        with suppress(requests.RequestException, AttributeError, ValueError):
+            # What it ends in depends on the moment, in stock as well.
+            session.get(server.url, hooks=hooked(look), timeout=SHORT_TIMEOUT)
+        ending[0].join()
+
+    assert len(server.heads) == 1
+
+
+def test_a_block_around_the_reading_bounds_it():
+    """`override(deadline=...)` in a hook, as around the reading of a stream."""
+
+    def look(response, *args, **kwargs):
+        with override(deadline=SHORT_TIMEOUT):
+            assert response.content
+
+    with (
+        VerbatimServer(lambda head: whole(cut=700)) as server,
+        open_session(backoff=LONG_TIMEOUT, backoff_max=LONG_TIMEOUT) as session,
+        pytest.raises(requests.exceptions.RequestException),
+    ):
+        session.get(server.url, hooks=hooked(look))
+
+    assert len(server.heads) < 6
+
+
+@pytest.mark.parametrize("hooks", [{}, hooked(lambda *args, **kwargs: None)])
+def test_a_circuit_opens_for_bodies_that_are_cut(hooks):
+    """A good head is no success before its body has come."""
+    breaker = Breaker(failures=4)
+    with (
+        VerbatimServer(lambda head: whole(cut=700)) as server,
+        open_session(retries=1, breaker=breaker) as session,
+    ):
+        for _ in range(2):
+            with pytest.raises(requests.exceptions.ChunkedEncodingError):
+                session.get(server.url, hooks=hooks)
+        with pytest.raises(CircuitOpen):
+            session.get(server.url, hooks=hooks)
+
+        assert len(server.heads) == 4
 
 
 @KINDS

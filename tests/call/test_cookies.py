@@ -113,6 +113,9 @@ def test_the_cookie_of_a_body_that_was_cut(session, hooks):
         ("a=1", "b=; Max-Age=0", {"a": "1"}),
         ("a=1; Path=/", "a=; Path=/; Max-Age=0", {}),
         ("a=1; Path=/", "a=; Path=/other; Max-Age=0", {"a": "1"}),
+        ("a=1; Path=/", "a=; Max-Age=0", {}),
+        ("a=1; Path=/", "a=; path=/; expires=Thu, 01 Jan 1970 00:00:00 GMT", {}),
+        ("a=1; Path=/", "a=2", {"a": "2"}),
     ],
 )
 def test_what_the_last_answer_deletes_is_gone(session, first, last, kept):

@@ -204,8 +204,18 @@ def handling(handler):
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.fixture
+def untraced():
+    """Let no tool that measures coverage run in this thread: a signal would meet its lock."""
+    before = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(before)
+
+
 @needs_signals
 @unraisable
+@pytest.mark.usefixtures("untraced")
 def test_interrupts_by_signal_block_nobody(settings):
     """The same by a handler that raises at any bytecode, many times."""
     contexts, strikes, end = Contexts(nobody), 0, monotonic() + 1.5
