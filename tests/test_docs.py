@@ -196,7 +196,7 @@ def locks_in(path: str, tree: ast.AST, name: str = "") -> set[Lock]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= locks_in(path, node, _last_name(_kept(targets)))
         else:
-            found |= locks_in(path, node, called or name)
+            found |= locks_in(path, node, name if called == "field" else called or name)
     return found
 
 
