@@ -1,6 +1,7 @@
 """Servers that lie about the rest of a body, in one field or in two: never other bytes, whole or an error.
 
-Walks through the whole house: a session, the loop, the wire. `LYING_EXAMPLES=10000` is for so many.
+Walks through the whole house: a session, the loop, the wire. `LYING_EXAMPLES=10000` is for so many, with
+`-o faulthandler_timeout=400`, since they take a minute.
 """
 
 import gzip
