@@ -180,7 +180,8 @@ class Source(Timed):
             self._ready = memoryview(framing.framed(data))
         if self._wanted == 0 or (self._wanted is None and not data):
             self._end_of_rest(framing, rest)
-        elif not data and answer.chunked:
+        elif not data and (answer.chunked or answer.length is None):
+            # It ends in order, as chunks say, or as a body without a length does.
             self._refuse(rest, "Content-Range: less came than it says")
         elif not data:
             self._go_on(framing, None)
