@@ -100,8 +100,10 @@ def _begin(response: HTTPResponse) -> None:
     if type(response) is not Unread:
         return
     raw: Any = response
-    read_body = raw.read_body
-    del raw.read_body
+    read_body = vars(raw).pop("read_body", None)
+    if read_body is None:
+        # Another thread has just begun.
+        return
     raw.__class__ = _Reading
     try:
         read_body(raw)
@@ -151,7 +153,7 @@ def abandon(raw: Any) -> None:
     raw.is_abandoned = True
     if type(raw) is Unread:
         raw.__class__ = HTTPResponse  # type: ignore[assignment]
-        del raw.read_body
+        vars(raw).pop("read_body", None)
 
 
 def leave_unread(raw: Any, read_body: Callable[[Any], None]) -> bool:
