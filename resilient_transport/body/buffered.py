@@ -91,7 +91,7 @@ def read_whole(raw: Any, call: Reader) -> io.BytesIO:
             encoded.seek(received)
             encoded.writelines(raw.stream(_CHUNK, decode_content=False))
             received = encoded.tell()
-        if call.resumer is not None and call.resumer.has_resumed:
+        if call.resumer is not None and getattr(raw, "is_resumed", False):
             call.resumer.check(encoded.getvalue())
     except OSError as error:
         call.body_read(received, error)

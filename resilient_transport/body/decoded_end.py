@@ -29,13 +29,23 @@ def why_not_whole(body: bytes, headers: Mapping[str, str]) -> str | None:
     """
     if "content-encoding" not in headers or not body:
         return None
-    reader: Any = HTTPResponse(body=BytesIO(body), headers=headers, preload_content=False)
     try:
-        for _ in reader.stream(_PIECE, decode_content=True):
-            pass
+        decoder = decoder_of(body, headers)
     except DecodeError:
         return "Content-Encoding: the resumed body cannot be decoded"
-    return None if is_at_end(reader._decoder) else CUT
+    return None if is_at_end(decoder) else CUT
+
+
+def decoder_of(body: bytes, headers: Mapping[str, str]) -> Any:
+    """Decode all of a body, and return what has decoded it; None: nothing can.
+
+    Raises:
+        urllib3.exceptions.DecodeError: it cannot be decoded.
+    """
+    reader: Any = HTTPResponse(body=BytesIO(body), headers=headers, preload_content=False)
+    for _ in reader.stream(_PIECE, decode_content=True):
+        pass
+    return reader._decoder
 
 
 def is_at_end(decoder: Any) -> bool:

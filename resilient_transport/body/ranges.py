@@ -12,7 +12,7 @@ The rules (RFC 9110 sections 8.8, 13.1.5 and 14):
    beginning is passed over, too.
 6. A body that is encoded, and whose length nobody told, was compressed on the way. Its strong validator
    should have changed with that (section 8.8.1), but middlewares in wide use keep it. So byte N of another
-   answer may be a byte of something else: unless something was handed out already, it is asked for anew.
+   answer may be a byte of something else: it is not resumed.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Representation:
 
     def _rest(self, headers: Mapping[str, str], length: int | None, at: int) -> Part | str:
         wanted = self.first + at
-        if "multipart" in headers.get("content-type", "").lower():
+        if _has_several_parts(headers):
             return "Content-Type: several parts came for it"
         found = span_of(headers)
         if found is None:
@@ -182,8 +182,7 @@ def representation_of(status: int, headers: Mapping[str, str], length: int | Non
             return "it has a Content-Range, and its status is 200"
         return Representation(validator, encoding, 0, length, length)
     found = span_of(headers)
-    several = "multipart" in headers.get("content-type", "").lower()
-    if found is None or several or length not in (None, found[1] - found[0] + 1):
+    if found is None or _has_several_parts(headers) or length not in (None, found[1] - found[0] + 1):
         return "it is a part without a usable Content-Range"
     first, last, total = found
     return Representation(validator, encoding, first, last - first + 1, total, is_part=True)
@@ -244,6 +243,10 @@ def content_length(headers: Mapping[str, str]) -> int | str | None:
     if values or not _LENGTH.fullmatch(value):
         return "Content-Length: it is not one number"
     return int(value)
+
+
+def _has_several_parts(headers: Mapping[str, str]) -> bool:
+    return "multipart" in headers.get("content-type", "").lower()
 
 
 def _named(field: str) -> str:

@@ -21,6 +21,8 @@ from requests.utils import get_encoding_from_headers
 from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 from urllib3.response import HTTPResponse
 
+from .decoded_end import decoder_of
+
 #: How much of a redirect's body is read at a time, in bytes.
 _PIECE: Final = 65536
 
@@ -191,19 +193,11 @@ def read_leniently(raw: Any) -> None:
         HTTPResponse.close(raw)
     raw.release_conn()
     body = b"".join(pieces)
-    if "content-encoding" in raw.headers and not _can_be_decoded(body, raw):
+    try:
+        decoder_of(body, raw.headers)
+    except DecodeError:
         body = b""
     put_in_place(raw, io.BytesIO(body))
-
-
-def _can_be_decoded(body: bytes, raw: Any) -> bool:
-    reader = HTTPResponse(body=io.BytesIO(body), headers=raw.headers, preload_content=False)
-    try:
-        for _ in reader.stream(_PIECE, decode_content=True):
-            pass
-    except DecodeError:
-        return False
-    return True
 
 
 def take_place(raw: Any, response: Response | None, new: Response) -> None:

@@ -435,8 +435,7 @@ class Call:
                 record.recovered()
         if not self.is_left:
             plan.quota.give_back(record.cost or PAY_BACK)
-        unread = type(response.raw) is Unread
-        if record.history or plan.stream or plan.policy.spool_bytes or unread:
+        if record.history or plan.stream or plan.policy.spool_bytes or self.is_left:
             return self._hand_out(response, _ANSWERED)
         response.attempts = Attempts(record.attempts)  # type: ignore[attr-defined]
         return response
@@ -472,7 +471,7 @@ class Call:
                 self._raise_status(response)
             record.gave_up(None)
         record.cost = 0
-        if type(response.raw) is Unread:
+        if self.is_left:
             self._left = weakref.ref(response)
         elif plan.policy.spool_bytes and response.status_code not in (401, 407):
             # Digest authentication sends the body of the request again.

@@ -67,8 +67,6 @@ class Resumer:
     gave_up: Decision | None = None
     #: Why the server has another body by now.
     refusal = ""
-    #: Whether another response has gone on with the body.
-    has_resumed = False
     #: urllib3's response; weak, since it owns this.
     _owner: Callable[[], Any] = staticmethod(lambda: None)
     #: The pool in which there is a place for the next connection, as that is bounded; None: there is none.
@@ -300,7 +298,7 @@ class Resumer:
         size = known.size_with(part)
         record = self._record
         self._known = dataclasses.replace(known, total=total, length=size)
-        self.since, record.carrier, self.has_resumed = at, trace, True
+        self.since, record.carrier = at, trace
         owner = self._owner()
         if owner is not None:
             owner.is_resumed = True

@@ -4,7 +4,6 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from resilient_transport import RetryPolicy, mount
 from tests.end_to_end.verbatim_server import RST, Answer, VerbatimServer, told
 
 GOOD = Answer(told("200 OK", b"", Content_Length="0"))
@@ -14,15 +13,6 @@ def busy(*cookies):
     """Return a 503 that sets cookies."""
     lines = "".join(f"Set-Cookie: {cookie}\r\n" for cookie in cookies).encode()
     return Answer(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n" + lines + b"\r\n")
-
-
-@pytest.fixture
-def session():
-    """Return a session with an adapter that does not pause."""
-    with requests.Session() as session:
-        session.trust_env = False
-        mount(session, policy=RetryPolicy(backoff=0))
-        yield session
 
 
 def test_a_queue_lets_in_who_comes_back(session):

@@ -127,25 +127,19 @@ def clear_frames_of_urllib3(error):
 @pytest.fixture
 def tidy_urllib3(monkeypatch):
     """Let no frame of urllib3 hold an error whose traceback holds that frame; stock leaves such rings."""
-    urlopen = HTTPConnectionPool.urlopen
 
-    def tidy(*args, **kwargs):
-        try:
-            return urlopen(*args, **kwargs)
-        except BaseException as error:
-            clear_frames_of_urllib3(error)
-            raise
+    def tidied(function):
+        def tidy(*args, **kwargs):
+            try:
+                return function(*args, **kwargs)
+            except BaseException as error:
+                clear_frames_of_urllib3(error)
+                raise
 
-    def tidy_read(*args, **kwargs):
-        try:
-            return read(*args, **kwargs)
-        except BaseException as error:
-            clear_frames_of_urllib3(error)
-            raise
+        return tidy
 
-    read = HTTPResponse._raw_read
-    monkeypatch.setattr(HTTPConnectionPool, "urlopen", tidy)
-    monkeypatch.setattr(HTTPResponse, "_raw_read", tidy_read)
+    for owner, name in ((HTTPConnectionPool, "urlopen"), (HTTPResponse, "_raw_read")):
+        monkeypatch.setattr(owner, name, tidied(getattr(owner, name)))
 
 
 def fails(session, way, method, url):

@@ -5,20 +5,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, mount, override
+from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, override
 from tests.end_to_end.verbatim_server import FIN, RST, Answer, VerbatimServer, told
 
 CUT = Answer(told("200 OK", b"x" * 50_000, Content_Length="100000"), RST)
 EMPTY = {"Content_Length": "0"}
-
-
-@pytest.fixture
-def session():
-    """Return a session with an adapter that does not pause."""
-    with requests.Session() as session:
-        session.trust_env = False
-        mount(session, policy=RetryPolicy(backoff=0))
-        yield session
 
 
 @pytest.mark.parametrize("validator", [{}, {"ETag": '"v1"'}])

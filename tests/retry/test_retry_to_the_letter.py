@@ -70,9 +70,8 @@ def combinations():
             yield fields, chance.choice(METHODS), story
 
 
-def ended(adapter, story, method):
+def ended(adapter, answers, method, **values):
     """Call once; return how many requests that took, and the status or the type of the exception."""
-    answers = STORIES[story]
     with (
         VerbatimServer(lambda head: answers[min(len(server.heads), len(answers)) - 1]) as server,
         requests.Session() as session,
@@ -80,7 +79,7 @@ def ended(adapter, story, method):
         session.trust_env = False
         session.mount("http://", adapter)
         try:
-            found = session.request(method, server.url, timeout=30).status_code
+            found = session.request(method, server.url, timeout=30, **values).status_code
         except requests.RequestException as error:
             found = type(error).__name__
         return len(server.heads), found
@@ -89,8 +88,8 @@ def ended(adapter, story, method):
 def unlike(fields, method, story):
     """Return what stock and ours did, if that differs."""
     retry = Retry(backoff_factor=0, **fields)
-    stock = ended(HTTPAdapter(max_retries=retry), story, method)
-    ours = ended(ResilientAdapter(max_retries=retry), story, method)
+    stock = ended(HTTPAdapter(max_retries=retry), STORIES[story], method)
+    ours = ended(ResilientAdapter(max_retries=retry), STORIES[story], method)
     return None if stock == ours else (fields, method, story, stock, ours)
 
 
@@ -119,12 +118,16 @@ def test_the_history_has_what_was_repeated(method):
 def test_another_retry_is_noticed():
     """The control: with one repetition more, or another word on statuses, the comparison fails."""
     fields = {**PLAIN, "backoff_factor": 0}
-    stock = ended(HTTPAdapter(max_retries=Retry(**fields)), "503", "GET")
+    stock = ended(HTTPAdapter(max_retries=Retry(**fields)), STORIES["503"], "GET")
 
-    assert ended(ResilientAdapter(max_retries=Retry(**fields)), "503", "GET") == stock
-    assert ended(ResilientAdapter(max_retries=Retry(**{**fields, "total": 4})), "503", "GET") != stock
+    assert ended(ResilientAdapter(max_retries=Retry(**fields)), STORIES["503"], "GET") == stock
     assert (
-        ended(ResilientAdapter(max_retries=Retry(**{**fields, "raise_on_status": False})), "503", "GET")
+        ended(ResilientAdapter(max_retries=Retry(**{**fields, "total": 4})), STORIES["503"], "GET") != stock
+    )
+    assert (
+        ended(
+            ResilientAdapter(max_retries=Retry(**{**fields, "raise_on_status": False})), STORIES["503"], "GET"
+        )
         != stock
     )
 
@@ -160,18 +163,7 @@ def test_where_stock_is_not_followed(reason):
     """Stock is unsafe, or gives up what heals: each with its reason."""
     values, answers, stock, ours = UNSAFE[reason]
     retry = Retry(2, backoff_factor=0)
-    found = []
-    for adapter in (HTTPAdapter(max_retries=retry), ResilientAdapter(max_retries=retry)):
-        with (
-            VerbatimServer(lambda head: answers[min(len(server.heads), len(answers)) - 1]) as server,
-            requests.Session() as session,
-        ):
-            session.trust_env = False
-            session.mount("http://", adapter)
-            try:
-                end = session.request(url=server.url, timeout=30, **values).status_code
-            except requests.RequestException as error:
-                end = type(error).__name__
-            found.append((len(server.heads), end))
+    adapters = (HTTPAdapter(max_retries=retry), ResilientAdapter(max_retries=retry))
+    found = [ended(adapter, answers, **values) for adapter in adapters]
 
     assert found == [stock, ours]
