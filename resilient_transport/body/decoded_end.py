@@ -27,21 +27,28 @@ def why_not_whole(body: bytes, headers: Mapping[str, str]) -> str | None:
         body: as it came, encoded.
         headers: of the first response.
     """
-    if "content-encoding" not in headers or not body:
+    encoding = headers.get("content-encoding")
+    if encoding is None or not body:
         return None
     try:
-        decoder = decoder_of(body, headers)
+        decoder = decoder_of(body, encoding)
     except DecodeError:
         return "Content-Encoding: the resumed body cannot be decoded"
     return None if is_at_end(decoder) else CUT
 
 
-def decoder_of(body: bytes, headers: Mapping[str, str]) -> Any:
+def decoder_of(body: bytes, encoding: str) -> Any:
     """Decode all of a body, and return what has decoded it; None: nothing can.
+
+    Args:
+        body: as it came, maybe cut.
+        encoding: its Content-Encoding.
 
     Raises:
         urllib3.exceptions.DecodeError: it cannot be decoded.
     """
+    # Its other fields stay away: by a Content-Length, a cut body would be an error.
+    headers = {"content-encoding": encoding}
     reader: Any = HTTPResponse(body=BytesIO(body), headers=headers, preload_content=False)
     for _ in reader.stream(_PIECE, decode_content=True):
         pass

@@ -194,7 +194,7 @@ def read_leniently(raw: Any) -> None:
     raw.release_conn()
     body = b"".join(pieces)
     try:
-        decoder_of(body, raw.headers)
+        decoder_of(body, raw.headers.get("content-encoding", ""))
     except DecodeError:
         body = b""
     put_in_place(raw, io.BytesIO(body))
