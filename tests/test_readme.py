@@ -14,6 +14,7 @@ from resilient_transport.gate.window import MAXIMUM, MOST_STALLED
 from resilient_transport.pool.reaper import LOOK_EVERY
 from resilient_transport.pool.shared_pool import THRIFT
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
+from resilient_transport.retry.causes import CAUSES, DEFAULT_LIMITS
 from resilient_transport.retry.decision import RESET_PAUSE
 from resilient_transport.retry.stages import TABLE
 from resilient_transport.settings.options import DEFAULT_OPTIONS
@@ -64,12 +65,20 @@ def test_the_replay_table_is_the_codes():
     assert rows("May it be sent again?") == code
 
 
-def test_the_limits_are_the_codes():
-    """The numbers of "How often" are the defaults in force."""
-    code = {limit.name: limit.most for limit in RetryPolicy().in_force()}
-    told = {re.search(r"`(\w+)`", cause)[1]: int(count) for cause, count in rows("How often")}
+def test_the_causes_are_the_codes():
+    """Each with what it is, how often it is repeated, and the setting that says so."""
+    code = []
+    for cause, treatment in CAUSES.items():
+        name = treatment.limit
+        said = ["none", ""] if name is None else [str(DEFAULT_LIMITS[name]), f"`{name}`"]
+        code.append([cause.value, treatment.about, *said])
 
-    assert told == code
+    assert rows("How often") == code
+
+
+def test_the_limits_in_force_are_those_of_the_causes():
+    """The control: the table's numbers are what a policy without arguments does."""
+    assert {limit.name: limit.most for limit in RetryPolicy().in_force()} == DEFAULT_LIMITS
 
 
 def test_the_settings_are_the_codes():

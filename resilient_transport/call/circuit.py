@@ -9,7 +9,8 @@ from requests import PreparedRequest
 from ..events import CircuitClosed, CircuitOpened, Hook
 from ..exceptions import CircuitOpen
 from ..retry.breaker import Circuit
-from ..retry.stages import Cause, Failure, Stage
+from ..retry.causes import Cause
+from ..retry.stages import Failure, Stage
 from ..telemetry.dispatch import announce
 
 
@@ -49,10 +50,11 @@ class CircuitCheck:
     def stops(self, failure: Failure) -> bool:
         """Report a failed attempt; return whether no other may follow.
 
-        Another caller's failure counts once, in that caller's call. A bad header, or a full pool, is the
-        caller's own affair and not counted.
+        Another caller's failure counts once, in that caller's call. What is the caller's own affair is not
+        counted: a bad header, a full pool, what this machine refuses.
         """
-        if not (failure.borrowed or failure.cause is Cause.INVALID or failure.stage is Stage.QUEUE):
+        is_own = failure.cause in (Cause.INVALID, Cause.LOCAL) or failure.stage is Stage.QUEUE
+        if not (failure.borrowed or is_own):
             self._failed()
         return self._circuit.is_open()
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from requests.exceptions import SSLError
 
 from ..exceptions import ClientCertificateRejected
-from ..retry.stages import certificate_alert
+from ..retry.causes import certificate_alert
 
 #: What to do, by alert.
 _CURES: Final = {

@@ -15,14 +15,15 @@ from ..connection.trace import Trace
 from ..events import AttemptFailed, AttemptStarted, GaveUp, Recovered, RetryScheduled
 from ..events.attempt import Attempt, Attempts
 from ..gate.caller import Caller
+from ..retry.causes import Cause, classify, root_of
 from ..retry.decision import Decision, given_up, judge
-from ..retry.stages import Cause, Column, Failure, Stage, classify
+from ..retry.retry_after import retry_after
+from ..retry.stages import Column, Failure, Stage
 from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..telemetry.dispatch import Dispatcher, dispatcher_for
 from .outcome import history
 from .plan import CallPlan
 from .redaction import describe, forget_frames
-from .retry_after import retry_after
 
 #: Attempts that are kept; a body of gigabytes may take thousands.
 MOST_ATTEMPTS: Final = 100
@@ -135,6 +136,7 @@ class Record:
             classify(error),
             trace.reused,
             self.body.is_spent(trace.stage),
+            retry_after=getattr(root_of(error), "retry_after", None),
             borrowed=trace.borrowed,
             paced=trace.paced,
             cold=trace.cold,

@@ -11,14 +11,16 @@ from typing import Any
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError, MaxRetryError, RequestError
 
+from ..retry.causes import connect_status, root_of, socks_words, tls_reason
+
 
 def describe(error: BaseException) -> str:
     """The type of an error and the part of its reason that can hold no secret."""
-    inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(inner, ssl.SSLError):
-        reason = inner.reason or inner.strerror
-    else:
-        reason = inner.strerror if isinstance(inner, OSError) else None
+    inner = root_of(error)
+    reason = tls_reason(inner) if isinstance(inner, ssl.SSLError) else socks_words(inner)
+    if not reason and isinstance(inner, OSError):
+        status = connect_status(inner)
+        reason = inner.strerror if status is None else f"the proxy answered CONNECT with status {status}"
     return f"{type(inner).__name__}: {reason}" if reason else type(inner).__name__
 
 

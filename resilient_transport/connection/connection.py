@@ -27,14 +27,15 @@ from ..events import HandshakeDone
 from ..gate.caller import Caller
 from ..gate.permit import Permit
 from ..gate.shared_failure import WIRE_ERRORS, SharedFailure
+from ..retry.causes import LASTING, Cause, classify
 from ..retry.deadline import Deadline
-from ..retry.stages import Cause, Stage, classify
+from ..retry.stages import Stage
 from .connect import in_time, is_urllib3s, lacks_descriptors, reach
 from .eof import refuse_ragged_end
 from .keepalive import KeepAlivePolicy, hints
 from .preconnect import Route, finish
 from .request_head import is_asked_for, told_by
-from .response_head import HurriedHTTPResponse, WatchedHTTPResponse
+from .response_head import ConnectAnswer, HurriedHTTPResponse, WatchedHTTPResponse
 from .timed_stream import rearm
 from .tls_sessions import TLSSessions
 from .trace import Trace
@@ -43,6 +44,12 @@ from .trace import Trace
 #: for all it is given, so that a large body would have to arrive within it.
 PIECE: Final = 65536
 
+#: What a connect may meet that is nobody else's affair.
+_ONES_OWN: Final = (Cause.TIMEOUT, Cause.LOCAL)
+#: What a server does that bears no more handshakes at once.
+_TOO_MANY: Final = (Cause.RESET, Cause.DAMAGED, Cause.TLS)
+#: What a server may say of a handshake when the client has finished it already.
+_REFUSALS: Final = (Cause.CERTIFICATE, Cause.CLIENT_CERTIFICATE, Cause.NO_COMMON_TLS)
 #: Errors after which urllib3 looks for an answer, whoever has raised them.
 _PASSED_OVER: Final = (errno.EPIPE, errno.ESHUTDOWN, errno.ECONNRESET, errno.EPROTOTYPE)
 
@@ -191,15 +198,15 @@ class ResilientConnection(HTTPConnection):
         if permit is None:
             return
         cause = classify(error)
-        if cause is Cause.TIMEOUT or not isinstance(error, WIRE_ERRORS):
+        if cause in _ONES_OWN or not isinstance(error, WIRE_ERRORS):
             permit.unused()
             return
         # Some kernels tell a connect that the server has accepted, and reset: it is there.
         was_reset = isinstance(error.__cause__ or error, ConnectionResetError)
         self.trace.paced = permit.failed(
             SharedFailure.of(error, stage, self.has_connected_to_proxy, outside),
-            reset=cause in (Cause.RESET, Cause.TLS) and (stage.rank >= Stage.TUNNEL.rank or was_reset),
-            fatal=cause in (Cause.CERTIFICATE, Cause.DENIED),
+            reset=cause in _TOO_MANY and (stage.rank >= Stage.TUNNEL.rank or was_reset),
+            fatal=cause in LASTING,
             caller=self.trace.caller,
         )
 
@@ -264,7 +271,16 @@ class ResilientConnection(HTTPConnection):
         return sock
 
     def _tunnel(self) -> None:
-        super()._tunnel()
+        # `http.client` makes the response by this, and drops all that it says but its status.
+        usual = self.response_class
+        self.response_class = answer = ConnectAnswer(usual)  # type: ignore[assignment]
+        try:
+            super()._tunnel()
+        except OSError as error:
+            error.retry_after = answer.retry_after()  # type: ignore[attr-defined]
+            raise
+        finally:
+            self.response_class = usual
         rearm(self.sock)
         self.trace.mark(Stage.HANDSHAKE)
 
@@ -414,7 +430,7 @@ class ResilientConnection(HTTPConnection):
         if cause is None:
             self.is_proven = True
             permit.proved()
-        elif cause is Cause.CERTIFICATE and error is not None:
+        elif cause in _REFUSALS and error is not None:
             permit.refused(SharedFailure.of(error, self.trace.stage, self.has_connected_to_proxy))
         elif cause is Cause.RESET and not self.plan.wants_proof:
             # With TLS 1.3 it may have been the handshake.

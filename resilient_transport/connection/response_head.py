@@ -8,9 +8,12 @@ head. Either way a cut response would pass for a whole one (RFC 9112 section 8, 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from http.client import OK, PROCESSING, BadStatusLine, HTTPResponse, RemoteDisconnected, parse_headers
 from typing import Any, Final
 
+from ..retry.retry_after import retry_after
 from .timed_stream import timed
 
 #: Interim responses before the final one that are read, at the most.
@@ -76,6 +79,75 @@ class HurriedHTTPResponse(WatchedHTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         timed(self.fp)
+
+
+class ConnectAnswer:
+    """Makes the response in which a proxy answers CONNECT, and keeps what it says of when to ask again.
+
+    `http.client` raises an error when the status is not 200, and drops the fields; before Python 3.12 it does
+    not even read them.
+
+    Args:
+        kind: makes the response otherwise.
+    """
+
+    def __init__(self, kind: Callable[..., HTTPResponse]) -> None:
+        self._kind = kind
+        self._fields: dict[str, str] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> HTTPResponse:
+        """Make the response."""
+        response: Any = self._kind(*args, **kwargs)
+        read_status = response._read_status
+
+        def read_head() -> tuple[str, int, str]:
+            # It is called once, and the response must not hold itself.
+            del response._read_status
+            told: tuple[str, int, str] = read_status()
+            if told[1] != OK:
+                response.fp = self._read_fields(response.fp)
+            return told
+
+        response._read_status = read_head
+        made: HTTPResponse = response
+        return made
+
+    def _read_fields(self, file: Any) -> _Reread:
+        """Read the fields, as far as they come, and return a file in which they are still to be read."""
+        lines: list[bytes] = []
+        with suppress(OSError):
+            while len(lines) < _FIELDS_AT_MOST and (not lines or lines[-1].strip()):
+                lines.append(file.readline(_LINE_AT_MOST))
+        for line in lines:
+            name, _, value = line.decode("latin-1").partition(":")
+            self._fields.setdefault(name.lower(), value.strip())
+        return _Reread(file, lines)
+
+    def retry_after(self) -> float | None:
+        """Seconds after which to ask again, as far as the proxy has said so."""
+        return retry_after(self._fields.get("retry-after"), self._fields.get("date"))
+
+
+#: As many as `http.client` reads, and as long.
+_FIELDS_AT_MOST: Final = 100
+_LINE_AT_MOST: Final = 65536
+
+
+class _Reread:
+    """A file some of whose lines were read ahead."""
+
+    __slots__ = ("_ahead", "_file")
+
+    def __init__(self, file: Any, ahead: list[bytes]) -> None:
+        self._file = file
+        self._ahead = ahead
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read a line."""
+        return self._ahead.pop(0) if self._ahead else self._file.readline(limit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 class Chunks:

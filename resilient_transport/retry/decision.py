@@ -13,8 +13,9 @@ from typing import Final
 
 from .backoff import expo, full_jitter
 from .budget import RETRY_COST, TIMEOUT_COST
+from .causes import Cause
 from .policy import RetryPolicy
-from .stages import TABLE, Cause, Column, Failure, Situation, Verdict
+from .stages import TABLE, Column, Failure, Situation, Verdict
 
 #: The longest pause after a reset inside a handshake, in seconds.
 RESET_PAUSE: Final = 0.25
@@ -62,7 +63,7 @@ def judge(policy: RetryPolicy, where: Column, failures: Sequence[Failure], left:
         return given_up(f"{delay:.3f} s of waiting, and the deadline leaves {left:.3f} s", "deadline")
     cost = TIMEOUT_COST if failure.cause is Cause.TIMEOUT else RETRY_COST
     pause = f"after {delay:.3f} s" if delay else "at once"
-    if failure.paced:
+    if failure.paced and _asked_for(policy, failure) is None:
         delay, pause = 0.0, "after a pause that all callers share"
     if failure.borrowed:
         # Who has met it has paid for it.
@@ -97,7 +98,7 @@ def _refused_by_table(
     if verdict is not Verdict.NO:
         return None
     if failure.situation is Situation.FATAL:
-        return "this does not heal by itself"
+        return f"{failure.cause}: this does not heal by itself"
     if failure.situation is Situation.SPENT:
         return "its body was touched and cannot be rewound (give bytes, a file or spool_bytes)"
     return (
@@ -128,15 +129,19 @@ def _delay(policy: RetryPolicy, failures: Sequence[Failure], verdict: Verdict) -
     failure = failures[-1]
     if verdict is Verdict.ONCE or (verdict is Verdict.AT_ONCE and _first_stale(failures)):
         return 0.0
-    if failure.retry_after is not None and policy.respect_retry_after:
-        if failure.retry_after > policy.retry_after_max and not policy.clamp_retry_after:
+    if (asked := _asked_for(policy, failure)) is not None:
+        if asked > policy.retry_after_max and not policy.clamp_retry_after:
             return None
-        # A Retry-After of 0 or in the past falls back to the backoff, as urllib3 has it.
-        if failure.retry_after > 0:
-            return min(failure.retry_after, policy.retry_after_max)
+        return min(asked, policy.retry_after_max)
     paced = sum(other.situation is not Situation.REUSED for other in failures) or 1
     delay = backoff_delay(policy, paced)
     return min(delay, pause_after_reset(policy)) if failure.was_reset_in_handshake else delay
+
+
+def _asked_for(policy: RetryPolicy, failure: Failure) -> float | None:
+    """The pause that the other side asks for, in seconds; None: none, and so it is ours to choose."""
+    # A Retry-After of 0 or in the past falls back to the backoff, as urllib3 has it.
+    return (failure.retry_after or None) if policy.respect_retry_after else None
 
 
 def pause_after_reset(policy: RetryPolicy) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
 from .. import settings
 from .breaker import Breaker
-from .stages import IDEMPOTENT, Cause, Failure, Stage
+from .causes import CAUSES, DEFAULT_LIMITS, Cause
+from .stages import IDEMPOTENT, Failure, Stage
 
 #: Statuses that say "not now": RFC 9110 section 15 (408, 502, 503, 504), RFC 6585 (429).
 STATUSES: Final = frozenset({408, 429, 502, 503, 504})
@@ -63,17 +64,21 @@ class RetryPolicy:
     """
 
     #: The most repetitions of a call, whatever their causes, together. None: each cause has its own
-    #: limit (the next four fields), and all else together 5.
+    #: limit (the next six fields), and all else together 5.
     retries: int | None = _setting("retries")
-    #: Resets, closes, TLS failures and refusals of a proxy that may heal, before the first byte of the
-    #: request. None: 12, or `retries` where that is given.
+    #: Resets, closes and damaged TLS records before the first byte of the request. None: 12, or `retries`
+    #: where that is given.
     connect_retries: int | None = None
     #: A host name that is not found. None: 2, or `retries`.
     name_retries: int | None = None
     #: A refused connection, as of a server that restarts. None: 5, or `retries`.
     refused_retries: int | None = None
-    #: Time-outs, at whatever stage. None: 1, or `retries`.
+    #: Time-outs, at whatever stage, and hosts to which no route leads. None: 1, or `retries`.
     timeout_retries: int | None = None
+    #: A proxy that answers CONNECT with status 408, 429, 502, 503 or 504. None: 2, or `retries`.
+    proxy_retries: int | None = None
+    #: What has no name in `retry/causes.py`, at whatever stage. None: 1, or `retries`.
+    other_retries: int | None = None
     #: Repeat POST, PATCH and the other methods that are not idempotent, too.
     retry_non_idempotent: bool = _setting("retry_non_idempotent")
     #: Give each such request that has none an `Idempotency-Key` of its own, which lets it be repeated.
@@ -173,9 +178,9 @@ class RetryPolicy:
         if self.limits is not None:
             return self.limits
         by_cause = tuple(
-            Limit(name, given if given is not None else default, stages, causes)
-            for name, default, stages, causes in _BY_CAUSE
-            if (given := getattr(self, name)) is not None or self.retries is None
+            limit if (given := getattr(self, limit.name)) is None else replace(limit, most=given)
+            for limit in _BY_CAUSE
+            if self.retries is None or getattr(self, limit.name) is not None
         )
         if self.retries is None:
             return (*by_cause, _THE_REST)
@@ -183,7 +188,7 @@ class RetryPolicy:
 
 
 #: The causes for which callers that wait for the same connection share a failure.
-_SHARED: Final = (Cause.RESET, Cause.REFUSED, Cause.NAME, Cause.TLS)
+_SHARED: Final = (Cause.RESET, Cause.REFUSED, Cause.NAME)
 #: What says how long the pauses are.
 _PACING: Final = ("backoff", "backoff_max")
 #: A policy that no environment has a say in, for what is nobody's in particular.
@@ -194,14 +199,24 @@ DEFAULTS: Final = {
 _SWITCHES: Final = tuple(name for name, kind in RetryPolicy.__annotations__.items() if kind == "bool")
 _COUNTS: Final = tuple(name for name in RetryPolicy.__dataclass_fields__ if name.endswith("retries"))
 
-#: Causes heal at different speeds. Resets before the first byte of the request risk nothing.
-_BY_CAUSE: Final = (
-    ("connect_retries", 12, EARLY, frozenset({Cause.RESET, Cause.TLS})),
-    ("name_retries", 2, EARLY, frozenset({Cause.NAME})),
-    ("refused_retries", 5, EARLY, frozenset({Cause.REFUSED})),
-    ("timeout_retries", 1, EVERY, frozenset({Cause.TIMEOUT})),
+#: Settings that count failures at whatever stage; the others count those before the request has left.
+_AT_EVERY_STAGE: Final = ("timeout_retries", "other_retries")
+
+
+def _limit(name: str, most: int) -> Limit:
+    """The limit that a setting stands for."""
+    causes = frozenset(cause for cause, treatment in CAUSES.items() if treatment.limit == name)
+    return Limit(name, most, EVERY if name in _AT_EVERY_STAGE else EARLY, causes)
+
+
+#: The limit of each cause, where no count of its own is set.
+_BY_CAUSE: Final = tuple(_limit(name, most) for name, most in DEFAULT_LIMITS.items() if name != "retries")
+_THE_REST: Final = Limit(
+    "retries",
+    DEFAULT_LIMITS["retries"],
+    LATE | ANSWERED,
+    ANY_CAUSE.difference(*(limit.causes for limit in _BY_CAUSE if limit.name in _AT_EVERY_STAGE)),
 )
-_THE_REST: Final = Limit("retries", 5, LATE | ANSWERED, ANY_CAUSE - {Cause.TIMEOUT})
 
 
 def _check_count(name: str, value: object) -> None:

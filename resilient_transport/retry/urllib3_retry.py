@@ -29,8 +29,8 @@ from typing import Final
 
 from urllib3.util import Retry
 
+from .causes import Cause
 from .policy import ANSWERED, ANY_CAUSE, EARLY, EVERY, LATE, Limit, RetryPolicy
-from .stages import Cause
 
 
 def policy_from(value: object, base: RetryPolicy | None = None) -> RetryPolicy:
@@ -97,7 +97,8 @@ _LIMITS: Final = (
     ("total", EVERY, ANY_CAUSE),
     ("connect", EARLY, ANY_CAUSE),
     ("read", LATE, ANY_CAUSE),
-    ("other", EVERY, frozenset({Cause.TLS})),
+    # urllib3 counts every error of `ssl` as "other".
+    ("other", EVERY, frozenset({Cause.DAMAGED, Cause.TLS})),
     ("status", ANSWERED, ANY_CAUSE),
 )
 

@@ -10,7 +10,7 @@ from urllib3.exceptions import SSLError as UpstreamSSLError
 
 from resilient_transport import ClientCertificateRejected
 from resilient_transport.call.client_certificate import rejection
-from resilient_transport.retry.stages import certificate_alert
+from resilient_transport.retry.causes import certificate_alert
 
 SECRET = "Bearer 8f14e45fceea167a"
 

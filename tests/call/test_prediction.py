@@ -39,6 +39,7 @@ POLICY_FIELDS = {
     **dict.fromkeys(
         ("retries", "connect_retries", "refused_retries", "name_retries", "timeout_retries"), few
     ),
+    **dict.fromkeys(("proxy_retries", "other_retries"), few),
     "retry_non_idempotent": st.booleans(),
     "idempotency_key": st.booleans(),
     "raise_on_status": st.booleans(),

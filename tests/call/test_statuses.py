@@ -5,7 +5,7 @@ import requests
 from urllib3.util import Retry
 
 from resilient_transport import RetryPolicy, attempts_of
-from resilient_transport.call.retry_after import retry_after
+from resilient_transport.retry.retry_after import retry_after
 from resilient_transport.testing import Script
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}

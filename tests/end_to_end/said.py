@@ -27,17 +27,17 @@ FAULTS = {
     "late": Fault("connect", "time-out"),
     "accept": Fault("handshake", "reset"),
     "tunnel": Fault("tunnel", "reset"),
-    "unable": Fault("tunnel", "unable"),
+    "unable": Fault("tunnel", "unready"),
     "denied": Fault("tunnel", "lasting"),
     "hello": Fault("handshake", "reset"),
     "handshake": Fault("handshake", "reset"),
-    "alert": Fault("handshake", "tls", requests.exceptions.SSLError),
+    "alert": Fault("handshake", "tls alert", requests.exceptions.SSLError),
     "stranger": Fault("handshake", "lasting", requests.exceptions.SSLError),
     "confirm": Fault("confirm", "reset"),
     "request": Fault("request", "reset"),
     "executed": Fault("request", "reset"),
     "head": Fault("request", "reset"),
-    "spoilt": Fault("request", "tls", requests.exceptions.SSLError),
+    "spoilt": Fault("request", "damaged", requests.exceptions.SSLError),
     "silent": Fault("request", "time-out", requests.ReadTimeout),
     **{name: Fault("body", "reset", requests.exceptions.ChunkedEncodingError) for name in ("none", "bare")},
     **{name: Fault("body", "reset", requests.exceptions.ChunkedEncodingError) for name in ("little", "much")},
@@ -128,13 +128,15 @@ class Said:
 
 
 def _failures(fault: Fault) -> bool:
-    return is_early(fault) and fault.cause in ("reset", "tls", "unable")
+    return is_early(fault) and fault.cause in ("reset", "damaged")
 
 
 _SLOWER = (
     ("name_retries", 2, lambda fault: fault.cause == "name"),
     ("refused_retries", 5, lambda fault: fault.cause == "refused"),
     ("timeout_retries", 1, lambda fault: fault.cause == "time-out"),
+    ("proxy_retries", 2, lambda fault: fault.cause == "unready"),
+    ("other_retries", 1, lambda fault: fault.cause == "tls alert"),
 )
 BY_CAUSE = (("connect_retries", 12, _failures), *_SLOWER)
 OF_RETRY = (
@@ -142,5 +144,5 @@ OF_RETRY = (
     ("connect", is_early),
     ("read", lambda fault: fault.stage in ("request", "body")),
     ("status", lambda fault: fault.stage == "status"),
-    ("other", lambda fault: fault.cause == "tls"),
+    ("other", lambda fault: fault.cause in ("tls alert", "damaged")),
 )

@@ -13,7 +13,11 @@ from resilient_transport.retry.decision import Decision, backoff_delay, given_up
 from resilient_transport.retry.stages import Cause, Column, Failure, Stage
 
 EARLY_RESET = Failure(Stage.HANDSHAKE, Cause.RESET)
-EARLY_TLS = Failure(Stage.HANDSHAKE, Cause.TLS)
+DAMAGED = Failure(Stage.HANDSHAKE, Cause.DAMAGED)
+TLS = Failure(Stage.HANDSHAKE, Cause.TLS)
+UNNAMED = Failure(Stage.CONNECT, Cause.UNNAMED)
+UNREACHABLE = Failure(Stage.CONNECT, Cause.UNREACHABLE)
+UNREADY = Failure(Stage.TUNNEL, Cause.UNREADY)
 NO_NAME = Failure(Stage.RESOLVE, Cause.NAME)
 REFUSED = Failure(Stage.CONNECT, Cause.REFUSED)
 EARLY_TIMEOUT = Failure(Stage.CONNECT, Cause.TIMEOUT)
@@ -41,6 +45,7 @@ def busy(retry_after):
     return Failure(Stage.STATUS, Cause.STATUS, status=503, retry_after=retry_after)
 
 
+LASTS = "not sent again: {}: this does not heal by itself"
 NOT_OPTED_IN = (
     "not sent again: the server may have executed it (stage {}), and the method may not be repeated; "
     "an Idempotency-Key header or retry_non_idempotent=True opts in"
@@ -50,9 +55,9 @@ NOT_OPTED_IN = (
 @pytest.mark.parametrize(
     ("failure", "where", "reason", "why"),
     [
-        (UNTRUSTED, Column.IDEMPOTENT, "lasting", "not sent again: this does not heal by itself"),
-        (UNTRUSTED, Column.OPTED_IN, "lasting", "not sent again: this does not heal by itself"),
-        (DENIED, Column.IDEMPOTENT, "lasting", "not sent again: this does not heal by itself"),
+        (UNTRUSTED, Column.IDEMPOTENT, "lasting", LASTS.format("server certificate not trusted")),
+        (UNTRUSTED, Column.OPTED_IN, "lasting", LASTS.format("server certificate not trusted")),
+        (DENIED, Column.IDEMPOTENT, "lasting", LASTS.format("refused by the proxy")),
         (
             SPENT,
             Column.IDEMPOTENT,
@@ -94,7 +99,11 @@ def test_what_the_table_permits_is_sent_again(failure, where, why):
     ("failure", "most", "name"),
     [
         (EARLY_RESET, 12, "connect_retries"),
-        (EARLY_TLS, 12, "connect_retries"),
+        (DAMAGED, 12, "connect_retries"),
+        (TLS, 1, "other_retries"),
+        (UNNAMED, 1, "other_retries"),
+        (UNREACHABLE, 1, "timeout_retries"),
+        (UNREADY, 2, "proxy_retries"),
         (NO_NAME, 2, "name_retries"),
         (REFUSED, 5, "refused_retries"),
         (EARLY_TIMEOUT, 1, "timeout_retries"),
@@ -358,7 +367,9 @@ def test_no_backoff_is_no_pause():
         st.builds(
             Failure,
             st.sampled_from([stage for stage in Stage if stage not in (Stage.STATUS, Stage.DONE)]),
-            st.sampled_from([Cause.NAME, Cause.REFUSED, Cause.TIMEOUT, Cause.RESET, Cause.TLS]),
+            st.sampled_from(
+                [Cause.NAME, Cause.REFUSED, Cause.TIMEOUT, Cause.RESET, Cause.TLS, Cause.UNNAMED]
+            ),
             reused=st.booleans(),
         ),
         min_size=1,

@@ -46,6 +46,8 @@ def test_the_defaults_are_the_recommendation():
         "name_retries": None,
         "refused_retries": None,
         "timeout_retries": None,
+        "proxy_retries": None,
+        "other_retries": None,
         "retry_non_idempotent": False,
         "idempotency_key": False,
         "allowed_methods": IDEMPOTENT,
@@ -68,7 +70,7 @@ def test_the_defaults_are_the_recommendation():
 
 
 def test_the_default_limits_go_by_cause():
-    """Causes heal at different speeds: 12 resets, 2 names, 5 refusals, 1 time-out, 5 of everything else."""
+    """Causes heal at different speeds: what heals slowly is repeated less often."""
     limits = RetryPolicy().in_force()
 
     assert [(limit.name, limit.most) for limit in limits] == [
@@ -76,6 +78,8 @@ def test_the_default_limits_go_by_cause():
         ("name_retries", 2),
         ("refused_retries", 5),
         ("timeout_retries", 1),
+        ("proxy_retries", 2),
+        ("other_retries", 1),
         ("retries", 5),
     ]
 
@@ -84,11 +88,14 @@ def test_the_default_limits_go_by_cause():
     ("failure", "name"),
     [
         *((Failure(stage, Cause.RESET), "connect_retries") for stage in EARLY),
-        *((Failure(stage, Cause.TLS), "connect_retries") for stage in EARLY),
+        *((Failure(stage, Cause.DAMAGED), "connect_retries") for stage in EARLY),
+        (Failure(Stage.TUNNEL, Cause.UNREADY), "proxy_retries"),
         (Failure(Stage.RESOLVE, Cause.NAME), "name_retries"),
         (Failure(Stage.CONNECT, Cause.REFUSED), "refused_retries"),
         *((Failure(stage, Cause.TIMEOUT), "timeout_retries") for stage in [*EARLY, *LATE]),
-        *((Failure(stage, cause), "retries") for stage in LATE for cause in (Cause.RESET, Cause.TLS)),
+        *((Failure(stage, Cause.TLS), "other_retries") for stage in [*EARLY, *LATE]),
+        *((Failure(stage, Cause.UNNAMED), "other_retries") for stage in [*EARLY, *LATE]),
+        *((Failure(stage, cause), "retries") for stage in LATE for cause in (Cause.RESET, Cause.DAMAGED)),
         (Failure(Stage.STATUS, Cause.STATUS), "retries"),
         (Failure(Stage.STATUS, Cause.MISDIRECTED), "retries"),
     ],

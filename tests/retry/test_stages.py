@@ -1,36 +1,22 @@
 """The replay table, cell by cell, and what chooses its row and its column."""
 
 import itertools
-import socket
-import ssl
 from dataclasses import FrozenInstanceError
-from http.client import (
-    BadStatusLine,
-    HTTPException,
-    IncompleteRead,
-    LineTooLong,
-    RemoteDisconnected,
-    UnknownProtocol,
-)
-from types import SimpleNamespace
+from http.client import RemoteDisconnected
 
 import pytest
-from urllib3 import exceptions as urllib3_errors
-from urllib3.util.ssl_match_hostname import CertificateError
 
+from resilient_transport.retry.causes import Cause, classify
 from resilient_transport.retry.stages import (
     IDEMPOTENT,
     TABLE,
-    Cause,
     Column,
     Failure,
     Situation,
     Stage,
     Verdict,
-    classify,
     column,
 )
-from tests.retry.values import raised_from, tls, unexplained
 
 BEFORE_THE_REQUEST = (
     Stage.QUEUE,
@@ -43,6 +29,16 @@ BEFORE_THE_REQUEST = (
 #: Where an attempt can fail. "done" is what a good answer is called.
 FAILING = (*BEFORE_THE_REQUEST, Stage.REQUEST, Stage.BODY, Stage.STATUS)
 
+NEVER_HEALS = (
+    Cause.CERTIFICATE,
+    Cause.CLIENT_CERTIFICATE,
+    Cause.NO_COMMON_TLS,
+    Cause.DENIED,
+    Cause.LOCAL,
+    Cause.INVALID,
+    Cause.UNPARSABLE,
+)
+
 #: The design's table: may it be sent again? By column: idempotent, others, others opted in.
 DESIGN = {
     Situation.EARLY: (True, True, True),
@@ -54,11 +50,6 @@ DESIGN = {
     Situation.BODY: (True, False, True),
     Situation.SPENT: (False, False, False),
 }
-
-
-def refused():
-    """Return the error of a port where nobody listens."""
-    return ConnectionRefusedError(111, "Connection refused")
 
 
 @pytest.mark.parametrize("situation", Situation)
@@ -119,27 +110,9 @@ def test_stages_have_their_names():
     assert [Stage(name) for name in names] == list(Stage)
 
 
-def test_causes_are_words_for_a_sentence():
-    """They stand in the reasons that a decision gives."""
-    assert [str(cause) for cause in Cause] == [f"{cause}" for cause in Cause]
-    assert {str(cause) for cause in Cause} == {
-        "name not found",
-        "connection refused",
-        "timed out",
-        "reset or closed",
-        "TLS failure",
-        "certificate or TLS set-up refused",
-        "refused by the proxy",
-        "bad header",
-        "an answer that cannot be parsed",
-        "status",
-        "misdirected",
-    }
-
-
 def expected_situation(stage, cause, reused, spent):
     """Return the row by the rules at the top of the module, in words of the test's own."""
-    if cause in (Cause.CERTIFICATE, Cause.DENIED, Cause.INVALID, Cause.UNPARSABLE):
+    if cause in NEVER_HEALS:
         return Situation.FATAL
     if spent:
         return Situation.SPENT
@@ -223,131 +196,6 @@ def test_an_idempotent_method_can_be_taken_off_the_list():
     """A list without GET makes GET unsafe, as urllib3's `allowed_methods` does."""
     assert column("GET", {"HEAD"}, False) is Column.UNSAFE
     assert column("GET", {"HEAD"}, True) is Column.OPTED_IN
-
-
-NOT_FOUND = urllib3_errors.NameResolutionError(
-    "nowhere", None, socket.gaierror(-2, "Name or service not known")
-)
-#: As urllib3 says it: a line that came in the place of a chunk's size.
-NO_CHUNK = urllib3_errors.InvalidChunkLength(
-    SimpleNamespace(tell=lambda: 0, length_remaining=None), b"<html>"
-)
-PAIRS = [
-    (NOT_FOUND, Cause.NAME),
-    (raised_from(NOT_FOUND, socket.gaierror(-2, "Name or service not known")), Cause.NAME),
-    (refused(), Cause.REFUSED),
-    (raised_from(urllib3_errors.NewConnectionError(None, "refused"), refused()), Cause.REFUSED),
-    (TimeoutError("timed out"), Cause.TIMEOUT),
-    (urllib3_errors.ConnectTimeoutError(None, "timed out"), Cause.TIMEOUT),
-    (urllib3_errors.ReadTimeoutError(None, "/", "Read timed out."), Cause.TIMEOUT),
-    (raised_from(urllib3_errors.NewConnectionError(None, "slow"), TimeoutError("timed out")), Cause.TIMEOUT),
-    (ConnectionResetError(104, "Connection reset by peer"), Cause.RESET),
-    (ConnectionAbortedError(103, "Software caused connection abort"), Cause.RESET),
-    (BrokenPipeError(32, "Broken pipe"), Cause.RESET),
-    (OSError(113, "No route to host"), Cause.RESET),
-    (
-        raised_from(urllib3_errors.NewConnectionError(None, "no route"), OSError(113, "No route to host")),
-        Cause.RESET,
-    ),
-    (urllib3_errors.NewConnectionError(None, "it says nothing"), Cause.RESET),
-    (RemoteDisconnected("Remote end closed connection without response"), Cause.RESET),
-    (BadStatusLine("nonsense"), Cause.UNPARSABLE),
-    (LineTooLong("header line"), Cause.UNPARSABLE),
-    (UnknownProtocol("HTTP/7.9"), Cause.UNPARSABLE),
-    (HTTPException("got more than 100 headers"), Cause.UNPARSABLE),
-    (urllib3_errors.ProtocolError("Connection broken", NO_CHUNK), Cause.UNPARSABLE),
-    (IncompleteRead(b"ha", 4), Cause.RESET),
-    (urllib3_errors.IncompleteRead(2, 2), Cause.RESET),
-    (urllib3_errors.ProtocolError("Connection broken"), Cause.RESET),
-    (tls("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError), Cause.RESET),
-    (unexplained(ssl.SSLZeroReturnError, 6, "TLS/SSL connection has been closed (EOF)"), Cause.RESET),
-    (tls("DECRYPTION_FAILED_OR_BAD_RECORD_MAC"), Cause.TLS),
-    (tls("TLSV1_ALERT_INTERNAL_ERROR"), Cause.TLS),
-    (tls("BAD_RECORD_TYPE"), Cause.TLS),
-    (unexplained(ssl.SSLError, 1, "unknown error (_ssl.c:1000)"), Cause.TLS),
-    (urllib3_errors.SSLError(tls("SSLV3_ALERT_BAD_RECORD_MAC")), Cause.TLS),
-    (urllib3_errors.SSLError(tls("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError)), Cause.RESET),
-    (tls("CERTIFICATE_VERIFY_FAILED", ssl.SSLCertVerificationError), Cause.CERTIFICATE),
-    (
-        urllib3_errors.SSLError(tls("CERTIFICATE_VERIFY_FAILED", ssl.SSLCertVerificationError)),
-        Cause.CERTIFICATE,
-    ),
-    (CertificateError("hostname 'a' doesn't match 'b'"), Cause.CERTIFICATE),
-    (urllib3_errors.SSLError("Fingerprints did not match"), Cause.CERTIFICATE),
-    (urllib3_errors.SSLError(), Cause.CERTIFICATE),
-]
-
-
-@pytest.mark.parametrize(("error", "cause"), PAIRS, ids=lambda value: repr(value)[:60])
-def test_an_error_has_its_cause(error, cause):
-    """The error as the wire met it names the cause, within a wrapper of urllib3's or without."""
-    assert classify(error) is cause
-
-
-@pytest.mark.parametrize(
-    ("status", "cause"),
-    [
-        (400, Cause.DENIED),
-        (403, Cause.DENIED),
-        (407, Cause.DENIED),
-        (408, Cause.RESET),
-        (429, Cause.RESET),
-        (499, Cause.DENIED),
-        (500, Cause.RESET),
-        (502, Cause.RESET),
-        (503, Cause.RESET),
-    ],
-)
-def test_a_proxy_that_denies_the_tunnel_does_not_heal(status, cause):
-    """A client error in answer to CONNECT lasts, but for "request timeout" and "too many requests"."""
-    assert classify(OSError(f"Tunnel connection failed: {status} Because")) is cause
-
-
-def test_only_http_clients_own_words_deny_a_tunnel():
-    """The control: the same number elsewhere, and the same words in another error, are the wire's."""
-    assert classify(OSError("It failed: Tunnel connection failed: 403")) is Cause.RESET
-    assert classify(ConnectionResetError("Tunnel connection failed: 403 Forbidden")) is Cause.RESET
-
-
-#: What OpenSSL calls the alerts and errors that only a change of set-up can heal.
-LASTING = [
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
-    "SSLV3_ALERT_BAD_CERTIFICATE",
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-    "TLSV1_ALERT_UNKNOWN_CA",
-    "TLSV1_ALERT_ACCESS_DENIED",
-    "TLSV1_ALERT_DECRYPT_ERROR",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE",
-    "TLSV1_ALERT_PROTOCOL_VERSION",
-    "TLSV1_ALERT_INSUFFICIENT_SECURITY",
-    "TLSV1_UNRECOGNIZED_NAME",
-    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL",
-    "WRONG_VERSION_NUMBER",
-    "UNSUPPORTED_PROTOCOL",
-    "NO_PROTOCOLS_AVAILABLE",
-    "NO_CIPHERS_AVAILABLE",
-    "DH_KEY_TOO_SMALL",
-    "HTTP_REQUEST",
-]
-
-
-@pytest.mark.parametrize("reason", LASTING)
-def test_a_lasting_alert_does_not_heal(reason):
-    """Each is a certificate's cause, alone and within urllib3's wrapper, and so it is never repeated."""
-    causes = [classify(tls(reason)), classify(urllib3_errors.SSLError(tls(reason)))]
-    rows = {Failure(stage, cause).situation for stage in FAILING for cause in causes}
-
-    assert causes == [Cause.CERTIFICATE, Cause.CERTIFICATE]
-    assert rows == {Situation.FATAL}
-
-
-@pytest.mark.parametrize("reason", LASTING)
-def test_an_alert_is_matched_by_the_end_of_its_reason(reason):
-    """The control: the same words with anything behind them are another alert, which may heal."""
-    assert classify(tls(reason + "_NOT")) is Cause.TLS
 
 
 def test_what_happened_is_frozen():

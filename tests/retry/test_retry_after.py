@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from resilient_transport import ResilientAdapter, RetryPolicy
-from resilient_transport.call.retry_after import retry_after
+from resilient_transport.retry.retry_after import retry_after
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 
 NOW = 1_000_000_000.0
