@@ -17,7 +17,7 @@ from ..retry.causes import connect_status, root_of, socks_words, tls_reason
 def describe(error: BaseException) -> str:
     """The type of an error and the part of its reason that can hold no secret."""
     inner = root_of(error)
-    reason = tls_reason(inner) if isinstance(inner, ssl.SSLError) else socks_words(inner)
+    reason: str | None = tls_reason(inner) if isinstance(inner, ssl.SSLError) else socks_words(inner)
     if not reason and isinstance(inner, OSError):
         status = connect_status(inner)
         reason = inner.strerror if status is None else f"the proxy answered CONNECT with status {status}"
