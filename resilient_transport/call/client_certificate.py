@@ -29,11 +29,12 @@ _OTHERWISE: Final = "Ask the server's operator which certificates it accepts."
 _NONE_SHOWN: Final = "Give one in cert=(certificate, key)."
 
 
-def rejection(error: Exception, cert: Any, has_context: bool) -> Exception:
+def rejection(error: Exception, origin: str, cert: Any, has_context: bool) -> Exception:
     """The error itself; for a server's refusal of the client certificate, a `ClientCertificateRejected`.
 
     Args:
         error: what is about to be raised.
+        origin: the server's.
         cert: what the caller gave as `cert`.
         has_context: whether the caller's own TLS context has the certificate.
     """
@@ -44,7 +45,7 @@ def rejection(error: Exception, cert: Any, has_context: bool) -> Exception:
     path = os.fsdecode(shown) if shown else None
     subject, not_after = _read(path) if path else (None, None)
     told = ClientCertificateRejected(
-        f"The server refused the client certificate (TLS alert {alert}): "
+        f"{origin} refused the client certificate (TLS alert {alert}): "
         f"{_description(path, subject, not_after, has_context)} {_cure(alert, path, has_context)}",
         request=error.request,
     )

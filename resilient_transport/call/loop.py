@@ -35,7 +35,8 @@ from ..settings.override import overrides
 from .circuit import CircuitCheck
 from .client_certificate import rejection
 from .cookies import carry_cookies, cookies_set_by, with_cookies_of
-from .outcome import as_cut_body, deadline_exceeded, discard, too_many, with_attempts, with_reason
+from .explanation import deadline_exceeded, explain, explanation
+from .outcome import as_cut_body, discard, too_many, with_attempts, with_reason
 from .plan import CallPlan
 from .record import OPEN, Record
 from .redaction import forget_frames, redact
@@ -72,8 +73,8 @@ class Call:
 
     # Every call makes one: what holds for most of them is the class's.
 
-    #: The failure that got furthest, the latest among equals, and how far it got.
-    furthest: tuple[int, Exception] | None = None
+    #: The failure that got furthest, the latest among equals; how far it got, and what is said of it.
+    furthest: tuple[int, Exception, str] | None = None
     #: Resumes the body of the last response, if it breaks; None: nothing does.
     resumer: Resumer | None = None
     #: Whether requests' own session has made it, which reads the body at once.
@@ -350,8 +351,10 @@ class Call:
             why = self.resumer.why_not()
             error = with_reason(error, self.resumer.refusal)
         if deadline.is_over():
-            error = deadline_exceeded(self.plan.request, deadline.allowed(), error)
+            error = deadline_exceeded(self.plan, deadline.allowed(), Stage.BODY, error)
             why = why and "the deadline is over"
+        else:
+            explain(error, explanation(error, Stage.BODY, self.plan))
         if why:
             self.plan.counters.failed(Stage.BODY)
             self.plan.counters.refused("not resumable")
@@ -445,6 +448,7 @@ class Call:
         self, trace: Trace, response: Response | None, error: Exception | None, decision: Decision
     ) -> None:
         shown, why = error, decision.why
+        said = "" if trace.error is None else explanation(trace.error, trace.stage, self.plan)
         if self.resumer is not None and self.resumer.refusal:
             shown, why = None, f"not resumed: {self.resumer.refusal}; {why}"
         self.record.failed(trace, shown, why, decision.delay if decision.again else None)
@@ -454,13 +458,13 @@ class Call:
             self.record.remember(response, error)
         if error is None:
             return
-        rank, before = self.furthest or (-1, None)
+        rank, before, _ = self.furthest or (-1, None, "")
         # Frames of urllib3 hold errors whose tracebacks hold these frames.
         if trace.stage.rank < rank:
             forget_frames((error,), keep=before)
         else:
             forget_frames((before,), keep=error)
-            self.furthest = (trace.stage.rank, error)
+            self.furthest = (trace.stage.rank, error, said)
 
     def _hand_out(self, response: Response, decision: Decision) -> Response:
         plan, record = self.plan, self.record
@@ -497,11 +501,13 @@ class Call:
     def _raise(self, error: Exception | None, decision: Decision) -> NoReturn:
         """Raise what fits best: the error that is not the wire's, the deadline, or what got furthest."""
         plan, record = self.plan, self.record
-        rank, furthest = self.furthest if self.furthest is not None else (0, error)
+        rank, furthest, said = self.furthest if self.furthest is not None else (0, error, "")
         if decision is _NOT_THE_WIRE and error is not None:
             failed = error
         elif furthest is None or record.deadline.is_over():
-            failed = deadline_exceeded(plan.request, record.deadline.allowed(), furthest)
+            failed = deadline_exceeded(
+                plan, record.deadline.allowed(), None if error is None else record.carrier.stage, furthest
+            )
         else:
             failed = furthest
         # Their tracebacks hold frames that hold this call.
@@ -509,8 +515,10 @@ class Call:
         record.body.close()
         if rank > Stage.TUNNEL.rank and (plan.request.url or "").startswith("https:"):
             # From there on it is the server that speaks, and no proxy.
-            failed = rejection(failed, *plan.certificate(plan.cert))
+            failed = rejection(failed, plan.origin, *plan.certificate(plan.cert))
         redact(failed)
+        if failed is furthest:
+            explain(failed, said)
         if isinstance(failed, RequestException):
             with_attempts(failed, record.attempts)
         if decision is not _NOT_THE_WIRE:

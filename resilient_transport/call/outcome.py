@@ -14,7 +14,7 @@ from ..body.streamed import Streamed
 from ..body.unread import abandon
 from ..connection.timed_stream import hasten
 from ..events.attempt import Attempt, Attempts
-from ..exceptions import DeadlineExceeded, add_note, leave_request_behind
+from ..exceptions import add_note, leave_request_behind
 from .redaction import without_query
 
 E = TypeVar("E", bound=BaseException)
@@ -26,7 +26,7 @@ def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
     error.attempts = made  # type: ignore[attr-defined]
     leave_request_behind(error)
     if made:
-        add_note(error, f"{len(made)} attempt{'s' if len(made) > 1 else ''}:\n{made}")
+        add_note(error, str(made))
     return error
 
 
@@ -49,16 +49,6 @@ def with_reason(error: BaseException, why: str) -> BaseException:
     if not why or type(error) is not ProtocolError or not error.args:
         return error
     return ProtocolError(f"{error.args[0]}; not resumed: {why}", *error.args[1:])
-
-
-def deadline_exceeded(
-    request: PreparedRequest, seconds: float, furthest: BaseException | None
-) -> DeadlineExceeded:
-    """The exception for a call whose time is over."""
-    when = f"{seconds:.3f} s after" if seconds > 0 else "before"
-    error = DeadlineExceeded(f"The deadline was over {when} the call had begun.", request=request)
-    error.__cause__ = furthest
-    return error
 
 
 def too_many(request: PreparedRequest, response: Response) -> RetryError:

@@ -184,6 +184,8 @@ class Record:
             trace.bytes_in,
             trace.reused,
             trace.tls_resumed,
+            trace.body_resumed,
+            trace.borrowed,
             began,
             self.deadline.spent() + self.deadline.started - trace.began,
             0.0 if trace.reused else trace.connecting(),

@@ -299,7 +299,7 @@ class Resumer:
         size = known.size_with(part)
         record = self._record
         self._known = dataclasses.replace(known, total=total, length=size)
-        self.since, record.carrier = at, trace
+        self.since, record.carrier, trace.body_resumed = at, trace, True
         owner = self._owner()
         if owner is not None:
             owner.is_resumed = True

@@ -55,6 +55,8 @@ class Trace:
     cold = False
     reused = False
     tls_resumed = False
+    #: Whether its response goes on with a body that was cut. Set by who resumes that.
+    body_resumed = False
     #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
     tls_version: str | None = None
     #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.

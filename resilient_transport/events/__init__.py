@@ -13,8 +13,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final
 
 from .attempt import Attempt
 
@@ -28,6 +28,14 @@ class Event:
 
     #: `scheme://host:port`, without credentials.
     origin: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields by name, and its own name as "event", in types that JSON has."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        attempt = told.get("attempt")
+        if isinstance(attempt, Attempt):
+            told["attempt"] = attempt.as_dict()
+        return {"event": type(self).__name__, **told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +73,14 @@ class HandshakeDone(CallEvent):
     #: "TLSv1.3" and the like; None without TLS.
     tls_version: str | None
     #: Whether a TLS session was resumed.
-    resumed: bool
+    tls_resumed: bool
     #: Whether the server has shown that it accepts the client (a ticket, or TLS 1.2).
     confirmed: bool
     #: Seconds that it took, waiting for leave to connect not included.
     seconds: float
 
     def __str__(self) -> str:
-        how = (self.tls_version or "no TLS") + ", resumed" * self.resumed + ", confirmed" * self.confirmed
+        how = (self.tls_version or "no TLS") + ", resumed" * self.tls_resumed + ", confirmed" * self.confirmed
         return f"{self.method} {self.origin}: connected in {self.seconds:.3f} s ({how})"
 
 

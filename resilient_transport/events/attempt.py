@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class Attempt(NamedTuple):
@@ -28,8 +30,12 @@ class Attempt(NamedTuple):
     bytes_in: int
     #: Whether the connection had carried a request before.
     reused: bool
-    #: Whether its TLS session was resumed.
-    resumed: bool
+    #: Whether its connection resumed a TLS session.
+    tls_resumed: bool
+    #: Whether it went on with a body that was cut, instead of asking for all of it.
+    body_resumed: bool
+    #: Whether it opened nothing, and shared the failure of another call that was connecting.
+    shared: bool
     #: Seconds from the start of the call to the start of this attempt.
     started: float
     #: Seconds that the attempt took, without the pause after it.
@@ -41,13 +47,35 @@ class Attempt(NamedTuple):
     #: What was decided after it, and why.
     decision: str
 
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields by name, in types that JSON has."""
+        return {**self._asdict(), "stage": str(self.stage)}
+
     def __str__(self) -> str:
+        return f"{self._outcome()}; {self.decision}"
+
+    def _outcome(self) -> str:
         outcome = self.error or f"status {self.status}"
-        how = "reused" if self.reused else "resumed" if self.resumed else "new"
         return (
             f"attempt {self.number}: {outcome} at stage {self.stage} after {self.seconds:.3f} s "
-            f"({how} connection, {self.bytes_out} bytes out, {self.bytes_in} in); {self.decision}"
+            f"({self._connection()}, {self.bytes_out} bytes out, {self.bytes_in} in)"
         )
+
+    def _connection(self) -> str:
+        if self.shared:
+            return "no connection of its own: another call's failure"
+        if self.reused:
+            return "reused connection"
+        return "new connection, TLS session resumed" if self.tls_resumed else "new connection"
+
+    def _kind(self) -> tuple[Any, ...]:
+        """What it has in common with others like it: all but its number, its times and its bytes."""
+        alike = (self.stage, self.error, self.status, self.reused, self.tls_resumed, self.shared)
+        return (*alike, _NUMBER.sub("", self.decision))
+
+
+#: What differs between decisions that are otherwise alike: seconds, and places in a body.
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +85,7 @@ class Warmed:
     #: "TLSv1.3" and the like; None without TLS, and for one that was there already.
     tls_version: str | None
     #: Whether its TLS session was resumed.
-    resumed: bool
+    tls_resumed: bool
     #: Whether it was there already.
     reused: bool
     #: Seconds from the start to the ready connection, repetitions and their pauses included.
@@ -67,21 +95,76 @@ class Warmed:
 
 
 class Attempts(tuple[Attempt, ...]):
-    """The attempts of a call in their order; its `str` tells the story, a line each.
+    """The attempts of a call in their order.
 
-    Of more than a hundred, as a body of gigabytes may take, the first and the last fifty are kept.
+    Its `str` tells the story: a line that sums it up, then each attempt, with those that are alike folded. Of
+    more than a hundred, as a body of gigabytes may take, the first and the last fifty are kept.
     """
 
     __slots__ = ()
 
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The fields of each attempt by name, in types that JSON has."""
+        return [attempt.as_dict() for attempt in self]
+
+    def summary(self) -> str:
+        """The story in one line."""
+        if not self:
+            return "no attempt"
+        last = self[-1]
+        many = "1 attempt" if last.number == 1 else f"{last.number} attempts"
+        seconds = last.started + last.seconds - self[0].started
+        return f"{many} in {seconds:.3f} s, the last at stage {last.stage}: {last.error or last.status}"
+
     def __str__(self) -> str:
-        told, before = [], 0
-        for attempt in self:
-            if attempt.number > before + 1:
-                told.append(f"... {attempt.number - before - 1} attempts more ...")
-            told.append(str(attempt))
-            before = attempt.number
-        return "\n".join(told)
+        lines = [_shortened(self.summary())] if self else []
+        before = 0
+        for alike in _folded(self):
+            first, last = alike[0], alike[-1]
+            if first.number > before + 1:
+                lines.append(f"... {first.number - before - 1} attempts more ...")
+            lines += [*_wrapped(f"{first._outcome()};"), *_wrapped(first.decision, "    ")]
+            if len(alike) == 2:
+                lines.append(f"attempt {last.number}: alike")
+            elif len(alike) > 2:
+                lines.append(f"attempts {alike[1].number}\u2013{last.number}: alike")
+            before = last.number
+        return "\n".join(lines)
+
+
+#: The longest line of a story.
+_WIDTH: Final = 118
+
+
+def _folded(attempts: Iterable[Attempt]) -> list[list[Attempt]]:
+    """Attempts that follow one another and are alike, together."""
+    groups: list[list[Attempt]] = []
+    for attempt in attempts:
+        latest = groups[-1][-1] if groups else None
+        follows = latest is not None and attempt.number == latest.number + 1
+        if latest is not None and follows and attempt._kind() == latest._kind():
+            groups[-1].append(attempt)
+        else:
+            groups.append([attempt])
+    return groups
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    """A text in lines of bearable length; a word that is longer than that is cut."""
+    # Not by `textwrap`: it is not imported otherwise, and no import may follow a failure.
+    lines, (first, *words) = [], text.split(" ")
+    line = indent + first
+    for word in words:
+        if len(line) + 1 + len(word) > _WIDTH:
+            lines.append(line)
+            line = f"    {word}"
+        else:
+            line = f"{line} {word}"
+    return [*map(_shortened, [*lines, line])]
 
 
 def attempts_of(outcome: Any) -> Attempts:

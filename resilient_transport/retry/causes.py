@@ -51,12 +51,15 @@ class Cause(str, Enum):
 
 
 class Treatment(NamedTuple):
-    """How often a call is repeated for a cause."""
+    """How often a call is repeated for a cause, and what is said of it."""
 
     #: The setting that counts it; None: it never heals, and is not repeated.
     limit: str | None
     #: What belongs to it, as the README says it.
     about: str
+    #: What an error says of it, where `SENTENCES` has nothing more special; nothing, where stock's own words
+    #: say all. `{who}` is who has failed.
+    sentence: str
 
 
 #: The most repetitions of a call by each setting, where nobody has set a count. What is met once the request
@@ -74,26 +77,145 @@ DEFAULT_LIMITS: Final = {
 }
 
 CAUSES: Final[dict[Cause, Treatment]] = {
-    Cause.RESET: Treatment("connect_retries", "the other side resets or closes the connection"),
-    Cause.NAME: Treatment("name_retries", "the name of the server, or of the proxy, is not found"),
-    Cause.REFUSED: Treatment("refused_retries", "nobody listens at the port, also as a SOCKS proxy says it"),
-    Cause.TIMEOUT: Treatment("timeout_retries", "nothing comes within the time-out"),
-    Cause.UNREACHABLE: Treatment("timeout_retries", "no route leads to the host, or its network is down"),
-    Cause.UNREADY: Treatment("proxy_retries", "a proxy answers CONNECT with 408, 429, 502, 503 or 504"),
-    Cause.DAMAGED: Treatment("connect_retries", "a TLS record fails its checksum"),
-    Cause.TLS: Treatment("other_retries", "TLS alert internal_error, and TLS errors without a name here"),
-    Cause.UNNAMED: Treatment("other_retries", "any other error; the attempts tell its own name"),
-    Cause.STATUS: Treatment("retries", "status 408, 429, 502, 503 or 504"),
-    Cause.MISDIRECTED: Treatment("retries", "status 421"),
-    Cause.CERTIFICATE: Treatment(
-        None, "a server certificate that is not trusted, expired, or of another name"
+    Cause.RESET: Treatment(
+        "connect_retries",
+        "the other side resets or closes the connection",
+        "{who} reset or closed the connection {when}.",
     ),
-    Cause.CLIENT_CERTIFICATE: Treatment(None, "a TLS alert that refuses the client's certificate"),
-    Cause.NO_COMMON_TLS: Treatment(None, "no common version or cipher, or no TLS at all at that port"),
-    Cause.DENIED: Treatment(None, "a proxy answers CONNECT with another status, or a SOCKS proxy refuses"),
-    Cause.LOCAL: Treatment(None, "a local address that is in use or not there, no permission, no descriptor"),
-    Cause.INVALID: Treatment(None, "a name that cannot be one, or a header that may not be sent"),
-    Cause.UNPARSABLE: Treatment(None, "an answer that is no HTTP, or whose head is too long"),
+    Cause.NAME: Treatment(
+        "name_retries",
+        "the name of the server, or of the proxy, is not found",
+        "The name {host} was not found. Check its spelling, and the name server of this machine.",
+    ),
+    Cause.REFUSED: Treatment(
+        "refused_retries",
+        "nobody listens at the port, also as a SOCKS proxy says it",
+        "{who} refused the connection. Is the server running, and is the port right?",
+    ),
+    Cause.TIMEOUT: Treatment(
+        "timeout_retries",
+        "nothing comes within the time-out",
+        "{who} was silent {when} for longer than the time-out. If it is only slow, raise timeout=.",
+    ),
+    Cause.UNREACHABLE: Treatment(
+        "timeout_retries",
+        "no route leads to the host, or its network is down",
+        "No route leads to {who}. Check the address, and the network of this machine.",
+    ),
+    Cause.UNREADY: Treatment(
+        "proxy_retries",
+        "a proxy answers CONNECT with 408, 429, 502, 503 or 504",
+        "{who} answered CONNECT with status {status}: it does not reach {origin} now.",
+    ),
+    Cause.DAMAGED: Treatment(
+        "connect_retries",
+        "a TLS record fails its checksum",
+        "A TLS record was damaged on its way from {who}.",
+    ),
+    Cause.TLS: Treatment(
+        "other_retries",
+        "TLS alert internal_error, and TLS errors without a name here",
+        "TLS with {who} failed {when} ({reason}).",
+    ),
+    Cause.UNNAMED: Treatment(
+        "other_retries",
+        "any other error; the attempts tell its own name",
+        "The connection to {who} failed {when} ({reason}), for which there is no advice here.",
+    ),
+    Cause.STATUS: Treatment(
+        "retries",
+        "status 408, 429, 502, 503 or 504",
+        "{who} answered with a status that says that it is not ready.",
+    ),
+    Cause.MISDIRECTED: Treatment(
+        "retries", "status 421", "{who} says that it is not the one to answer this request."
+    ),
+    Cause.CERTIFICATE: Treatment(
+        None,
+        "a server certificate that is not trusted, expired, or of another name",
+        "The certificate of {who} is not accepted ({reason}).",
+    ),
+    Cause.CLIENT_CERTIFICATE: Treatment(
+        None,
+        "a TLS alert that refuses the client's certificate",
+        "{who} refused the client certificate (TLS alert {reason}).",
+    ),
+    Cause.NO_COMMON_TLS: Treatment(
+        None,
+        "no common version or cipher, or no TLS at all at that port",
+        "{who} and this client cannot agree on TLS ({reason}).",
+    ),
+    Cause.DENIED: Treatment(
+        None,
+        "a proxy answers CONNECT with another status, or a SOCKS proxy refuses",
+        "{who} refuses to connect to {origin} ({reason}).",
+    ),
+    Cause.LOCAL: Treatment(
+        None,
+        "a local address that is in use or not there, no permission, no descriptor",
+        "This machine does not allow the connection ({reason}).",
+    ),
+    Cause.INVALID: Treatment(
+        None,
+        "a name that cannot be one, or a header that may not be sent",
+        "",
+    ),
+    Cause.UNPARSABLE: Treatment(
+        None,
+        "an answer that is no HTTP, or whose head is too long",
+        "{who} sent what cannot be parsed as HTTP. Is it an HTTP server, and the scheme right?",
+    ),
+}
+
+#: More special sentences, by what was met: the end of OpenSSL's reason, the code with which it refuses a
+#: server certificate (X509_V_ERR_...), the status of an answer to CONNECT, the name of an errno.
+SENTENCES: Final[dict[tuple[str | int, ...], str]] = {
+    # Server certificates.
+    (
+        10,
+    ): "The certificate of {who} has expired. Its operator has to renew it. Is this machine's clock right?",
+    (9,): "The certificate of {who} is not valid yet. Is this machine's clock right?",
+    (62, 63, 64): "The certificate of {who} is for another name. Is the host name in the URL right?",
+    (2, 18, 19, 20, 21): "The certificate of {who} comes from no CA in {ca}. "
+    "Give the file of its CA in verify=.",
+    (23,): "The certificate of {who} was revoked. Its operator has to replace it.",
+    # TLS that cannot agree.
+    (
+        "WRONG_VERSION_NUMBER",
+        "UNKNOWN_PROTOCOL",
+        "BAD_PROTOCOL_VERSION_NUMBER",
+        "HTTP_REQUEST",
+        "HTTPS_PROXY_REQUEST",
+    ): "{who} does not speak TLS at that port. Is it an address with http://?",
+    (
+        "ALERT_PROTOCOL_VERSION",
+        "UNSUPPORTED_PROTOCOL",
+        "NO_PROTOCOLS_AVAILABLE",
+        "VERSION_TOO_LOW",
+        "WRONG_SSL_VERSION",
+    ): "{who} and this client have no TLS version in common. An ssl_context= may allow more versions.",
+    ("UNSAFE_LEGACY_RENEGOTIATION_DISABLED",): "{who} knows only the unsafe renegotiation that OpenSSL 3 "
+    "refuses. It needs an update, or an ssl_context= with OP_LEGACY_SERVER_CONNECT.",
+    (
+        "ALERT_HANDSHAKE_FAILURE",
+        "ALERT_INSUFFICIENT_SECURITY",
+    ): "{who} has no cipher in common with this client, or misses a client certificate (cert=).",
+    ("UNRECOGNIZED_NAME",): "{who} serves no site of that name. Is the host name in the URL right?",
+    ("KEY_TOO_SMALL", "MD_TOO_WEAK"): "A key or signature of {who} is too weak for this OpenSSL. "
+    "It needs a new one, or an ssl_context= with a lower security level.",
+    ("ALERT_INTERNAL_ERROR",): "{who} ended the TLS handshake with alert internal_error. "
+    "It may have no certificate for that name.",
+    # Proxies.
+    (407,): "{who} wants a user name and a password. Give them in its URL: http://user:password@host:port.",
+    (403,): "{who} does not allow connections to {origin}.",
+    # This machine.
+    ("EADDRINUSE", "EADDRNOTAVAIL"): "The local address cannot be used ({reason}). "
+    "Check source_address=, and whether all ports are in use.",
+    ("EMFILE", "ENFILE"): "No file descriptor is left ({reason}). "
+    "Close responses and sessions, or raise the limit (ulimit -n).",
+    ("EACCES", "EPERM"): "This machine does not permit the connection ({reason}). "
+    "Is there a firewall or a sandbox?",
+    ("EAFNOSUPPORT",): "This machine does not support that kind of address ({reason}), such as IPv6.",
 }
 
 #: What repeats for as long as nobody changes something.
@@ -160,12 +282,15 @@ _BY_TLS_REASON: Final = {
         "ALERT_MISSING_EXTENSION",
         "ALERT_UNSUPPORTED_EXTENSION",
         "ALERT_NO_RENEGOTIATION",
-        "ALERT_UNKNOWN_PSK_IDENTITY",
         "ALERT_EXPORT_RESTRICTION",
         "MISSING_EXTENSION",
         "UNSUPPORTED_EXTENSION",
         "UNRECOGNIZED_NAME",
         "BAD_CERTIFICATE_STATUS_RESPONSE",
+        "BAD_CERTIFICATE_HASH_VALUE",
+        "CERTIFICATE_UNOBTAINABLE",
+        "DECOMPRESSION_FAILURE",
+        "UNKNOWN_PSK_IDENTITY",
         "UNKNOWN_PSK_IDENTITY",
         # What the client finds.
         "WRONG_VERSION_NUMBER",
@@ -230,8 +355,9 @@ _BY_SOCKS_WORDS: Final = {
 #: What `http.client` says of a proxy that answers CONNECT with a status other than 200.
 _CONNECT_STATUS: Final = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _SOCKS_REPLY: Final = re.compile(r"(?:^|: )0x([0-9A-Fa-f]{2}): ")
-#: How pyOpenSSL's errors list what OpenSSL has said; urllib3 puts that into the text of an `ssl.SSLError`.
-_PYOPENSSL_REASON: Final = re.compile(r"\('[^']*', '[^']*', '([^']+)'\)")
+#: How Python tells a reason without a name, and how pyOpenSSL's errors list reasons, which urllib3 puts into
+#: the text of an `ssl.SSLError`.
+_REASON_IN_WORDS: Final = re.compile(r"^\[SSL\] (.+?) \(_ssl|\('[^']*', '[^']*', '([^']+)'\)")
 
 
 def classify(error: BaseException) -> Cause:
@@ -312,13 +438,14 @@ def _tls_cause(error: ssl.SSLError) -> Cause:
 def tls_reason(error: BaseException) -> str:
     """OpenSSL's reason for a TLS error, such as "WRONG_VERSION_NUMBER"; "" if nobody gives one.
 
-    An error that Python code has raised has no `reason`: pyOpenSSL's stands in its text.
+    Python has no name for some, and an error that Python code has raised has no `reason` at all: then it
+    stands in the text, as OpenSSL or pyOpenSSL puts it.
     """
     reason = getattr(error, "reason", None)
     if isinstance(reason, str):
         return reason
-    listed: list[str] = _PYOPENSSL_REASON.findall(str(error))
-    return listed[-1].upper().replace(" ", "_") if listed else ""
+    listed: list[str] = _REASON_IN_WORDS.findall(str(error))
+    return "".join(listed[-1]).upper().replace(" ", "_") if listed else ""
 
 
 #: Alerts with which a server refuses a client certificate (RFC 8446 section 6.2), as OpenSSL spells them.
@@ -362,3 +489,25 @@ def socks_reply(error: BaseException) -> Cause | None:
     found = _SOCKS_REPLY.search(words)
     by_reply = replies.get(int(found[1], 16)) if found else None
     return _BY_SOCKS_ERROR.get(kind.__name__) or by_reply or by_words or Cause.UNNAMED
+
+
+def sentence_for(error: BaseException) -> str:
+    """What is said of an error as the wire met it, with names in braces that are still to be filled in."""
+    root, cause = root_of(error), classify(error)
+    met: str | int | None
+    if isinstance(root, ssl.SSLError):
+        met = getattr(root, "verify_code", None) or tls_reason(root)
+    elif (met := connect_status(root)) is None and isinstance(root, OSError):
+        met = errno.errorcode.get(root.errno or 0)
+    if met:
+        for keys, sentence in SENTENCES.items():
+            if any(_fits(met, key) for key in keys):
+                return sentence
+    return CAUSES[cause].sentence
+
+
+def _fits(met: str | int, key: str | int) -> bool:
+    """Whether a key stands for what was met; of OpenSSL's reasons it is the end."""
+    if isinstance(met, str) and isinstance(key, str):
+        return met.endswith(key)
+    return met == key

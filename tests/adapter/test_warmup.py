@@ -51,7 +51,7 @@ def test_connections_are_made_and_nothing_is_asked(server, dial, connections):
     assert (before.handshakes, before.requests) == (connections, 0)
     assert [one.reused for one in found] == [False] * connections
     assert {one.tls_version for one in found} == {"TLSv1.3"}
-    assert [one.resumed for one in found] == [False] + [True] * (connections - 1)
+    assert [one.tls_resumed for one in found] == [False] + [True] * (connections - 1)
     assert all(0 < one.seconds < LONG_TIMEOUT and len(one.attempts) == 1 for one in found)
     assert server.counts().accepts == connections
     assert all(attempts_of(answer)[0].reused for answer in answers)
@@ -177,7 +177,7 @@ def test_plain_connections_are_warmed(fault_server_factory, dial):
     before = plain.wait_for(lambda counts: counts.accepts == 1)
     reused = attempts_of(session.get(plain.url))[0].reused
 
-    assert (found.tls_version, found.resumed, found.reused) == (None, False, False)
+    assert (found.tls_version, found.tls_resumed, found.reused) == (None, False, False)
     assert (before.accepts, before.requests) == (1, 0)
     assert reused
 

@@ -56,7 +56,9 @@ def test_an_alert_is_about_the_client(reason, answered, alert):
 def test_the_certificate_is_named(authority):
     """Subject, expiry and file of what was shown, the alert, and what to do."""
     path, key = authority.expired_client
-    error = rejection(stock_error(tls_error("SSLV3_ALERT_CERTIFICATE_EXPIRED")), (path, key), False)
+    error = rejection(
+        stock_error(tls_error("SSLV3_ALERT_CERTIFICATE_EXPIRED")), "https://api.test", (path, key), False
+    )
 
     assert type(error) is ClientCertificateRejected
     assert isinstance(error, requests.exceptions.SSLError)
@@ -64,14 +66,16 @@ def test_the_certificate_is_named(authority):
     assert "CN=" in error.subject
     assert error.not_after.endswith("GMT")
     assert str(error) == (
-        f"The server refused the client certificate (TLS alert certificate_expired): {error.subject}, "
+        f"https://api.test refused the client certificate (TLS alert certificate_expired): {error.subject}, "
         f"expired {error.not_after}, from {path}. Renew it; a replaced file is noticed within a second."
     )
 
 
 def test_a_certificate_that_is_missing_is_asked_for():
     """Without `cert=` the cure is to give one."""
-    error = rejection(stock_error(tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED")), None, False)
+    error = rejection(
+        stock_error(tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED")), "https://api.test", None, False
+    )
 
     assert (error.subject, error.not_after) == (None, None)
     assert str(error).endswith("none was shown. Give one in cert=(certificate, key).")
@@ -79,7 +83,7 @@ def test_a_certificate_that_is_missing_is_asked_for():
 
 def test_a_context_of_the_callers_own_is_not_looked_into():
     """Its certificate cannot be read back; the message says where it is."""
-    error = rejection(stock_error(tls_error("TLSV1_ALERT_UNKNOWN_CA")), None, True)
+    error = rejection(stock_error(tls_error("TLSV1_ALERT_UNKNOWN_CA")), "https://api.test", None, True)
 
     assert "that of ssl_context=. The server does not trust its issuer" in str(error)
 
@@ -90,7 +94,7 @@ def test_a_file_that_cannot_be_read_is_named_alone(tmp_path, content):
     path = tmp_path / "client.pem"
     if content is not None:
         path.write_text(content)
-    error = rejection(stock_error(tls_error("TLSV1_ALERT_UNKNOWN_CA")), str(path), False)
+    error = rejection(stock_error(tls_error("TLSV1_ALERT_UNKNOWN_CA")), "https://api.test", str(path), False)
 
     assert error.subject is None
     assert f"(TLS alert unknown_ca): {path}. The server" in str(error)
@@ -108,12 +112,12 @@ def test_a_file_that_cannot_be_read_is_named_alone(tmp_path, content):
 )
 def test_other_errors_stay_as_they_are(error):
     """The control: nothing else is taken for a refused client certificate."""
-    assert rejection(error, None, False) is error
+    assert rejection(error, "https://api.test", None, False) is error
 
 
 def test_it_pickles_without_the_request():
     """Alert and subject arrive; headers stay behind."""
-    error = rejection(stock_error(tls_error("TLSV1_ALERT_UNKNOWN_CA")), None, False)
+    error = rejection(stock_error(tls_error("TLSV1_ALERT_UNKNOWN_CA")), "https://api.test", None, False)
     data = pickle.dumps(error)
     copy = pickle.loads(data)
 

@@ -19,10 +19,11 @@ from urllib3.exceptions import (
 )
 from urllib3.util.retry import RequestHistory
 
-from resilient_transport import DeadlineExceeded, attempts_of
-from resilient_transport.call.outcome import deadline_exceeded, discard, history, too_many, with_attempts
+from resilient_transport import attempts_of
+from resilient_transport.call.outcome import discard, history, too_many, with_attempts
 from resilient_transport.call.redaction import describe, forget_frames, redact, without_query
-from tests.events.test_events import ANSWERED, FAILED
+from resilient_transport.events.attempt import Attempts
+from tests.events.test_events import ANSWERED, FAILED, STORY
 from tests.retry.values import raised_from, tls, unexplained
 from tests.timeouts import LONG_TIMEOUT
 
@@ -217,7 +218,7 @@ def test_a_url_ends_before_its_query(url, short):
 
 @pytest.mark.parametrize(
     ("attempts", "note"),
-    [([FAILED], f"1 attempt:\n{FAILED}"), ([FAILED, ANSWERED], f"2 attempts:\n{FAILED}\n{ANSWERED}")],
+    [([FAILED], str(Attempts([FAILED]))), ([FAILED, ANSWERED], STORY)],
 )
 def test_an_error_is_given_its_attempts(attempts, note):
     """As a value, and as a note for whoever reads the traceback; it stays the same object."""
@@ -234,18 +235,6 @@ def test_without_attempts_there_is_no_note():
 
     assert attempts_of(error) == ()
     assert not hasattr(error, "__notes__")
-
-
-def test_a_deadline_names_its_length_and_its_cause():
-    """What failed furthest is the cause; the request is the caller's."""
-    sent, furthest = request(), requests.ConnectionError("reset")
-    error = deadline_exceeded(sent, 1.5, furthest)
-
-    assert type(error) is DeadlineExceeded
-    assert str(error) == "The deadline was over 1.500 s after the call had begun."
-    assert str(deadline_exceeded(sent, -0.1, None)) == "The deadline was over before the call had begun."
-    assert (error.request, error.__cause__) == (sent, furthest)
-    assert deadline_exceeded(sent, 1.5, None).__cause__ is None
 
 
 def test_too_many_statuses_are_told_as_stock_tells_them():

@@ -168,12 +168,13 @@ def ended(adapter, answers, **values):
 
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_what_cannot_be_parsed_costs_one_request(garbage):
-    """It never heals; the exception is stock's, with what came."""
+    """It never heals; the exception is stock's, with what came, and says who has sent it."""
     answers = [Answer(GARBAGE[garbage], FIN)] * 7
     stock, ours = (ended(kind(), answers) for kind in (HTTPAdapter, ResilientAdapter))
 
-    assert ours == stock
-    assert ours[2] == 1
+    assert (ours[0], ours[2]) == (stock[0], 1)
+    assert ours[1].startswith(stock[1].rstrip(")"))
+    assert "sent what cannot be parsed as HTTP" in ours[1]
 
 
 @pytest.mark.parametrize("cut", [b"", b"5", b"5;na", b"5\r", b"5\r\nhe", b"5\r\nhello", b"5\r\nhello\r\n1"])

@@ -1,5 +1,6 @@
 """What happened in a call, as values that tell a story and hold no secrets."""
 
+import json
 import pickle
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 import requests
 
 from resilient_transport import Attempt, attempts_of
+from resilient_transport.events import AttemptFailed
 from resilient_transport.events.attempt import Attempts
 
 FAILED = Attempt(
@@ -17,7 +19,9 @@ FAILED = Attempt(
     bytes_out=0,
     bytes_in=0,
     reused=False,
-    resumed=False,
+    tls_resumed=False,
+    body_resumed=False,
+    shared=False,
     started=0.0,
     seconds=0.0123,
     connecting=0.0,
@@ -53,20 +57,95 @@ def test_an_attempt_tells_itself_in_a_line():
     ("reused", "resumed", "word"),
     [
         (False, False, "(new connection"),
-        (False, True, "(resumed connection"),
+        (False, True, "(new connection, TLS session resumed"),
         (True, False, "(reused connection"),
         (True, True, "(reused connection"),
     ],
 )
 def test_an_attempt_says_what_it_went_over(reused, resumed, word):
     """A connection that was there, one with a resumed TLS session, or a new one."""
-    assert word in str(FAILED._replace(reused=reused, resumed=resumed))
+    assert word in str(FAILED._replace(reused=reused, tls_resumed=resumed))
 
 
-def test_attempts_tell_the_story_a_line_each():
-    """In their order; without any there is no story."""
-    assert str(Attempts([FAILED, ANSWERED])) == f"{FAILED}\n{ANSWERED}"
+def test_an_attempt_that_opened_nothing_says_so():
+    """It shared the failure of another call, and counts as that."""
+    assert "(no connection of its own: another call's failure, 0 bytes" in str(FAILED._replace(shared=True))
+
+
+STORY = "\n".join(
+    (
+        "2 attempts in 0.012 s, the last at stage done: 200",
+        "attempt 1: ConnectionResetError: Connection reset by peer at stage handshake after 0.012 s "
+        "(new connection, 0 bytes",
+        "    out, 0 in);",
+        "    sent again after 0.050 s: reset",
+        "attempt 2: status 200 at stage done after 0.012 s (reused connection, 120 bytes out, 64 in);",
+        "    the response was handed out",
+    )
+)
+
+
+def test_attempts_tell_the_story():
+    """One line sums it up, then they come in their order; without any there is no story."""
+    assert str(Attempts([FAILED, ANSWERED])) == STORY
     assert str(Attempts()) == ""
+
+
+def numbered(first, last, **values):
+    """Return attempts that are alike but for their numbers and times."""
+    return [
+        FAILED._replace(number=n, started=float(n), decision=f"sent again after 0.{n:03} s: reset", **values)
+        for n in range(first, last + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "lines"),
+    [
+        (numbered(1, 1), ["attempt 1:"]),
+        (numbered(1, 2), ["attempt 1:", "attempt 2: alike"]),
+        (numbered(1, 13), ["attempt 1:", "attempts 2\u201313: alike"]),
+        (
+            numbered(1, 3) + numbered(4, 5, stage="connect"),
+            ["attempt 1:", "attempts 2\u20133: alike", "attempt 4:", "attempt 5: alike"],
+        ),
+        (
+            numbered(1, 2) + numbered(60, 62),
+            [
+                "attempt 1:",
+                "attempt 2: alike",
+                "... 57 attempts more ...",
+                "attempt 60:",
+                "attempts 61\u201362: alike",
+            ],
+        ),
+        (numbered(1, 1) + numbered(2, 2, shared=True), ["attempt 1:", "attempt 2:"]),
+    ],
+)
+def test_attempts_that_are_alike_are_folded(attempts, lines):
+    """What differs is told; and so is what is missing in the middle."""
+    told = [line for line in str(Attempts(attempts)).splitlines()[1:] if not line.startswith("    ")]
+
+    assert len(told) == len(lines)
+    assert all(line.startswith(begin) for line, begin in zip(told, lines, strict=True))
+
+
+def test_no_line_of_a_story_is_too_long():
+    """However long the words are, and one word alone."""
+    long = FAILED._replace(error="ValueError: " + "x" * 300, decision="because " * 100)
+
+    assert max(map(len, str(Attempts([long])).splitlines())) < 120
+
+
+def test_attempts_and_events_have_names_in_json():
+    """Their fields by name; a hook can write them to a file as they are."""
+    event = AttemptFailed("https://api.test", 7, "GET", FAILED)
+    told = json.loads(json.dumps([Attempts([FAILED, ANSWERED]).as_dicts(), event.as_dict()]))
+
+    assert told[0][0]["error"] == FAILED.error
+    assert told[0][1]["tls_resumed"] is False
+    assert told[1]["event"] == "AttemptFailed"
+    assert told[1]["attempt"] == FAILED.as_dict()
 
 
 def test_attempts_are_a_tuple():
@@ -86,7 +165,7 @@ def test_attempts_survive_a_pickle():
 
     assert attempts == Attempts([FAILED, ANSWERED])
     assert type(attempts) is Attempts
-    assert str(attempts) == f"{FAILED}\n{ANSWERED}"
+    assert str(attempts) == STORY
 
 
 def test_an_attempt_is_frozen():

@@ -124,7 +124,7 @@ def test_with_tickets_the_next_connection_is_resumed(haproxy, dial, protocol, ti
     told = [attempts_of(answer)[0] for answer in answers]
     assert texts(answers) == ["ok"] * 6
     assert [attempt.reused for attempt in told] == [False, True] * 3
-    assert [attempt.resumed for attempt in told[::2]] == [False, resumed, resumed]
+    assert [attempt.tls_resumed for attempt in told[::2]] == [False, resumed, resumed]
     assert server.connections() == 3
 
 

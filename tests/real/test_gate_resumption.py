@@ -86,7 +86,7 @@ def test_a_cold_burst_makes_one_full_handshake(holding, dial, protocol, way):
     assert all(len(attempts) == 1 for each in told for attempts in each)
     assert [server.connections() for server in servers] == [BURST] * BURSTS
     assert min(handshakes(each).count(False) for each in accesses) == 1
-    assert max(sum(attempts[0].resumed for attempts in each) for each in told) == BURST - 1
+    assert max(sum(attempts[0].tls_resumed for attempts in each) for each in told) == BURST - 1
 
 
 @ways(NOT_RESUMING)
@@ -98,7 +98,7 @@ def test_without_tickets_every_handshake_of_a_cold_burst_is_full(holding, dial, 
 
     assert [answer.text for answer in answers] == ["ok"] * BURST
     assert handshakes(server.access_log(at_least=BURST)) == [False] * BURST
-    assert not any(attempts_of(answer)[-1].resumed for answer in answers)
+    assert not any(attempts_of(answer)[-1].tls_resumed for answer in answers)
     assert server.connections() == BURST
 
 

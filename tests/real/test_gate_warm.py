@@ -154,7 +154,7 @@ def test_warming_finds_what_is_there_and_resumes_for_the_rest(nginx, dial, proto
     assert session.get(server.url, timeout=LONG_TIMEOUT).ok
     found = warm(session, server, CONNECTIONS)
 
-    assert [(one.reused, one.resumed) for one in found] == [(True, False), (False, True), (False, True)]
+    assert [(one.reused, one.tls_resumed) for one in found] == [(True, False), (False, True), (False, True)]
     assert server.connections() == CONNECTIONS
 
 

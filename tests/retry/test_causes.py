@@ -215,7 +215,11 @@ def test_an_error_that_python_code_has_raised_has_no_reason():
     ended = ssl.SSLError("bad handshake: SysCallError(-1, 'Unexpected EOF')")
     met = {classify(untrusted), classify(urllib3_errors.SSLError(untrusted))}
 
+    unnamed = ssl.SSLError(1, "[SSL] tlsv1 alert no application protocol (_ssl.c:1006)")
+    unnamed.reason = None
+
     assert met == {Cause.CERTIFICATE}
+    assert classify(unnamed) is Cause.NO_COMMON_TLS
     assert classify(ended) is Cause.RESET
     assert classify(ssl.SSLError("bad handshake")) is Cause.TLS
 

@@ -285,7 +285,7 @@ def test_a_call_without_tls(fault_server_factory, dial, heard):
     dial(server, on_event=heard).get(server.url)
     (connected,) = heard.of(events.HandshakeDone)
 
-    assert (connected.tls_version, connected.resumed, connected.confirmed) == (None, False, False)
+    assert (connected.tls_version, connected.tls_resumed, connected.confirmed) == (None, False, False)
     assert heard.story() == GOOD
 
 

@@ -1,0 +1,123 @@
+"""Every row of the cause table, provoked for real: how often the server was asked, and what the error says.
+
+`errors.txt` has `print(error)` for each case, to be read from top to bottom. After a change of the words,
+`UPDATE_ERRORS=1` writes it anew.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from resilient_transport import ResilientAdapter, attempts_of, registry
+from resilient_transport.call import origin_state, record
+from resilient_transport.retry.causes import Cause, classify
+from tests.end_to_end.provoked import CASES, ground_for
+
+GOLDEN = Path(__file__).with_name("errors.txt")
+RULE = "-" * 100
+#: Behind it is what stock does not say; before it, stock's words, which differ by version.
+MARK = "--> "
+
+
+def failed(base, case):
+    """Return what a call raises through an adapter of this kind, and what the wire met."""
+
+    class Adapter(base):
+        def init_poolmanager(self, *args, **kwargs):
+            super().init_poolmanager(*args, **kwargs, **case.pool)
+
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("https://", Adapter())
+        session.mount("http://", Adapter())
+        try:
+            session.get(case.url, **case.values)
+        except Exception as error:
+            return error
+    return None
+
+
+def shape(error):
+    """Return the type of an exception, of what it carries, and of the reason of that."""
+    carried = error.args[0] if error.args else None
+    return type(error), type(carried), type(getattr(carried, "reason", None))
+
+
+def told(error):
+    """Return what `print` says of an error, without what differs from run to run."""
+    text = re.sub(r"0x[0-9a-f]{6,}", "0x...", str(error))
+    text = re.sub(r"(127\.0\.0\.1|localhost)(:|', port=|\", port=)\d{4,5}", r"\1\2PORT", text)
+    text = re.sub(r"port=\d{4,5}", "port=PORT", text)
+    text = re.sub(r"/\S*/(\S+\.pem)", r"\1", text)
+    text = re.sub(r"\(_ssl\.c:\d+\)", "(_ssl.c)", text)
+    text = re.sub(r"[0-9a-f]{64}", "FINGERPRINT", text)
+    text = re.sub(r"O=trustme \S+ OU=Testing cert #\S+ ", "", text)
+    return re.sub(r"\w{3} [ \d]\d [\d:]{8} \d{4} GMT", "DATE", text)
+
+
+def added(stock, ours):
+    """Return what an error says besides what stock's says; all of it, if it is one of ours."""
+    begin = stock.removesuffix(")")
+    return ours[len(begin) :].lstrip("'\"., )").rstrip("'\")") if ours.startswith(begin) else ours
+
+
+class Once(ResilientAdapter):
+    """Repeats nothing."""
+
+    def __init__(self):
+        super().__init__(max_retries=0)
+
+
+@pytest.fixture
+def fresh():
+    """Nothing is known of any server."""
+    registry.clear()
+    origin_state.clear()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_a_failure_costs_what_its_cause_says(authority, fresh, name):
+    """Counted at the server; type and cause are stock's, whose one attempt is the control."""
+    with ground_for(authority) as ground:
+        stock = failed(HTTPAdapter, CASES[name](ground))
+    with ground_for(authority) as ground:
+        case = CASES[name](ground)
+        ours = failed(ResilientAdapter, case)
+        connects = case.attempts if case.connects is None else case.connects
+        counted = (case.server.accepts if case.server else connects, len(attempts_of(ours)))
+
+    assert counted == (connects, case.attempts if isinstance(ours, requests.RequestException) else 0)
+    assert isinstance(ours, type(stock))
+    assert type(ours) is not type(stock) or shape(ours) == shape(stock)
+    compare(name, told(stock), added(told(stock), told(ours)))
+
+
+def test_the_cases_meet_every_cause(authority, fresh, monkeypatch):
+    """Each row of the table is among them, but for those that are answers."""
+    met = set()
+    monkeypatch.setattr(record, "classify", lambda error: met.add(classify(error)) or classify(error))
+    for name in CASES:
+        with ground_for(authority) as ground:
+            failed(Once, CASES[name](ground))
+
+    assert {cause for cause in Cause if cause not in met} == {Cause.STATUS, Cause.MISDIRECTED}
+
+
+def compare(name, stock, ours):
+    """Hold what is said besides stock's words against the file, or write it there."""
+    blocks = dict(
+        re.findall(rf"^== (.*?)\n(.*?)\n{RULE}\n", GOLDEN.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    )
+    if os.environ.get("UPDATE_ERRORS"):
+        blocks[name] = f"{stock}\n{MARK}{ours}"
+        ordered = [(one, blocks[one]) for one in CASES if one in blocks]
+        GOLDEN.write_text("".join(f"== {one}\n{block}\n{RULE}\n" for one, block in ordered), "utf-8")
+
+    assert ours == blocks[name].partition(MARK)[2]
+    # Of bad arguments stock's own words say all.
+    assert ours or name == "label too long"
