@@ -41,7 +41,7 @@ from ..pool.key import (
     what_is_wrong,
 )
 from ..pool.lease import PlainPool, TLSPool
-from ..pool.manager import LeasingPoolManager, LeasingProxyManager, emptied, is_real, leased
+from ..pool.manager import LeasingPoolManager, LeasingProxyManager, beside, emptied, is_real, leased
 from ..pool.registry import registry
 from ..retry.policy import RetryPolicy
 from ..retry.urllib3_retry import ONE_ATTEMPT
@@ -299,7 +299,11 @@ class ResilientAdapter(HTTPAdapter):
         )
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        """The manager for a proxy; one for each proxy URL, as in stock."""
+        """The manager for a proxy; one for each proxy URL, as in stock.
+
+        What the adapter's own pool manager is set to holds here, too, where the keyword arguments say nothing
+        else; stock drops it.
+        """
         if self._bypassed:
             return super().proxy_manager_for(proxy, **proxy_kwargs)
         manager = self.proxy_manager.get(proxy)
@@ -318,6 +322,8 @@ class ResilientAdapter(HTTPAdapter):
                 block=self._pool_block,
                 **proxy_kwargs,
             )
+        if isinstance(manager, LeasingPoolManager):
+            manager.inherited = self._settings()
         return manager
 
     def get_connection_with_tls_context(
@@ -340,7 +346,8 @@ class ResilientAdapter(HTTPAdapter):
         proxy = select_proxy(request.url or "", proxies) if proxies else None
         key = self._key(request.url, verify, cert, proxy)
         entry = None if key is None else lookup.get(key)
-        if entry is not None and entry.is_current(self._manager(proxy)):
+        inherited = self._settings() if proxy else {}
+        if entry is not None and entry.is_current(self._manager(proxy), inherited):
             return entry.pool
         pool = self._resolve(request, verify, proxies, cert)
         manager = self._manager(proxy)
@@ -349,7 +356,7 @@ class ResilientAdapter(HTTPAdapter):
             # Its identity was rotated away, or its settings have changed.
             replaced.give_back()
         if key is not None and manager is not None and is_real(manager):
-            lookup.put(key, Entry(pool, manager))
+            lookup.put(key, Entry(pool, manager, inherited))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             warn_of_pools(type(self).__qualname__)
             if (trace := CURRENT.get()) is not None and trace.warming:
@@ -400,10 +407,17 @@ class ResilientAdapter(HTTPAdapter):
         if not parse_url(proxy).host:
             raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
         theirs = self.proxy_manager_for(proxy)
-        manager = theirs if self._bypassed else leased(theirs, self._options.tcp_keepalive)
+        if self._bypassed:
+            return theirs.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
+        manager = leased(theirs, self._options)
         if self.proxy_manager.get(proxy) is theirs:
             # That of a subclass may have made urllib3's own.
             self.proxy_manager[proxy] = manager
+        if is_real(manager):
+            # What a subclass has set for this proxy is stronger than what it has set for all connections.
+            set_twice = manager.connection_pool_kw.keys() & {"ssl_context"}
+            pool_kwargs = {name: value for name, value in pool_kwargs.items() if name not in set_twice}
+            pool_kwargs = {**beside(manager, self._settings(), host_params["scheme"]), **pool_kwargs}
         return manager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
 
     def build_connection_pool_key_attributes(
@@ -472,7 +486,7 @@ class ResilientAdapter(HTTPAdapter):
     def __setattr__(self, name: str, value: Any) -> None:
         # A subclass's `init_poolmanager` may assign urllib3's own manager, as requests documents it.
         if name == "poolmanager" and not self._bypassed:
-            value = leased(value, self._options.tcp_keepalive)
+            value = leased(value, self._options)
         super().__setattr__(name, value)
 
     def close(self) -> None:

@@ -25,23 +25,34 @@ from .registry import registry
 #: Seconds between two looks at the files of an identity that a session uses.
 _LOOK_EVERY: Final = 1.0
 
+_NOTHING: Final[Mapping[str, Any]] = {}
 _CURE: Final = "cert= and verify= take paths of PEM files that exist (verify= also of a directory)"
 
 
 class Entry:
     """A pool, and what must not have changed for it to be the right one still."""
 
-    __slots__ = ("_made_at", "_manager", "_settings", "pool", "used_at")
+    __slots__ = ("_inherited", "_made_at", "_manager", "_settings", "pool", "used_at")
 
-    def __init__(self, pool: HTTPConnectionPool, manager: PoolManager) -> None:
+    def __init__(
+        self, pool: HTTPConnectionPool, manager: PoolManager, inherited: Mapping[str, Any] = _NOTHING
+    ) -> None:
         self.pool = pool
         self._manager = manager
         self._settings = dict(manager.connection_pool_kw)
+        self._inherited = dict(inherited)
         self._made_at = self.used_at = monotonic()
 
-    def is_current(self, manager: PoolManager | None) -> bool:
-        """Whether the manager is the same, with the same settings, and its files were looked at just now."""
+    def is_current(self, manager: PoolManager | None, inherited: Mapping[str, Any] = _NOTHING) -> bool:
+        """Whether the manager is the same, with the same settings, and its files were looked at just now.
+
+        Args:
+            manager: the adapter's, or a proxy's.
+            inherited: what a proxy's takes from the adapter's.
+        """
         if manager is not self._manager or manager.connection_pool_kw != self._settings:
+            return False
+        if inherited != self._inherited:
             return False
         self.used_at = now = monotonic()
         return now - self._made_at <= _LOOK_EVERY

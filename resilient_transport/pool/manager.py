@@ -8,6 +8,7 @@ and `_maxsize` and `_container` of the container of pools.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from urllib3 import poolmanager as stock
@@ -15,8 +16,9 @@ from urllib3._collections import RecentlyUsedContainer
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 
-from ..connection.socket_options import SocketOptions, with_keepalive
+from ..connection.socket_options import with_keepalive
 from ..connection.tls_context import is_shared
+from ..settings.options import AdapterOptions
 from ..util.inbox import Inbox
 from .identity import TLS_SETTINGS
 from .lease import PlainPool, TLSPool
@@ -24,6 +26,11 @@ from .registry import registry
 
 #: Parts of urllib3's key that say how a lease is used and nothing about its connections.
 _OWN_TO_THE_LEASE = ("timeout", "retries", "block", "maxsize", "headers")
+#: Settings that are about the server, or for it alone. For TLS with a proxy there are others
+#: (`proxy_assert_hostname` and its kin).
+_OF_THE_SERVER: Final = frozenset(
+    {"assert_hostname", "assert_fingerprint", "server_hostname", "cert_file", "key_file", "key_password"}
+)
 
 
 class LeasingPoolManager(PoolManager):
@@ -36,13 +43,28 @@ class LeasingPoolManager(PoolManager):
         super().__init__(*args, **kwargs)
         self.pool_classes_by_scheme = self.leases
 
-    #: What sockets are set to where nobody says so.
-    on_sockets: SocketOptions | None = None
+    #: The settings of its adapter, for sockets; None: it has none yet.
+    options: AdapterOptions | None = None
+    #: For a proxy's manager: the settings of its adapter's pool manager, which hold where it has none itself.
+    inherited: Mapping[str, Any] = {}
+
+    def connection_from_host(
+        self,
+        host: str | None,
+        port: int | None = None,
+        scheme: str | None = "http",
+        pool_kwargs: dict[str, Any] | None = None,
+    ) -> HTTPConnectionPool:
+        """Take what is set for direct connections, too: stock forgets it at a proxy, pins included."""
+        if self.inherited:
+            pool_kwargs = {**beside(self, self.inherited, scheme), **(pool_kwargs or {})}
+        return super().connection_from_host(host, port, scheme, pool_kwargs)
 
     def connection_from_context(self, request_context: dict[str, Any]) -> HTTPConnectionPool:
         """Put the shared context of the TLS identity in the place of files, passwords and versions."""
-        if self.on_sockets is not None and request_context.get("socket_options") is None:
-            request_context = {**request_context, "socket_options": self.on_sockets}
+        if self.options is not None and request_context.get("socket_options") is None:
+            on_sockets = with_keepalive(self.options.tcp_keepalive, self.options.is_keepalive_said)
+            request_context = {**request_context, "socket_options": on_sockets}
         scheme = request_context["scheme"].lower()
         if scheme == "https":
             request_context = _identified(request_context)
@@ -93,7 +115,7 @@ _LEASING: Final[dict[type, type[LeasingPoolManager]]] = {
 _NOTHING: Final = frozenset(vars(_Empty))
 
 
-def leased(manager: Any, keepalive: int) -> Any:
+def leased(manager: Any, options: AdapterOptions) -> Any:
     """A manager of urllib3's own make as one whose pools are leases; anything else as it is.
 
     It keeps the settings, in the same dictionary. A manager with methods or pools of its own would lose them,
@@ -101,12 +123,30 @@ def leased(manager: Any, keepalive: int) -> Any:
 
     Args:
         manager: the manager.
-        keepalive: seconds of silence until TCP asks for a sign of life; 0: never.
+        options: the settings of its adapter.
     """
     manager = _leasing(manager)
-    if issubclass(type(manager), LeasingPoolManager) and manager.on_sockets is None:
-        manager.on_sockets = with_keepalive(keepalive)
+    if issubclass(type(manager), LeasingPoolManager) and manager.options is None:
+        manager.options = options
     return manager
+
+
+def beside(manager: PoolManager, settings: Mapping[str, Any], scheme: str | None) -> dict[str, Any]:
+    """What a proxy's manager takes from settings for direct connections; its own, and the proxy's, win.
+
+    Args:
+        manager: the proxy's.
+        settings: the keyword arguments of the adapter's own pool manager.
+        scheme: of the URL. For "http" there is TLS with the proxy at the most.
+    """
+    own = manager.connection_pool_kw
+    dropped = frozenset() if scheme == "https" else _OF_THE_SERVER
+    return {
+        name: value
+        for name, value in settings.items()
+        # With an underscore they say which proxy it is.
+        if name not in own and name not in dropped and not name.startswith("_")
+    }
 
 
 def _leasing(manager: Any) -> Any:
@@ -145,7 +185,7 @@ def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
     config: Any = context.get("_proxy_config")
     if proxy is not None and proxy.scheme == "https" and config.ssl_context is None:
         # Stock checks the proxy's certificate like the server's and shows it no client certificate.
-        told = ("ca_", "cert_reqs", "ssl_m")
+        told = ("ca_", "cert_reqs", "ssl_m", "ssl_v")
         settings = {name: value for name, value in context.items() if name.startswith(told)}
         settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
         context["_proxy_config"] = config._replace(ssl_context=registry.contexts.of(settings))

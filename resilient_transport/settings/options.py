@@ -40,6 +40,8 @@ class AdapterOptions:
     timeout: tuple[float | None, float | None]
     #: Seconds of silence until TCP asks whether the server is there; 0: never.
     tcp_keepalive: int
+    #: Whether the constructor or the environment has said so.
+    is_keepalive_said: bool
     #: What is refused.
     disable: tuple[Prefix, ...]
     #: How its connections are used.
@@ -75,6 +77,7 @@ def options_from(given: dict[str, Any], on_event: Hook | None) -> AdapterOptions
     return AdapterOptions(
         timeout=(said["connect_timeout"], said["read_timeout"]),
         tcp_keepalive=said["tcp_keepalive"],
+        is_keepalive_said=given["tcp_keepalive"] is not UNSET or settings.told("tcp_keepalive")[1],
         disable=said["disable"],
         connection_options=ConnectionOptions(**{name: said[name] for name in _OF_CONNECTIONS}),
         on_event=on_event,
