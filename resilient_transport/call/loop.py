@@ -311,7 +311,7 @@ class Call:
             decision = given_up("the deadline is over", "deadline")
             self._note_stop(decision)
             self._raise(None, decision)
-        trace = record.trace(bool(record.failures) and record.failures[-1].cause is Cause.MISDIRECTED)
+        trace = record.trace()
         self.resumer, self.is_left = None, False
         if self.plan.is_resumable:
             trace.on_answer = self._watch

@@ -16,9 +16,9 @@ from ..events import AttemptFailed, AttemptStarted, GaveUp, Recovered, RetrySche
 from ..events.attempt import Attempt, Attempts
 from ..gate.caller import Caller
 from ..retry.causes import Cause, classify, root_of
-from ..retry.decision import Decision, given_up, judge
+from ..retry.decision import Decision, first_stale, given_up, judge
 from ..retry.retry_after import retry_after
-from ..retry.stages import Column, Failure, Stage
+from ..retry.stages import Column, Failure, Situation, Stage
 from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..telemetry.dispatch import Dispatcher, dispatcher_for
 from .outcome import history
@@ -46,6 +46,8 @@ class Record:
 
     #: How many attempts there were; of very many, those in the middle are forgotten.
     count = 0
+    #: Whether the next attempt takes no idle connection, because of how the last one has failed.
+    wants_new_connection = False
     #: Tokens drawn from the quota so far; a success gives them back.
     cost = 0
     #: The entries of `response.raw.retries.history`.
@@ -75,12 +77,8 @@ class Record:
         """Whether the response was handed out, and its body is the caller's to read."""
         return self.handed_out is not None
 
-    def trace(self, fresh: bool = False) -> Trace:
-        """The trace of a new attempt.
-
-        Args:
-            fresh: take no idle connection.
-        """
+    def trace(self) -> Trace:
+        """The trace of a new attempt."""
         plan = self.plan
         if self.count:
             plan.counters.retried()
@@ -89,7 +87,7 @@ class Record:
         return Trace(
             replayable=plan.column is not Column.UNSAFE and self.body.rewindable,
             deadline=self.deadline.within(plan.policy.attempt_timeout),
-            fresh=fresh,
+            fresh=self.wants_new_connection,
             require_close_notify=plan.policy.require_close_notify,
             caller=self.caller,
             warming=plan.warming,
@@ -107,6 +105,9 @@ class Record:
 
     def count_in(self, failure: Failure, decision: Decision) -> None:
         """Count a failure and what was decided after it; a shared failure counts once, where it was met."""
+        # Where two idle ones were dead, so may be the next.
+        met_again = failure.situation is Situation.REUSED and not first_stale(self.failures)
+        self.wants_new_connection = failure.wants_new_connection or met_again
         if not failure.borrowed:
             self.plan.counters.failed(failure.stage)
         if not decision.again:

@@ -170,8 +170,7 @@ class Resumer:
             sleep(decision.delay)
             if self._is_abandoned():
                 return None
-            misdirected = bool(record.failures) and record.failures[-1].cause is Cause.MISDIRECTED
-            found = self._try(known, self._trace(misdirected), received, owed)
+            found = self._try(known, self._trace(), received, owed)
             if isinstance(found, Rest):
                 if self._is_abandoned():
                     be_done_with(found.response)
@@ -279,9 +278,9 @@ class Resumer:
             self.slot_of, trace.slot_of = trace.slot_of or self.slot_of, None
         return self._taken(known, trace, response, part, at, back)
 
-    def _trace(self, fresh: bool = False) -> Trace:
+    def _trace(self) -> Trace:
         """The trace of a new attempt, which keeps the place in a blocking pool until another one has it."""
-        trace = self._record.trace(fresh)
+        trace = self._record.trace()
         trace.keeps_slot, trace.slot_of, self.slot_of = True, self.slot_of, None
         return trace
 

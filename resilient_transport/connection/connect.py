@@ -1,8 +1,8 @@
 """A TCP connection to a host, within a deadline and in an order of addresses.
 
-urllib3 does the same without either, and so is asked where neither is wanted. Its exceptions and their words
-are kept. Leans on `_dns_host` of its connection, and on `create_connection` and `_DEFAULT_TIMEOUT` in
-`urllib3.util`, pinned in `tests/test_upstream.py`.
+urllib3 does the same without either, and so is asked where neither is wanted, and no address has failed. Its
+exceptions and their words are kept. Leans on `_dns_host` of its connection, and on `create_connection` and
+`_DEFAULT_TIMEOUT` in `urllib3.util`, pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final
 
 from urllib3 import connection as connection_module
@@ -28,8 +29,51 @@ from .resolver import Address, addresses, error_within, in_thread
 _AT_HOME: Final = (vars(connection_module), vars(urllib3_connection))
 
 
+#: How many addresses of a name are remembered, at the most.
+_MOST: Final = 16
+
 #: This process, or the system, has no descriptor left.
 _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
+
+
+class FailedAddresses:
+    """The addresses at which connections of a shared pool have failed after TCP's connect, the latest last.
+
+    As in OkHttp's `RouteDatabase`: one that has failed is tried after all others. Takes no lock: what is kept
+    is replaced as a whole.
+    """
+
+    __slots__ = ("_failed",)
+
+    def __init__(self) -> None:
+        self._failed: tuple[Any, ...] = ()
+
+    def add(self, address: Any) -> None:
+        """A connection to this one has failed."""
+        others = tuple(one for one in self._failed if one != address)
+        self._failed = (*others, address)[-_MOST:]
+
+    def in_order(self, found: Sequence[Address]) -> Sequence[Address]:
+        """The addresses of a name in their order; those that have failed come last, the latest at the end."""
+        failed = self._failed
+        return sorted(found, key=lambda one: failed.index(one[4]) if one[4] in failed else -1)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._failed = ()
+
+    def __contains__(self, address: Any) -> bool:
+        return address in self._failed
+
+    def __len__(self) -> int:
+        return len(self._failed)
+
+
+def peer_of(sock: Any) -> Any:
+    """The address that a socket is connected to; None: it is reset already, or nobody can say."""
+    with suppress(Exception):
+        return sock.getpeername()
+    return None
 
 
 def is_urllib3s(new_conn: Any) -> bool:
@@ -56,6 +100,8 @@ def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:
     try:
         trace.mark(Stage.RESOLVE)
         found = addresses(connection._dns_host, connection.port, order, deadline)
+        if connection.plan.failed_addresses:
+            found = connection.plan.failed_addresses.in_order(found)
         trace.mark(Stage.CONNECT)
         return _first_that_answers(connection, found, deadline)
     except socket.gaierror as error:

@@ -30,7 +30,7 @@ from ..gate.shared_failure import WIRE_ERRORS, SharedFailure
 from ..retry.causes import LASTING, Cause, classify
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
-from .connect import in_time, is_urllib3s, lacks_descriptors, reach
+from .connect import FailedAddresses, in_time, is_urllib3s, lacks_descriptors, peer_of, reach
 from .eof import refuse_ragged_end
 from .keepalive import KeepAlivePolicy, hints
 from .preconnect import Route, finish
@@ -66,6 +66,8 @@ class ConnectionPlan:
     sessions: TLSSessions | None = None
     #: What is known of how long the server keeps idle connections.
     keep_alive: KeepAlivePolicy | None = None
+    #: Where connections of its shared pool have failed.
+    failed_addresses: FailedAddresses | None = None
     #: The shared pool that it is put back into.
     home: Any = None
     #: A TCP connect that was begun ahead.
@@ -93,6 +95,8 @@ class ResilientConnection(HTTPConnection):
     #: taken.
     permit: Permit | None = None
     _begun: socket.socket | None = None
+    #: The address that it is connected to; None: to none yet.
+    _address: Any = None
     #: Whether the server has accepted it, as far as a ticket, TLS 1.2 or a response can say.
     is_proven: bool = True
     #: When it was last known to work, on the monotonic clock. Set here and at each check-in.
@@ -164,6 +168,7 @@ class ResilientConnection(HTTPConnection):
         except BaseException as error:
             if isinstance(error, WIRE_ERRORS):
                 trace.fail(error)
+                self._leave_address()
             if trace.stage is Stage.CONFIRM and isinstance(error, ConnectionError):
                 # As http.client does when it meets the same while it waits for the response; urllib3 tells
                 # by it whether to blame a proxy.
@@ -210,6 +215,11 @@ class ResilientConnection(HTTPConnection):
             caller=self.trace.caller,
         )
 
+    def _leave_address(self) -> None:
+        """What followed TCP's connect has failed: let the next connection try another address first."""
+        if self._address is not None and self.plan.failed_addresses is not None:
+            self.plan.failed_addresses.add(self._address)
+
     def _prove(self) -> None:
         """A TCP connection is its own proof."""
 
@@ -225,6 +235,7 @@ class ResilientConnection(HTTPConnection):
         except NameResolutionError:
             trace.mark(Stage.RESOLVE)
             raise
+        self._address = peer_of(sock)
         self._dialled_in = monotonic() - trace.marked
         trace.mark(Stage.TUNNEL if self._tunnel_host is not None else Stage.HANDSHAKE)
         rearm(sock)
@@ -246,7 +257,7 @@ class ResilientConnection(HTTPConnection):
         deadline, order = self.trace.deadline, self.trace.connection_options.dns_order
         limited = deadline is not None and deadline.is_limited()
         stock = super()._new_conn
-        if not limited and order == "system":
+        if not limited and order == "system" and not self.plan.failed_addresses:
             return stock()
         if not is_urllib3s(stock):
             # Somebody else connects: PySocks, or what a program has put in the place of urllib3's way.
@@ -261,6 +272,9 @@ class ResilientConnection(HTTPConnection):
         try:
             sock = finish(begun, self.timeout)
         except OSError:
+            return None
+        if self.plan.failed_addresses and peer_of(sock) in self.plan.failed_addresses:
+            sock.close()
             return None
         return self._announce(sock)
 
@@ -345,6 +359,7 @@ class ResilientConnection(HTTPConnection):
             super().request(method, url, body=body, headers=headers, **options)
         except OSError as error:
             if not self._may_be_answered(error):
+                self._suspect(error)
                 raise
             # After a reset what is met next is told, as newer versions of urllib3 do.
             self._unsent = None if isinstance(error, ConnectionResetError) else error
@@ -432,17 +447,23 @@ class ResilientConnection(HTTPConnection):
             permit.proved()
         elif cause in _REFUSALS and error is not None:
             permit.refused(SharedFailure.of(error, self.trace.stage, self.has_connected_to_proxy))
-        elif cause is Cause.RESET and not self.plan.wants_proof:
-            # With TLS 1.3 it may have been the handshake.
-            permit.doubted()
+        elif cause is Cause.RESET:
+            self._leave_address()
+            if not self.plan.wants_proof:
+                # With TLS 1.3 it may have been the handshake.
+                permit.doubted()
 
     def _suspect(self, error: Exception) -> None:
         """A request has met its end on a connection that was idle before: one of both is to blame.
 
         Where it may be sent again, its next answer tells. Where not, the next one had better be careful.
+        After silence, others that were idle all the while, and for as long, may be as dead: they are closed.
         """
-        trace = self.trace
-        if not trace.reused or trace.caller is None or classify(error) is not Cause.RESET:
+        trace, cause = self.trace, classify(error)
+        if trace.reused and cause is Cause.TIMEOUT and self.plan.home is not None:
+            idle_for = self.taken_at - self.proven_at
+            self.plan.home.close_idle(before=min(self.taken_at, monotonic() - idle_for))
+        if not trace.reused or trace.caller is None or cause is not Cause.RESET:
             return
         trace.caller.suspect = self.taken_at - self.proven_at
         if not trace.replayable:

@@ -9,8 +9,14 @@ import re
 from typing import Final
 
 #: A request that may not be repeated takes only a connection known to work within this time, in seconds,
-#: where nothing is known of the server: half of 5 s, the idle limit of Node and Apache.
-FRESH_FOR: Final = 2.5
+#: where nothing is known of the server: half of 2 s, the idle limit of gunicorn.
+FRESH_FOR: Final = 1.0
+#: The share of the longest time after which a connection was seen to work that such a request counts on: its
+#: way to the server takes time, too.
+_SHARE: Final = 0.75
+#: No longer time counts, in seconds. A firewall forgets a connection without a word, so that it looks open;
+#: the most hasty do so after 30 s.
+_SEEN_AT_MOST: Final = 20.0
 #: A server that closes sooner does so for another reason than idleness, such as a restart.
 _LEAST: Final = 0.1
 #: What has been learned is forgotten when connections outlive this.
@@ -31,9 +37,11 @@ def hints(field: str) -> tuple[float | None, int | None]:
 class KeepAlivePolicy:
     """What is known of one server. Read and written without a lock: each value stands for itself."""
 
-    __slots__ = ("shown",)
+    __slots__ = ("seen", "shown")
 
     def __init__(self) -> None:
+        #: The longest time after which it was seen to keep one open.
+        self.seen: float = 0.0
         #: After how long it has closed one under us; None: it has not, or that was long ago.
         self.shown: float | None = None
 
@@ -44,16 +52,24 @@ class KeepAlivePolicy:
     def fresh_for(self, told: float | None) -> float:
         """For how long a connection counts as known to work: half of the server's limit.
 
-        What was shown bounds the limit from above only: a connection found closed after a minute may have
-        been closed after a second. So that makes the time shorter, and never longer.
+        One that was open after some time bounds the limit from below: if the server says nothing, three
+        quarters of that are safe, too. One that was found closed bounds it from above only, since after a
+        minute it may have been closed for long. So that makes the time shorter, and never longer.
         """
-        usual = FRESH_FOR if told is None else told / 2
+        usual = max(FRESH_FOR, self.seen * _SHARE) if told is None else told / 2
         return usual if self.shown is None else min(usual, self.shown / 2)
+
+    def open_after(self, idle_for: float) -> None:
+        """A connection that was idle for so long was open, or has carried another request."""
+        if self.seen < idle_for:
+            self.seen = min(idle_for, _SEEN_AT_MOST)
 
     def closed_after(self, idle_for: float) -> None:
         """A connection that was idle for so long was found closed."""
-        if idle_for >= _LEAST and self.allows(idle_for):
-            self.shown = idle_for
+        if idle_for >= _LEAST:
+            self.seen = min(self.seen, idle_for)
+            if self.allows(idle_for):
+                self.shown = idle_for
 
     def outlived(self, idle_for: float) -> None:
         """A connection that was idle for so long, and so was not used, was open all the same.
@@ -68,4 +84,4 @@ class KeepAlivePolicy:
             self.shown = longer if longer < _LONGEST else None
 
     def __repr__(self) -> str:
-        return f"<KeepAlivePolicy shown {self.shown}>"
+        return f"<KeepAlivePolicy seen {self.seen}, shown {self.shown}>"

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from urllib3.exceptions import ConnectTimeoutError
 
+from ..connection.connect import FailedAddresses
 from ..connection.connection import PlainConnection
 from ..connection.keepalive import SPARE, KeepAlivePolicy
 from ..connection.liveness import has_something_to_read, is_alive
@@ -98,6 +99,8 @@ class SharedPool:
         self.sessions = TLSSessions()
         #: How long the server keeps idle connections.
         self.keep_alive = KeepAlivePolicy()
+        #: Where its connections have failed after TCP's connect.
+        self.failed_addresses = FailedAddresses()
         #: Whether nobody can find it again once its last lease has ended. Set by the registry.
         self.is_disposable = False
         #: What all leases together want to be kept.
@@ -262,6 +265,7 @@ class SharedPool:
     def put(self, connection: Connection) -> None:
         """Take a connection back whose response was read to its end."""
         if connection.was_asked:
+            self.keep_alive.open_after(connection.taken_at - connection.proven_at)
             connection.proven_at = monotonic()
             connection.keep_session()
         # Otherwise it was warmed, so it is as well known to work as it was before.
@@ -301,7 +305,12 @@ class SharedPool:
             learn = self.keep_alive.outlived if is_open else self.keep_alive.closed_after
             learn(monotonic() - connection.proven_at)
             self._close([connection])
-        speaking = [one for one in self.gate.idle() if has_something_to_read(one.sock)]
+        speaking = []
+        for connection in self.gate.idle():
+            if has_something_to_read(connection.sock):
+                speaking.append(connection)
+            else:
+                self.keep_alive.open_after(monotonic() - connection.proven_at)
         for connection in self.gate.take_out(lambda idle: idle in speaking):
             # A TLS session ticket, as a rule.
             if is_alive(connection.sock):
@@ -310,9 +319,9 @@ class SharedPool:
                 self.keep_alive.closed_after(monotonic() - connection.proven_at)
                 self._close([connection])
 
-    def close_idle(self) -> None:
-        """Close every idle connection."""
-        self._close(self.gate.take_out(lambda _: True))
+    def close_idle(self, before: float = inf) -> None:
+        """Close every idle connection, or those that have been idle since before a moment."""
+        self._close(self.gate.take_out(lambda connection: connection.proven_at <= before))
 
     def _close(self, connections: list[Connection]) -> None:
         for connection in connections:
@@ -323,6 +332,7 @@ class SharedPool:
         """Close every idle connection, and forget every TLS session."""
         self.gate.forget()
         self.sessions.clear()
+        self.failed_addresses.clear()
         self.preconnects.trim(0)
         self.close_idle()
 

@@ -127,7 +127,7 @@ def _reason(failure: Failure, where: Column) -> str:
 def _delay(policy: RetryPolicy, failures: Sequence[Failure], verdict: Verdict) -> float | None:
     """Seconds to wait; None when the server asks for more than the policy grants."""
     failure = failures[-1]
-    if verdict is Verdict.ONCE or (verdict is Verdict.AT_ONCE and _first_stale(failures)):
+    if verdict is Verdict.ONCE or (verdict is Verdict.AT_ONCE and first_stale(failures)):
         return 0.0
     if (asked := _asked_for(policy, failure)) is not None:
         if asked > policy.retry_after_max and not policy.clamp_retry_after:
@@ -149,7 +149,8 @@ def pause_after_reset(policy: RetryPolicy) -> float:
     return RESET_PAUSE if policy.paces_by_default() else policy.backoff_max
 
 
-def _first_stale(failures: Sequence[Failure]) -> bool:
+def first_stale(failures: Sequence[Failure]) -> bool:
+    """Whether one attempt has failed on a connection that was there, and no more than one."""
     return sum(other.situation is Situation.REUSED for other in failures) == 1
 
 

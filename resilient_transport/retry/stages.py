@@ -138,6 +138,16 @@ class Failure:
         return self.cause is Cause.RESET and _IN_HANDSHAKE[0] <= self.stage.rank <= _IN_HANDSHAKE[1]
 
     @property
+    def wants_new_connection(self) -> bool:
+        """Whether the repetition takes no idle connection.
+
+        There are two cases: the connection led to the wrong server; or it fell silent, after it had been idle
+        or in the middle of a body. Then idle ones may be as dead.
+        """
+        fell_silent = self.cause is Cause.TIMEOUT and (self.reused or self.stage is Stage.BODY)
+        return fell_silent or self.cause is Cause.MISDIRECTED
+
+    @property
     def situation(self) -> Situation:
         """The row of the table that this failure belongs to."""
         if self.cause in LASTING:
