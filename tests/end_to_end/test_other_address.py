@@ -1,0 +1,274 @@
+"""Several addresses of a name: if a connection fails after TCP's connect, the next goes elsewhere."""
+
+import socket
+import ssl
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from resilient_transport import RetryPolicy, attempts_of, registry
+from resilient_transport.connection.connect import FailedAddresses
+from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
+from tests.listening import Listening
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
+
+NAME = "several.test"
+OK = told("200 OK", b"ok", Content_Length="2", Connection="close")
+#: What an address does that is ill.
+RESET, FIN, SILENCE, CONFIRM = "reset", "fin", "silence", "reset after the handshake"
+
+
+class Ill(Listening):
+    """Accepts, and fails in the handshake."""
+
+    def __init__(self, host, port, how, context=None):
+        self.host, self.at, self.how, self.context = host, port, how, context
+        self._left = threading.Event()
+
+    def _listen(self):
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        return socket.create_server((self.host, self.at), family=family)
+
+    def _hang_up(self):
+        self._left.set()
+
+    def _serve(self, client):
+        self._run(self._fail, client)
+
+    def _fail(self, client):
+        with client, suppress(OSError):
+            client.settimeout(LONG_TIMEOUT)
+            if self.how == SILENCE:
+                self._left.wait(LONG_TIMEOUT)
+                return
+            if self.how == CONFIRM:
+                client = self.context.wrap_socket(client, server_side=True)
+            else:
+                client.recv(10)
+            if self.how != FIN:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+
+
+@pytest.fixture(scope="module")
+def contexts(authority):
+    """Of a server that is well, and of one that resets before it has sent a ticket."""
+    made = []
+    for tickets in (2, 0):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*authority.server("good"))
+        context.num_tickets = tickets
+        made.append(context)
+    return made
+
+
+@pytest.fixture
+def several(monkeypatch, contexts):
+    """Return a function: one server that is well at 127.0.0.1, and others at the same port that are ill."""
+    with ExitStack() as stack:
+
+        def start(*ill, tls=True):
+            well = stack.enter_context(
+                VerbatimServer(lambda _: Answer(OK, "fin"), contexts[0] if tls else None)
+            )
+            others = [stack.enter_context(Ill(host, well.port, how, contexts[1])) for host, how in ill]
+            real = socket.getaddrinfo
+
+            def getaddrinfo(host, *args, **kwargs):
+                if host != NAME:
+                    return real(host, *args, **kwargs)
+                # The one that is well comes last.
+                return [one for at, _ in (*ill, ("127.0.0.1", None)) for one in real(at, *args, **kwargs)]
+
+            monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+            url = f"{'https' if tls else 'http'}://{NAME}:{well.port}/"
+            return url, well, others
+
+        yield start
+        registry.clear()
+
+
+@pytest.fixture
+def call(server, dial):
+    """Return a function that calls a URL whose certificate names localhost."""
+
+    def get(url, adapter=None, method="GET", **settings):
+        session = dial(server, adapter, **settings)
+        session.cert = None
+        session.get_adapter(url).poolmanager.connection_pool_kw["assert_hostname"] = "localhost"
+        return session.request(method, url, timeout=(SHORT_TIMEOUT, LONG_TIMEOUT))
+
+    return get
+
+
+def stages(x):
+    """Of the attempts."""
+    return [str(attempt.stage) for attempt in attempts_of(x)]
+
+
+@pytest.mark.parametrize(
+    ("how", "method"), [(RESET, "GET"), (FIN, "GET"), (SILENCE, "POST"), (CONFIRM, "POST")]
+)
+def test_the_second_attempt_goes_to_the_second_address(several, call, how, method):
+    """A reset or an end in the handshake, silence there, and a reset before the server's first word."""
+    url, well, (ill,) = several(("127.0.0.2", how))
+    response = call(url, method=method)
+
+    assert stages(response) == ["confirm" if how == CONFIRM else "handshake", "done"]
+    assert (ill.accepts, well.accepts) == (1, 1)
+
+
+@pytest.mark.parametrize("how", [RESET, SILENCE])
+def test_stock_never_gets_there(several, call, how):
+    """The control: four attempts, all at the first address."""
+    url, well, (ill,) = several(("127.0.0.2", how))
+    with pytest.raises(requests.ConnectionError):
+        call(url, HTTPAdapter(max_retries=Retry(3)))
+
+    assert (ill.accepts, well.accepts) == (4, 0)
+
+
+def test_a_deadline_makes_no_difference(several, call):
+    """The same by our own hand from the first attempt on."""
+    url, well, (ill,) = several(("127.0.0.2", RESET))
+    call(url, policy=RetryPolicy(deadline=LONG_TIMEOUT))
+
+    assert (ill.accepts, well.accepts) == (1, 1)
+
+
+def test_each_address_in_turn(several, call):
+    """Of four, three are ill: each is asked once."""
+    url, well, ill = several(("127.0.0.2", RESET), ("127.0.0.3", FIN), ("127.0.0.4", RESET))
+    call(url)
+
+    assert [one.accepts for one in ill] == [1, 1, 1]
+    assert well.accepts == 1
+
+
+def has_ipv6():
+    """Whether this machine has a loopback of that family."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6")
+@pytest.mark.parametrize(
+    ("order", "accepts"), [("system", (1, 1)), ("ipv6first", (1, 1)), ("ipv4first", (0, 1))]
+)
+def test_of_two_families(several, call, order, accepts):
+    """The order that is wanted decides where to begin, and the failure where to go on."""
+    url, well, (ill,) = several(("::1", RESET))
+    call(url, dns_order=order)
+
+    assert (ill.accepts, well.accepts) == accepts
+
+
+def test_the_next_call_begins_where_it_is_well(several, call):
+    """What one has met all know: the ill address is tried last from then on."""
+    url, well, (ill,) = several(("127.0.0.2", RESET))
+    for _ in range(3):
+        call(url)
+
+    assert (ill.accepts, well.accepts) == (1, 3)
+
+
+def test_calls_at_once(several, call):
+    """Those that wait for the first one do not repeat its failure one by one."""
+    url, well, (ill,) = several(("127.0.0.2", RESET))
+    with ThreadPoolExecutor(4) as threads:
+        got = list(threads.map(lambda _: call(url), range(4)))
+
+    assert all(one.ok for one in got)
+    assert (ill.accepts, well.accepts) == (1, 4)
+
+
+def test_without_tls(several, call):
+    """A plain address that resets the first request it gets is no better."""
+    url, well, (ill,) = several(("127.0.0.2", RESET), tls=False)
+    response = call(url)
+
+    assert stages(response) == ["request", "done"]
+    assert (ill.accepts, well.accepts) == (1, 1)
+
+
+def test_one_address_is_asked_again(several, call):
+    """Where there is no other, the same is tried as often as ever."""
+    url, _, (ill,) = several(("127.0.0.2", RESET))
+    with pytest.raises(requests.ConnectionError):
+        call(url.replace(NAME, "127.0.0.2"), max_retries=2)
+
+    assert ill.accepts == 3
+
+
+def test_a_way_of_somebodys_own_is_left_alone(several, call, monkeypatch):
+    """A program that has replaced how urllib3 connects chooses the address itself."""
+    url, well, (ill,) = several(("127.0.0.2", RESET))
+
+    def connect(address, *args, **kwargs):
+        return socket.create_connection(("127.0.0.2", address[1]))
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    with pytest.raises(requests.ConnectionError):
+        call(url, max_retries=2)
+
+    assert (ill.accepts, well.accepts) == (3, 0)
+
+
+@pytest.mark.parametrize("how", [RESET, SILENCE])
+def test_the_addresses_of_a_proxy(several, server, dial, how):
+    """A proxy that resets or says nothing to CONNECT has a second address, too."""
+    url, well, (ill,) = several(("127.0.0.2", how), tls=False)
+    well.answers = lambda head: Answer(told("503 Busy", b"") if head.startswith(b"CONNECT") else OK, "fin")
+    session = dial(server, policy=RetryPolicy(retries=1, backoff=0))
+    with pytest.raises(requests.exceptions.ProxyError) as caught:
+        session.get("https://localhost:1/", proxies={"https": url}, timeout=(SHORT_TIMEOUT, LONG_TIMEOUT))
+
+    assert stages(caught.value) == ["tunnel", "tunnel"]
+    assert (ill.accepts, well.accepts) == (1, 1)
+
+
+def found(*hosts):
+    """Addresses as `socket.getaddrinfo` gives them."""
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 443)) for host in hosts]
+
+
+@pytest.mark.parametrize(
+    ("failed", "order"),
+    [
+        ("", "abc"),
+        ("a", "bca"),
+        ("b", "acb"),
+        ("ab", "cab"),
+        ("ba", "cba"),
+        ("aba", "cba"),
+        ("abc", "abc"),
+        ("x", "abc"),
+    ],
+)
+def test_the_order(failed, order):
+    """Those that have not failed keep their order; the others follow in the order of their failures."""
+    addresses = FailedAddresses()
+    for host in failed:
+        addresses.add((host, 443))
+
+    assert [one[4][0] for one in addresses.in_order(found(*"abc"))] == list(order)
+
+
+def test_few_are_remembered():
+    """However many addresses a name has had."""
+    addresses = FailedAddresses()
+    for number in range(1000):
+        addresses.add((f"10.0.0.{number}", 443))
+
+    assert len(addresses) == 16
+    addresses.clear()
+    assert not addresses
