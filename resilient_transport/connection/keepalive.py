@@ -79,6 +79,7 @@ class KeepAlivePolicy:
         limit becomes twice the time that was outlived. Half of it, for which a request that may not be
         repeated trusts a connection, is then no longer than what was seen to hold.
         """
+        self.open_after(idle_for)
         if self.shown is not None and idle_for >= self.shown:
             longer = 2 * idle_for
             self.shown = longer if longer < _LONGEST else None

@@ -53,7 +53,7 @@ def test_nothing_is_known_at_first():
     keep_alive = KeepAlivePolicy()
 
     assert keep_alive.allows(10**6)
-    assert keep_alive.fresh_for(None) == FRESH_FOR == 2.5
+    assert keep_alive.fresh_for(None) == FRESH_FOR == 1
 
 
 @pytest.mark.parametrize(("told", "fresh"), [(5, 2.5), (60, 30), (1, 0.5), (0, 0)])
@@ -66,7 +66,7 @@ def test_half_of_what_was_told(told, fresh):
 
 
 @pytest.mark.parametrize(
-    ("told", "shown", "fresh"), [(None, 3, 1.5), (None, 60, 2.5), (60, 10, 5), (4, 60, 2), (60, 59, 29.5)]
+    ("told", "shown", "fresh"), [(None, 1.5, 0.75), (None, 60, 1), (60, 10, 5), (4, 60, 2), (60, 59, 29.5)]
 )
 def test_what_was_shown_makes_it_shorter_only(told, shown, fresh):
     """A connection found closed after a minute may have been closed after a second."""
@@ -108,17 +108,17 @@ def test_a_restart_is_no_habit(seconds):
 #: then: the limit, and for how long a request that may not be repeated trusts a connection.
 LEARNED = [
     (0.12, [], 0.12, 0.06),
-    (0.12, [5.0], 10.0, 2.5),
+    (0.12, [5.0], 10.0, 3.75),
     (0.12, [0.13], 0.26, 0.13),
-    (1.2, [1.5], 3.0, 1.5),
-    (1.2, [1.2], 2.4, 1.2),
-    (1.2, [1.5, 4.0], 8.0, 2.5),
+    (1.2, [1.5], 3.0, 1.125),
+    (1.2, [1.2], 2.4, 1.0),
+    (1.2, [1.5, 4.0], 8.0, 3.0),
     (1.2, [1.5, 2.9], 3.0, 1.5),
-    (10.0, [10.0, 20.0], 40.0, 2.5),
-    (10.0, [29.9], 59.8, 2.5),
-    (10.0, [30.0], None, 2.5),
-    (0.12, [30.0], None, 2.5),
-    (100.0, [100.0], None, 2.5),
+    (10.0, [10.0, 20.0], 40.0, 15.0),
+    (10.0, [29.9], 59.8, 15.0),
+    (10.0, [30.0], None, 15.0),
+    (0.12, [30.0], None, 15.0),
+    (100.0, [100.0], None, 15.0),
 ]
 
 
@@ -162,7 +162,7 @@ def test_doublings_of_what_was_shown_lose_many(closed, every, lost):
 @pytest.mark.parametrize(("closed", "outlived", "shown", "fresh"), LEARNED)
 @pytest.mark.parametrize("told", [None, 1, 5, 60])
 def test_a_post_trusts_no_longer_than_was_seen_to_hold(closed, outlived, shown, fresh, told):
-    """Nor longer than half of what the server says, or than 2.5 s where it says nothing."""
+    """Nor longer than half of what the server says; if it says nothing, than 1 s or 3/4 of what was seen."""
     keep_alive = KeepAlivePolicy()
     keep_alive.closed_after(closed)
     for seconds in outlived:
@@ -170,7 +170,31 @@ def test_a_post_trusts_no_longer_than_was_seen_to_hold(closed, outlived, shown, 
     trusted = keep_alive.fresh_for(told)
 
     assert trusted <= max([closed / 2, *outlived]) or keep_alive.shown is None
-    assert trusted <= (FRESH_FOR if told is None else told / 2)
+    assert trusted <= (max(FRESH_FOR, 0.75 * max([0, *outlived])) if told is None else told / 2)
+
+
+@pytest.mark.parametrize(
+    ("seen", "fresh"), [((0.5,), 1), ((4.0,), 3), ((4.0, 2.0), 3), ((2.0, 4.0), 3), ((54.0,), 15), ((-1,), 1)]
+)
+def test_the_guess_grows_with_what_was_seen(seen, fresh):
+    """One that was open after 4 s is trusted for 3 s; nobody is trusted for longer than 15 s by that."""
+    keep_alive = KeepAlivePolicy()
+    for seconds in seen:
+        keep_alive.open_after(seconds)
+
+    assert keep_alive.fresh_for(None) == fresh
+    # The control: what the server says of itself is not stretched.
+    assert keep_alive.fresh_for(1) == 0.5
+
+
+@pytest.mark.parametrize(("closed", "fresh"), [(5.0, 2.5), (2.0, 1.0), (0.2, 0.1), (60, 3)])
+def test_one_that_was_closed_sooner_refutes_it(closed, fresh):
+    """What was seen of a server that closes sooner now is forgotten; half of what it shows is the bound."""
+    keep_alive = KeepAlivePolicy()
+    keep_alive.open_after(4.0)
+    keep_alive.closed_after(closed)
+
+    assert keep_alive.fresh_for(None) == pytest.approx(fresh)
 
 
 def test_what_is_shown_again_counts_again():
@@ -208,4 +232,4 @@ def test_it_tells_what_it_knows():
     keep_alive = KeepAlivePolicy()
     keep_alive.closed_after(3)
 
-    assert repr(keep_alive) == "<KeepAlivePolicy shown 3>"
+    assert repr(keep_alive) == "<KeepAlivePolicy seen 0.0, shown 3>"

@@ -50,15 +50,53 @@ def test_nothing_is_learned_otherwise(server, dial, clock):
 
 
 @pytest.mark.parametrize(
-    ("shown", "later", "reused"), [(3, 1.3, True), (3, 1.6, False), (40, 2.3, True), (40, 2.6, False)]
+    ("shown", "later", "reused"), [(1.2, 0.5, True), (1.2, 0.7, False), (40, 0.9, True), (40, 1.1, False)]
 )
 def test_what_may_not_be_repeated_keeps_to_half(server, dial, clock, shown, later, reused):
-    """A POST takes a connection that is fresh within half of what was shown, and never beyond 2.5 s."""
+    """A POST takes a connection that is fresh within half of what was shown, and never beyond 1 s."""
     session = dial(server)
     learn(session, server, clock, shown)
     clock.ahead += later
 
     assert call(session, server, "POST") == reused
+
+
+def test_a_get_that_succeeds_later_teaches_a_post(server, dial, clock):
+    """A connection has carried a GET after 4 s: a POST trusts one for three quarters of that."""
+    session = dial(server)
+    session.get(server.url)
+    clock.ahead += 4
+    session.get(server.url)
+    seen = []
+    for later in (2.9, 3.1):
+        clock.ahead += later
+        seen.append(call(session, server, "POST"))
+
+    assert seen == [True, False]
+
+
+def test_one_that_stays_open_teaches_a_post(server, dial, clock):
+    """A POST every 2 s: the connection that it did not dare to take was seen open after 4 s."""
+    session = dial(server)
+    seen = []
+    for _ in range(5):
+        seen.append(call(session, server, "POST"))
+        clock.ahead += 2
+        registry.look()
+
+    assert seen == [False, False, True, True, True]
+
+
+def test_what_was_seen_is_refuted(server, dial, clock):
+    """The control: once the server has closed one sooner, a POST is as careful as that asks for."""
+    session = dial(server)
+    session.get(server.url)
+    clock.ahead += 10
+    session.get(server.url)
+    learn(session, server, clock, 1.2)
+    clock.ahead += 0.7
+
+    assert not call(session, server, "POST")
 
 
 def test_a_restart_teaches_nothing(server, dial, clock):
@@ -94,11 +132,11 @@ def test_a_post_that_met_a_closed_one_makes_the_next_careful(server, dial, clock
     reset_on_reuse(server)
     session = dial(server)
     session.get(server.url)
-    clock.ahead += 2
+    clock.ahead += 0.9
     with pytest.raises(requests.ConnectionError):
         session.post(server.url + "/echo", data=b"x", headers={"X-Request-Id": "one"})
     session.get(server.url)
-    clock.ahead += 1.5
+    clock.ahead += 0.6
 
     assert not call(session, server, "POST")
     assert "one" not in server.counts().executions
