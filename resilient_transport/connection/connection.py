@@ -359,7 +359,9 @@ class ResilientConnection(HTTPConnection):
             super().request(method, url, body=body, headers=headers, **options)
         except OSError as error:
             if not self._may_be_answered(error):
-                self._suspect(error)
+                if self.trace.error is error and isinstance(error, TimeoutError) and not self.trace.is_late():
+                    # The server takes nothing; neither the body's source nor the deadline is to blame.
+                    self._suspect(error)
                 raise
             # After a reset what is met next is told, as newer versions of urllib3 do.
             self._unsent = None if isinstance(error, ConnectionResetError) else error

@@ -7,7 +7,10 @@ import struct
 import pytest
 
 from resilient_transport.connection import preconnect as dial
+from resilient_transport.connection.connect import FailedAddresses
+from resilient_transport.connection.connection import ConnectionPlan, PlainConnection
 from resilient_transport.connection.preconnect import Preconnects, Route, finish
+from resilient_transport.connection.trace import Trace
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -142,3 +145,18 @@ def test_elsewhere_the_clock_decides(monkeypatch, listener):
         assert dial.is_long(sock, 1.0)
         assert not dial.is_long(sock, 0.001)
         assert dial.is_long(object(), 1.0)
+
+
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_one_to_an_address_that_has_failed_meanwhile_is_not_taken(listener, route, preconnects, has_failed):
+    """Whoever began it may have failed there. Then the next connection begins anew, and may go elsewhere."""
+    preconnects.begin(route, 1)
+    failed = FailedAddresses()
+    if has_failed:
+        failed.add(listener.getsockname())
+    connection = PlainConnection("localhost", 1, timeout=LONG_TIMEOUT)
+    connection.prepare(ConnectionPlan(begun=preconnects.take(), failed_addresses=failed), Trace())
+    taken = connection._dialled()
+    connection.close()
+
+    assert (taken is None) == has_failed

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from resilient_transport import attempts_of, override, registry
+from resilient_transport.connection.trace import CURRENT
 from resilient_transport.pool.shared_pool import SharedPool
 from resilient_transport.retry.stages import Failure
 from tests.end_to_end.verbatim_server import KEEP, RST, STALL, Answer, VerbatimServer, told
@@ -134,6 +135,26 @@ def test_a_body_that_nobody_takes(dead_pool, six):
         six.post(dead_pool.url, data=body, timeout=PATIENCE)
 
     assert [idle for _, idle in registry.connections().values()] == [0]
+
+
+@pytest.mark.parametrize("fault", [TimeoutError("the source's own"), None], ids=["source", "deadline"])
+def test_a_body_that_comes_late_is_not_the_servers_fault(dead_pool, server, dial, fault):
+    """A source that fails, or takes until the deadline is over, leaves the idle connections alone."""
+    session = dial(server)
+    dead_pool.have(session, 2)
+
+    def source():
+        yield b"x"
+        if fault is not None:
+            raise fault
+        while not CURRENT.get().is_late():
+            pass
+        yield b"x"
+
+    with pytest.raises(requests.RequestException), override(deadline=SHORT_TIMEOUT):
+        session.put(dead_pool.url, data=source())
+
+    assert [idle for _, idle in registry.connections().values()] == [1]
 
 
 def test_calls_at_once(dead_pool, six):
