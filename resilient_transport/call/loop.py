@@ -28,7 +28,6 @@ from ..connection.trace import CURRENT, Trace
 from ..events import AttemptSucceeded, CallEnded
 from ..events.attempt import Attempts
 from ..retry.budget import PAY_BACK
-from ..retry.causes import Cause
 from ..retry.decision import Decision, given_up
 from ..retry.stages import Failure, Stage
 from ..settings.override import overrides

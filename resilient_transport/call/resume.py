@@ -30,7 +30,6 @@ from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import BodyResumed
 from ..retry.budget import PAY_BACK
-from ..retry.causes import Cause
 from ..retry.decision import Decision, judge
 from ..retry.stages import Stage
 from ..settings.override import overrides
