@@ -3,6 +3,7 @@
 When one of these fails, upstream has changed: look at the module named in the test before anything else.
 """
 
+import _ssl
 import http.client
 import inspect
 import io
@@ -125,6 +126,12 @@ def test_tls_settings_are_urllib3s():
     kept = {"ssl_context", "server_hostname", "assert_hostname", "assert_fingerprint"}
 
     assert set(SSL_KEYWORDS) - kept <= set(TLS_SETTINGS)
+
+
+def test_every_context_of_ssl_has_one_class_beneath():
+    """connection/tls_context.py tells by it whether urllib3's contexts are `ssl`'s, whoever has replaced those."""
+    assert ssl.SSLContext.__mro__[1] is _ssl._SSLContext
+    assert urllib3.util.ssl_.SSLContext is ssl.SSLContext
 
 
 def test_a_lock_knows_its_own_thread():

@@ -433,7 +433,7 @@ class ResilientAdapter(HTTPAdapter):
         parsed = urlparse(request.url or "")
         host_params = {"scheme": parsed.scheme.lower(), "host": parsed.hostname, "port": parsed.port}
         secure = host_params["scheme"] == "https"
-        own = self._ssl_context or self._settings().get("ssl_context")
+        own = self._ssl_context
         if own is not None:
             if secure:
                 refuse_beside_context(verify, cert)

@@ -48,7 +48,9 @@ class WatchedSSLSocket(ssl.SSLSocket):
 
 def is_ragged(error: ssl.SSLError) -> bool:
     """Whether an error means that TCP ended before TLS did; Debian's 3.11 raises no SSLEOFError for it."""
-    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    return (
+        isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", None) == "UNEXPECTED_EOF_WHILE_READING"
+    )
 
 
 def refuse_ragged_end(sock: Any) -> None:

@@ -38,11 +38,20 @@ def is_alive(sock: Any) -> bool:
             return True
         sock.settimeout(0)
         sock.recv(1)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return True
-    except (OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        return would_block(error)
     return False
+
+
+def would_block(error: BaseException) -> bool:
+    """Whether a read has raised this because nothing has come.
+
+    Sockets of eventlet, and those of urllib3's pyOpenSSL, raise a time-out then. One with a number is the
+    kernel's, and the end of the connection.
+    """
+    if isinstance(error, TimeoutError):
+        return error.errno is None
+    return isinstance(error, (BlockingIOError, ssl.SSLWantReadError))
 
 
 def _pending(sock: Any) -> int:
@@ -97,7 +106,9 @@ def _has_ticket(sock: ssl.SSLSocket, resumed: bytes | None) -> bool:
 def _take_in(sock: ssl.SSLSocket) -> None:
     try:
         data = sock.recv(1)
-    except ssl.SSLWantReadError:
+    except OSError as error:
+        if not would_block(error):
+            raise
         return
     if data:
         raise BadStatusLine("data before the request")

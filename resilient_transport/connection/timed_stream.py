@@ -50,6 +50,12 @@ def arm(sock: Any, deadline: Deadline, patience: float | None) -> None:
     sock.settimeout(deadline.for_socket(patience))
 
 
+def timeout_of(sock: Any) -> float | None:
+    """The time-out of a socket. urllib3's pyOpenSSL leaves that to the socket beneath."""
+    timeout: float | None = (sock if hasattr(sock, "gettimeout") else sock.socket).gettimeout()
+    return timeout
+
+
 def _limited() -> Any:
     """The trace of the attempt that runs here, if that has a deadline."""
     trace = CURRENT.get()
@@ -62,7 +68,7 @@ def rearm(sock: Any) -> None:
     trace = _limited()
     if trace is None or sock is None:
         return
-    patience = sock.gettimeout()
+    patience = timeout_of(sock)
     if patience != 0:
         arm(sock, trace.deadline, patience)
 
@@ -71,7 +77,7 @@ def hasten(file: Any, seconds: float) -> None:
     """Let all further reading of a response's file be over within so many seconds."""
     raw = _stream_under(getattr(file, "file", file))
     if raw is not None and raw._sock is not None:
-        raw.patience = raw._sock.gettimeout()
+        raw.patience = timeout_of(raw._sock)
         raw.deadline = Deadline(seconds) if raw.deadline is None else raw.deadline.within(seconds)
 
 
@@ -80,7 +86,7 @@ def timed(file: Any) -> None:
     trace = _limited()
     raw = None if trace is None else _stream_under(file)
     if raw is not None:
-        raw.deadline, raw.patience = trace.deadline, trace.between_bytes(raw._sock)
+        raw.deadline, raw.patience = trace.deadline, trace.between_bytes(timeout_of(raw._sock))
 
 
 def _stream_under(file: Any) -> Timed | None:

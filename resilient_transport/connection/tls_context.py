@@ -3,24 +3,31 @@
 A context that is changed while connections are made with it puts the wrong client certificate on the wire
 (psf/requests#6726) or crashes (psf/requests#6872). What urllib3 sets again before every handshake, to the
 same value, is accepted as the no-op that it is.
+
+Leans on `_ssl._SSLContext`, the class under every context of `ssl`, pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
 
 import ssl
+from _ssl import _SSLContext
 from collections.abc import Callable
 from typing import Any
 
+from urllib3.util import ssl_
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from .eof import WatchedSSLSocket
 from .tls_sessions import offered
 
-#: What urllib3 decides about a context, in an order in which `ssl` accepts it.
+#: What urllib3 decides about a context, in an order in which `ssl` accepts it. pyOpenSSL's lacks some of it.
 _SETTINGS = (
-    "options", "verify_flags", "minimum_version", "maximum_version", "post_handshake_auth",
-    "hostname_checks_common_name",
+    "verify_flags", "minimum_version", "maximum_version", "post_handshake_auth",
+    "hostname_checks_common_name", "keylog_filename",
 )  # fmt: skip
+#: What is set and not wanted: with the one of Debian's Python a cut stream ends as if it were whole; urllib3
+#: asks for no tickets in TLS 1.2, since it never resumes.
+_UNWANTED = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0) | ssl.OP_NO_TICKET
 _MISSING = object()
 
 
@@ -85,9 +92,20 @@ for _name in (
 _classes: dict[type, type[ssl.SSLContext]] = {}
 
 
+def is_of_ssl(kind: type) -> bool:
+    """Whether a class of contexts is `ssl`'s or derived from it; pyOpenSSL's is neither."""
+    return issubclass(kind, _SSLContext)
+
+
+def context_kind() -> type[ssl.SSLContext]:
+    """The class of contexts that is in force: truststore replaces `ssl`'s, pyOpenSSL the one in urllib3."""
+    theirs: Any = ssl_.SSLContext
+    return ssl.SSLContext if is_of_ssl(theirs) else theirs
+
+
 def frozen_class() -> type[ssl.SSLContext]:
-    """The frozen kind of whatever `ssl.SSLContext` is now: truststore replaces it."""
-    base = ssl.SSLContext
+    """The frozen kind of the class that is in force."""
+    base = context_kind()
     if base not in _classes:
         # A context that somebody has put in its place makes sockets of its own kind.
         if base.__module__ == "ssl":
@@ -126,14 +144,11 @@ def build_context(
         ssl_version, verify_mode, ssl_minimum_version=minimum, ssl_maximum_version=maximum
     )
     context = frozen_class()(ssl.PROTOCOL_TLS_CLIENT)
+    context.options = model.options & ~_UNWANTED
     for name in _SETTINGS:
-        setattr(context, name, getattr(model, name))
-    if keylog := getattr(model, "keylog_filename", None):
-        context.keylog_filename = keylog
-    # Debian's Python sets it, and then a cut stream ends as if it were whole.
-    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-    # urllib3 asks for no tickets in TLS 1.2, since it never resumes.
-    context.options &= ~ssl.OP_NO_TICKET
+        value = getattr(model, name, None)
+        if value is not None:
+            setattr(context, name, value)
     context.check_hostname = False
     context.verify_mode = verify_mode
     context.check_hostname = check_hostname

@@ -18,6 +18,7 @@ from ..retry.stages import Stage
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
 from ..telemetry.counters import Counters
 from ..telemetry.dispatch import Dispatcher
+from .tls_errors import give_reason
 
 #: After so many failures a call offers no TLS session any more.
 _CHOKES: Final = 2
@@ -113,6 +114,7 @@ class Trace:
 
     def fail(self, error: BaseException) -> None:
         """Record what went wrong, in the stage that was marked last."""
+        give_reason(error)
         self.error = error
 
     def is_late(self) -> bool:
@@ -136,14 +138,17 @@ class Trace:
         """The smaller of a time-out and what is left until the call has to be over, in seconds."""
         return seconds if self.deadline is None else min(seconds, self.deadline.left())
 
-    def between_bytes(self, sock: Any) -> float | None:
-        """Seconds that the caller lets pass between two bytes of an answer on this socket; None: for ever."""
+    def between_bytes(self, told: float | None) -> float | None:
+        """Seconds that the caller lets pass between two bytes of an answer; None: for ever.
+
+        Args:
+            told: what the socket was told.
+        """
         if self.stage.rank <= Stage.TUNNEL.rank:
             # An answer of a proxy belongs to getting a connection.
             return self.connect_timeout
         granted = self.send_timeout
-        told: float | None = sock.gettimeout() if granted is not None and granted < 0 else granted
-        return told
+        return told if granted is not None and granted < 0 else granted
 
     def connecting(self) -> float:
         """Seconds until the connection was ready; 0 when it was there already."""

@@ -23,7 +23,8 @@ from typing import Any, Final
 from urllib3.exceptions import SSLError
 from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
-from ..connection.tls_context import build_context
+from ..connection.tls_context import build_context, context_kind, is_of_ssl
+from ..connection.tls_errors import give_reason
 
 #: A password is compared by a digest that is worth nothing outside of this process.
 _PEPPER: Final = secrets.token_bytes(32)
@@ -63,7 +64,7 @@ class Terms:
     ssl_version: int | None
     minimum: ssl.TLSVersion | None
     maximum: ssl.TLSVersion | None
-    #: The context class that is in force; truststore replaces it.
+    #: The context class that is in force; truststore and pyOpenSSL replace it.
     kind: type
 
 
@@ -218,9 +219,10 @@ class Sources:
 
     def _load(self, contents: Contents, password: str | bytes | None) -> ssl.SSLContext:
         def fill(context: ssl.SSLContext) -> None:
-            self._load_trusted(context, contents)
-            if contents.cert is not None:
-                self._load_pair(context, contents, password)
+            if self._trusted(contents) == "system" and self.terms.verify_mode is not ssl.CERT_NONE:
+                _load_default(context)
+            self.load_trusted(context, contents)
+            self.load_pair(context, contents, password)
 
         return build_context(
             verify_mode=self.terms.verify_mode,
@@ -231,16 +233,21 @@ class Sources:
             maximum=self.terms.maximum,
         )
 
-    def _load_pair(self, context: ssl.SSLContext, contents: Contents, password: str | bytes | None) -> None:
-        given = _no_password if password is None else password
+    def load_pair(self, context: ssl.SSLContext, contents: Contents, password: str | bytes | None) -> None:
+        """Load the client certificate and its key, if there are any."""
+        if contents.cert is None:
+            return
+        given: Any = _no_password if password is None else password
+        if password is None and not is_of_ssl(type(context)):
+            # pyOpenSSL would ask on the terminal, too, and its context takes no function.
+            if b"ENCRYPTED" in (contents.key or contents.cert or b""):
+                _no_password()
+            given = None
         with _as_file(contents.cert, self.cert_file) as cert, _as_file(contents.key, self.key_file) as key:
             context.load_cert_chain(cert, key, given)
 
-    def _load_trusted(self, context: ssl.SSLContext, contents: Contents) -> None:
-        if self._trusted(contents) == "system":
-            if self.terms.verify_mode is not ssl.CERT_NONE:
-                context.load_default_certs()
-            return
+    def load_trusted(self, context: ssl.SSLContext, contents: Contents) -> None:
+        """Load the authorities that are named, if any are."""
         try:
             with _as_file(contents.ca, self.ca_certs) as bundle:
                 if bundle:
@@ -249,7 +256,7 @@ class Sources:
                 with suppress(ssl.SSLError):
                     _load_block(context, path, block)
             if self.ca_cert_data:
-                context.load_verify_locations(cadata=self.ca_cert_data)
+                _load_data(context, self.ca_cert_data)
         except OSError as error:
             raise SSLError(error) from error
 
@@ -289,6 +296,7 @@ def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
         return f"The key in {key} is encrypted: give its password in ResilientAdapter(key_password=...)."
     if not isinstance(error, ssl.SSLError):
         return ""
+    give_reason(error)
     if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
         return f"The key in {key} does not belong to the certificate in {cert}."
     return f"The key_password= does not open the key in {key}." if b"ENCRYPTED" in text else ""
@@ -328,14 +336,15 @@ def _absolute(path: str | None) -> str | None:
 def _terms(settings: Mapping[str, Any]) -> Terms:
     pinned = settings.get("assert_fingerprint") or settings.get("assert_hostname") is not None
     verify_mode = ssl.VerifyMode(resolve_cert_reqs(settings.get("cert_reqs")))
-    version = settings.get("ssl_version")
+    version, kind = settings.get("ssl_version"), context_kind()
     return Terms(
         verify_mode=verify_mode,
-        check_hostname=verify_mode is ssl.CERT_REQUIRED and not pinned,
+        # pyOpenSSL compares no names: urllib3 does it in its place.
+        check_hostname=verify_mode is ssl.CERT_REQUIRED and not pinned and is_of_ssl(kind),
         ssl_version=None if version is None else resolve_ssl_version(version),
         minimum=settings.get("ssl_minimum_version"),
         maximum=settings.get("ssl_maximum_version"),
-        kind=ssl.SSLContext,
+        kind=kind,
     )
 
 
@@ -369,12 +378,29 @@ def _directory(path: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _load_block(context: ssl.SSLContext, path: str, block: bytes) -> None:
-    """Load a certificate of a directory. What a "TRUSTED" one says besides, OpenSSL reads from files only."""
-    if block.startswith(_TRUSTED):
+    """Load a certificate of a directory. What a "TRUSTED" one says besides, OpenSSL reads from files only.
+
+    So does pyOpenSSL with all of it.
+    """
+    if block.startswith(_TRUSTED) or not is_of_ssl(type(context)):
         with _as_file(block, path) as file:
             context.load_verify_locations(file)
     else:
         context.load_verify_locations(cadata=block.decode("ascii"))
+
+
+def _load_default(context: ssl.SSLContext) -> None:
+    """Load what OpenSSL trusts by itself. pyOpenSSL's context has another name for it."""
+    if is_of_ssl(type(context)):
+        context.load_default_certs()
+    else:
+        context.set_default_verify_paths()
+
+
+def _load_data(context: ssl.SSLContext, data: str | bytes) -> None:
+    """Load certificates that no file holds."""
+    with _as_file(None if is_of_ssl(type(context)) else _bytes(data), None) as file:
+        context.load_verify_locations(file, cadata=None if file else data)
 
 
 @contextmanager

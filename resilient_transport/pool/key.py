@@ -16,6 +16,7 @@ from requests import PreparedRequest, adapters, exceptions
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolKey, PoolManager
+from urllib3.util import ssl_
 
 from ..settings.environment import is_bundle_of_environment
 from ..util.bounded_dict import keep_used
@@ -32,7 +33,7 @@ _CURE: Final = "cert= and verify= take paths of PEM files that exist (verify= al
 class Entry:
     """A pool, and what must not have changed for it to be the right one still."""
 
-    __slots__ = ("_inherited", "_made_at", "_manager", "_settings", "pool", "used_at")
+    __slots__ = ("_contexts", "_inherited", "_made_at", "_manager", "_settings", "pool", "used_at")
 
     def __init__(
         self, pool: HTTPConnectionPool, manager: PoolManager, inherited: Mapping[str, Any] = _NOTHING
@@ -41,6 +42,8 @@ class Entry:
         self._manager = manager
         self._settings = dict(manager.connection_pool_kw)
         self._inherited = dict(inherited)
+        #: The class of TLS contexts at that time: pyOpenSSL and truststore put theirs in its place.
+        self._contexts = ssl_.SSLContext
         self._made_at = self.used_at = monotonic()
 
     def is_current(self, manager: PoolManager | None, inherited: Mapping[str, Any] = _NOTHING) -> bool:
@@ -50,7 +53,9 @@ class Entry:
             manager: the adapter's, or a proxy's.
             inherited: what a proxy's takes from the adapter's.
         """
-        if manager is not self._manager or manager.connection_pool_kw != self._settings:
+        if manager is not self._manager or self._contexts is not ssl_.SSLContext:
+            return False
+        if manager.connection_pool_kw != self._settings:
             return False
         if inherited != self._inherited:
             return False

@@ -22,6 +22,7 @@ from ..settings.options import AdapterOptions
 from ..util.inbox import Inbox
 from .identity import TLS_SETTINGS
 from .lease import PlainPool, TLSPool
+from .own_contexts import complete
 from .registry import registry
 
 #: Parts of urllib3's key that say how a lease is used and nothing about its connections.
@@ -189,10 +190,15 @@ def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
         settings = {name: value for name, value in context.items() if name.startswith(told)}
         settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
         context["_proxy_config"] = config._replace(ssl_context=registry.contexts.of(settings))
-    if context.get("ssl_context") is None:
-        context["ssl_context"] = registry.contexts.of(context)
-        for name in TLS_SETTINGS:
-            context.pop(name, None)
-    own: ssl.SSLContext = context["ssl_context"]
-    context["cert_reqs"] = own.verify_mode
-    return context
+    own: ssl.SSLContext | None = context.get("ssl_context")
+    if own is not None and is_shared(own):
+        return {**context, "cert_reqs": own.verify_mode}
+    verify_mode = None if own is None else complete(own, context)
+    own = registry.contexts.of(context) if own is None else own
+    for name in TLS_SETTINGS:
+        context.pop(name, None)
+    return {
+        **context,
+        "ssl_context": own,
+        "cert_reqs": own.verify_mode if verify_mode is None else verify_mode,
+    }

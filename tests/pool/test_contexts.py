@@ -184,8 +184,8 @@ def mounted(authority, tmp_path):
 
 
 #: Everything that happens while a context is built, in its order.
-STEPS = ("before read", "after read", "before _load_trusted", "after _load_trusted", "before _load_pair",
-         "after _load_pair", "after _load")  # fmt: skip
+STEPS = ("before read", "after read", "before load_trusted", "after load_trusted", "before load_pair",
+         "after load_pair", "after _load")  # fmt: skip
 in_memory = pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "by name"])
 
 
@@ -231,7 +231,7 @@ def test_a_switch_there_and_back_gives_nobody_anothers_identity(monkeypatch, ope
     """Bob's files are there only while OpenSSL reads; both readings before and after say alice."""
     mounted.turn("alice")
     back = []
-    stock = Sources._load_pair
+    stock = Sources.load_pair
 
     def load_pair(*args):
         try:
@@ -240,7 +240,7 @@ def test_a_switch_there_and_back_gives_nobody_anothers_identity(monkeypatch, ope
             if back:
                 mounted.turn(back.pop())
 
-    monkeypatch.setattr(Sources, "_load_pair", load_pair)
+    monkeypatch.setattr(Sources, "load_pair", load_pair)
 
     def there():
         mounted.turn("bob")
@@ -256,7 +256,7 @@ def test_without_a_second_reading_it_would(monkeypatch, open_server, mounted):
     """The control: a context that OpenSSL reads by names, and nobody identifies again, is another's."""
     without_files_in_memory(monkeypatch)
     monkeypatch.setattr(Sources, "build", Sources._load)
-    seen = switched(monkeypatch, open_server, mounted, "before _load_trusted", lambda: mounted.turn("bob"))
+    seen = switched(monkeypatch, open_server, mounted, "before load_trusted", lambda: mounted.turn("bob"))
 
     assert seen == {"current": "bob", "fixed": "bob", "later": "bob"}
 

@@ -434,8 +434,14 @@ def in_manager(context):
     return adapter
 
 
-@pytest.mark.parametrize("adapter_with", [in_constructor, in_manager])
-def test_a_path_beside_a_context_is_refused(open_server, adapter_with):
+@pytest.mark.parametrize(
+    ("adapter_with", "cure"),
+    [
+        (in_constructor, "load it into the context with load_verify_locations"),
+        (in_manager, "for each verify= and cert= use an adapter of its own"),
+    ],
+)
+def test_a_path_beside_a_context_is_refused(open_server, adapter_with, cure):
     """Who asks for another authority than the context's is told so, and not served as if it counted."""
     server = open_server
     server.play(Script())
@@ -443,7 +449,7 @@ def test_a_path_beside_a_context_is_refused(open_server, adapter_with):
 
     with session_of(server, adapter_with(own_context(server)), verify=True) as session:
         answer = session.get(server.url)
-        with pytest.raises(TypeError, match="load it into the context with load_verify_locations"):
+        with pytest.raises(TypeError, match=cure):
             session.get(server.url, verify=bundle)
 
     assert answer.ok
