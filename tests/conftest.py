@@ -1,7 +1,7 @@
 """The ground all tests stand on: this machine only, and nobody's proxy or CA settings.
 
 The fixtures that start a fault server come from the package's own pytest plugin
-(`resilient_transport.testing.pytest_plugin`).
+(`pytest_resilient_transport`).
 """
 
 import os
@@ -52,6 +52,12 @@ def is_setting(name: str) -> bool:
     """Tell whether this environment variable changes what a request does."""
     folded = name.upper()
     return folded in CA_VARIABLES or folded.endswith("_PROXY") or folded.startswith("RESILIENT_TRANSPORT_")
+
+
+@pytest.fixture(scope="session")
+def authority(fault_server_authority: Any) -> Any:
+    """Return the certificates of all fault servers, by a shorter name."""
+    return fault_server_authority
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def test_tls_settings_are_urllib3s():
 
 
 def test_every_context_of_ssl_has_one_class_beneath():
-    """connection/tls_context.py tells by it whether urllib3's contexts are `ssl`'s, whoever has replaced those."""
+    """connection/tls_context.py tells by it whether the contexts in urllib3 are of `ssl` or of pyOpenSSL."""
     assert ssl.SSLContext.__mro__[1] is _ssl._SSLContext
     assert urllib3.util.ssl_.SSLContext is ssl.SSLContext
 

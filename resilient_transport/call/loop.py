@@ -35,6 +35,7 @@ from .circuit import CircuitCheck
 from .client_certificate import rejection
 from .cookies import carry_cookies, cookies_set_by, with_cookies_of
 from .explanation import deadline_exceeded, explain, explanation
+from .foreign import fail_as_met
 from .outcome import as_cut_body, discard, too_many, with_attempts, with_reason
 from .plan import CallPlan
 from .record import OPEN, Record
@@ -175,6 +176,8 @@ class Call:
             response = self._exchange(trace)
         except Exception as raised:
             error = as_cut_body(raised, trace.error)
+            if trace.is_foreign and trace.error is None:
+                fail_as_met(trace, raised)
         finally:
             CURRENT.reset(token)
             # It holds this call, which holds the trace.

@@ -58,6 +58,8 @@ class Trace:
     tls_resumed = False
     #: Whether its response goes on with a body that was cut. Set by who resumes that.
     body_resumed = False
+    #: Whether it runs over a connection class that somebody else has put into urllib3, which marks no stages.
+    is_foreign = False
     #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
     tls_version: str | None = None
     #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
@@ -116,6 +118,11 @@ class Trace:
         """Record what went wrong, in the stage that was marked last."""
         give_reason(error)
         self.error = error
+
+    def hand_over(self) -> None:
+        """Somebody else's connection takes the request, and whether it leaves will not be recorded."""
+        self.is_foreign = True
+        self.mark(Stage.REQUEST)
 
     def is_late(self) -> bool:
         """Whether its time, or that of its call, is over."""

@@ -109,6 +109,8 @@ class LeasedPool(HTTPConnectionPool):
     def _get_conn(self, timeout: float | None = None) -> Any:
         if self._is_foreign():
             self.ConnectionCls = self.upstream.ConnectionCls
+            if (trace := CURRENT.get()) is not None:
+                trace.hand_over()
             return super()._get_conn(timeout)
         if registry.reaper.due is not None:
             registry.reaper.look_if_due()

@@ -7,7 +7,7 @@
         session.verify, session.cert = server.authority.ca_file, server.authority.client
         session.get(server.url + "/words/30")  # the first two connections are reset
 
-With pytest, the fixtures `fault_server`, `fault_server_factory` and `authority` are there without an import.
+With pytest, the fixtures `fault_server`, `fault_server_factory` and `fault_server_authority` need no import.
 """
 
 from .authority import Authority

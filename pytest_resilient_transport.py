@@ -1,20 +1,27 @@
-"""Fixtures for pytest: a fault server, a factory of them, and the certificates they use."""
+"""Fixtures for pytest: a fault server, a factory of them, and the certificates they use.
+
+pytest imports this in every run, before the first conftest. So it stands beside the package, and imports it
+when a fixture is used: a conftest may still patch `ssl` and sockets (gevent, eventlet), and who uses no
+fixture pays nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .authority import Authority
-from .server import FaultServer
+if TYPE_CHECKING:
+    from resilient_transport.testing import Authority, FaultServer
 
 
 @pytest.fixture(scope="session")
-def authority() -> Authority:
+def fault_server_authority() -> Authority:
     """Return the certificates that all fault servers of this run use."""
+    from resilient_transport.testing import Authority
+
     return Authority.shared()
 
 
@@ -25,12 +32,14 @@ def fault_server(fault_server_factory: Callable[..., FaultServer]) -> FaultServe
 
 
 @pytest.fixture
-def fault_server_factory(authority: Authority) -> Iterator[Callable[..., FaultServer]]:
+def fault_server_factory(fault_server_authority: Authority) -> Iterator[Callable[..., FaultServer]]:
     """Return a function that takes what `FaultServer` takes; its servers end with the test."""
+    from resilient_transport.testing import FaultServer
+
     with ExitStack() as stack:
 
         def make(*args: Any, **fields: Any) -> FaultServer:
-            fields.setdefault("authority", authority)
+            fields.setdefault("authority", fault_server_authority)
             return stack.enter_context(FaultServer(*args, **fields))
 
         yield make
