@@ -4,6 +4,10 @@
 >>> session.mount("https://", resilient_transport.ResilientAdapter())
 """
 
+# isort: off
+from .util import prerequisites as _prerequisites  # noqa: F401 - before all else
+# isort: on
+
 from .adapter.adapter import ResilientAdapter
 from .events.attempt import Attempt, attempts_of
 from .exceptions import CircuitOpen, ClientCertificateRejected, DeadlineExceeded, EndpointDisabled
