@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import Any, Final
 
+from requests import PreparedRequest
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import RequestException, SSLError, Timeout
 
 #: What the pickle of an exception has no place for: headers, and what pickles.
-_LEFT_BEHIND: Final = ("request", "response", "__reduce_ex__")
+_LEFT_BEHIND: Final = ("request", "response", "__reduce_ex__", "__reduce__")
 
 
 def _reduced(error: BaseException) -> tuple[Any, ...]:
@@ -25,6 +26,22 @@ class _Portable(RequestException):
         return _reduced(self)
 
 
+class _Unpickled(PreparedRequest):
+    """A request whose pickle is None."""
+
+    @classmethod
+    def of(cls, request: Any) -> _Unpickled | None:
+        """The same request."""
+        if request is None:
+            return None
+        twin = cls()
+        vars(twin).update(vars(request))
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+
 class _Reducer:
     """Does for one exception of requests' own what `_Portable` does for ours; holds no reference to it."""
 
@@ -33,9 +50,15 @@ class _Reducer:
     def __init__(self, error: BaseException) -> None:
         self._error = weakref.ref(error)
 
-    def __call__(self, protocol: int) -> tuple[Any, ...]:
+    def __call__(self, protocol: int | None = None) -> tuple[Any, ...]:
         error: Any = self._error()
-        return _reduced(error)
+        if protocol is None:
+            # tblib asks so, and then takes all attributes as they are.
+            request = _Unpickled.of(error.request)
+            for name in _LEFT_BEHIND:
+                vars(error).pop(name, None)
+            error.request, error.response = request, None
+        return _reduced(error)[: 2 if protocol is None else 3]
 
 
 def leave_request_behind(error: BaseException) -> None:
@@ -46,7 +69,7 @@ def leave_request_behind(error: BaseException) -> None:
     own, stock = ((kind.__reduce__, kind.__reduce_ex__) for kind in (type(error), RequestException))
     if isinstance(error, RequestException) and own == stock:
         # pickle asks the object itself before its class.
-        error.__reduce_ex__ = _Reducer(error)  # type: ignore[method-assign,assignment]
+        error.__reduce_ex__ = error.__reduce__ = _Reducer(error)  # type: ignore[method-assign,assignment]
 
 
 class DeadlineExceeded(_Portable, Timeout):

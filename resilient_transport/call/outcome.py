@@ -25,6 +25,9 @@ def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
     made = Attempts(attempts)
     error.attempts = made  # type: ignore[attr-defined]
     leave_request_behind(error)
+    if error.__cause__ is not None:
+        # tblib pickles that, too.
+        leave_request_behind(error.__cause__)
     if made:
         add_note(error, str(made))
     return error

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import SWITCHING_PROTOCOLS
-from time import monotonic
 from typing import Any, Final, NoReturn
 
 from urllib3.connection import HTTPConnection
@@ -30,6 +29,7 @@ from ..gate.shared_failure import WIRE_ERRORS, SharedFailure
 from ..retry.causes import LASTING, Cause, classify
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
+from ..util.clock import monotonic
 from .connect import FailedAddresses, in_time, is_urllib3s, lacks_descriptors, peer_of, reach
 from .eof import refuse_ragged_end
 from .keepalive import KeepAlivePolicy, hints

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 from http.client import BadStatusLine, RemoteDisconnected
-from time import monotonic
 from typing import Any, Final
 
 from urllib3.util.wait import wait_for_read
+
+from ..util.clock import monotonic
 
 #: The least time that the server's first flight after the handshake is waited for, in seconds.
 PROOF_WAIT: Final = 0.020

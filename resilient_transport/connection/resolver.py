@@ -14,13 +14,13 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from functools import partial
-from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import connection as urllib3_connection
 
 from ..retry.deadline import Deadline
+from ..util.clock import monotonic
 from ..util.fork import Turn, in_child
 
 #: For how many seconds others join a question; after that they ask themselves.

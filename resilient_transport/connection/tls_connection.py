@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any
 
 from urllib3.connection import HTTPSConnection
 
 from ..retry.stages import Stage
+from ..util.clock import monotonic
 from .connection import ResilientConnection
 from .eof import WatchedSSLSocket
 from .liveness import PROOF_WAIT, PROOF_WAIT_IN_DOUBT, confirm

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from time import monotonic
 from typing import Any, Final
 
 from ..gate.permit import Permit
 from ..retry.stages import Stage
+from ..util.clock import monotonic
 from .trace import Trace
 
 #: How many unused sessions are kept, at the most.

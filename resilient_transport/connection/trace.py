@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from time import monotonic
 from typing import Any, Final
 
 from ..gate.caller import Caller
@@ -18,6 +17,7 @@ from ..retry.stages import Stage
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
 from ..telemetry.counters import Counters
 from ..telemetry.dispatch import Dispatcher
+from ..util.clock import monotonic
 from .tls_errors import give_reason
 
 #: After so many failures a call offers no TLS session any more.

@@ -21,10 +21,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
 from threading import get_ident
-from time import monotonic
 from typing import Any, Final, Generic
 from weakref import WeakKeyDictionary, WeakSet
 
+from ..util.clock import monotonic
 from ..util.inbox import Inbox
 from .caller import Caller
 from .cold_start import ColdStart

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from typing import Any, Final
 
 from urllib3.exceptions import SSLError
@@ -25,6 +24,7 @@ from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 from ..connection.tls_context import build_context, context_kind, is_of_ssl
 from ..connection.tls_errors import give_reason
+from ..util.clock import monotonic
 
 #: A password is compared by a digest that is worth nothing outside of this process.
 _PEPPER: Final = secrets.token_bytes(32)

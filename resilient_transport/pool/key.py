@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Hashable, Mapping
-from time import monotonic
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from urllib3.util import ssl_
 
 from ..settings.environment import is_bundle_of_environment
 from ..util.bounded_dict import keep_used
+from ..util.clock import monotonic
 from .identity import FILES, TLS_SETTINGS, fault, name_of
 from .registry import registry
 

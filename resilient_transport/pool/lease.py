@@ -13,7 +13,6 @@ import queue
 import weakref
 from collections import deque
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -27,6 +26,7 @@ from ..connection.trace import CURRENT, Trace
 from ..gate.permit import Permit
 from ..gate.shared_failure import SharedFailure
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
+from ..util.clock import monotonic
 from ..util.origin import origin_name
 from .registry import registry
 from .shared_pool import Connection, SharedPool, Ticket, close_all

@@ -11,9 +11,10 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic, sleep
+from time import sleep
 from typing import Final
 
+from ..util.clock import monotonic
 from ..util.inbox import Inbox
 
 #: Seconds between two looks.

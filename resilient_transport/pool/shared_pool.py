@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from math import inf
-from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -29,6 +28,7 @@ from ..gate.waiter import Waiter
 from ..retry.decision import RESET_PAUSE, backoff_delay
 from ..retry.policy import DEFAULTS, RetryPolicy
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
+from ..util.clock import monotonic
 from .idle import IdleConnections
 
 Connection = PlainConnection | TLSConnection

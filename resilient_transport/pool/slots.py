@@ -10,8 +10,9 @@ import queue
 import threading
 from collections import deque
 from contextlib import suppress
-from time import monotonic
 from typing import Any
+
+from ..util.clock import monotonic
 
 
 class Slots:

@@ -10,12 +10,12 @@ Knows nothing of sockets. Off unless a policy has a `Breaker`.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..util import atomic
+from ..util.clock import monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Circuit:
 
     __slots__ = ("_clock", "_state", "breaker", "used_at")
 
-    def __init__(self, breaker: Breaker, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, breaker: Breaker, clock: Callable[[], float] = monotonic) -> None:
         self.breaker = breaker
         self._clock = clock
         self._state = _CLOSED

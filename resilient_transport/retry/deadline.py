@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Final
+
+from ..util.clock import monotonic
 
 #: Seconds that a socket waits at the least.
 _LEAST: Final = 0.001
@@ -21,7 +22,7 @@ class Deadline:
 
     __slots__ = ("_clock", "expires", "started")
 
-    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         #: When the call began.
         self.started = clock()

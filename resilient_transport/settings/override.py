@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
+
+from ..util.clock import monotonic
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -126,7 +127,7 @@ class override:
         return call
 
     def _begun(self) -> _Block:
-        expires = None if self._deadline is None else time.monotonic() + self._deadline
+        expires = None if self._deadline is None else monotonic() + self._deadline
         return _Block(self, self._retries, expires, self._retry_non_idempotent)
 
 
