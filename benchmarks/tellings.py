@@ -34,7 +34,7 @@ def muted() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(record, "dispatcher_for", _nothing))
         stack.enter_context(mock.patch.object(record.Record, "write_down", _nothing))
-        stack.enter_context(mock.patch.object(Counters, "ended", _nothing))
+        stack.enter_context(mock.patch.object(Counters, "answered", _nothing))
         yield
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema
 
-from ..telemetry.log import log
+from ..telemetry.log import say
 
 _socks_manager: Any
 try:
@@ -37,7 +38,8 @@ def is_plain(adapter: HTTPAdapter, own: tuple[Any, ...]) -> bool:
 @cache
 def warn_of_pools(adapter: str) -> None:
     """Say once that an adapter's own pools are not leases."""
-    log.warning(
+    say(
+        logging.WARNING,
         "%s makes connections in pools of its own, and repeats nothing that fails on them: let its "
         "init_poolmanager assign a plain urllib3.PoolManager, or call that of ResilientAdapter",
         adapter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -11,7 +12,7 @@ from typing import Any, Final
 from requests import PreparedRequest, Response, Session
 
 from ..events.attempt import Warmed
-from ..telemetry.log import log
+from ..telemetry.log import say
 
 #: How many connections are made at once, at the most; the gate lets no more through.
 _AT_ONCE: Final = 16
@@ -136,7 +137,7 @@ def in_background(what: Callable[[], object], origin: str) -> None:
             _tell(error)
 
     def _tell(error: BaseException) -> None:
-        log.debug("warming %s failed: %s", origin, type(error).__name__)
+        say(logging.DEBUG, "warming %s failed: %s", origin, type(error).__name__, extra={"rt_origin": origin})
 
     try:
         threading.Thread(target=copy_context().run, args=(run,), name=_NAME, daemon=True).start()

@@ -125,7 +125,10 @@ class Call:
         finally:
             if plan.circuit_check is not None:
                 plan.circuit_check.over()
-            plan.counters.ended()
+            if status is None or raised is not None or plan.warming:
+                plan.counters.ended(raised)
+            else:
+                plan.counters.answered(status, plan.deadline.spent())
             if dispatcher is not None:
                 dispatcher(CallEnded, status, raised)
         return response
@@ -241,6 +244,9 @@ class Call:
                 self._has_read()
             else:
                 take_place(raw, self._left(), self._repeat(error))
+        except RequestException as failed:
+            self.plan.counters.broke_off(type(failed).__name__)
+            raise
         finally:
             # Its traceback holds this frame: what the frame holds must not be the exception.
             del error
@@ -363,6 +369,7 @@ class Call:
             record.carrier.mark(Stage.BODY)
             record.carrier.bytes_in = received
             record.failed(record.carrier, error, f"not resumed: {why}")
+        self.plan.counters.broke_off(type(error).__name__)
         record.gave_up(error)
         with_attempts(error, record.attempts)
         record.publish()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from requests import Response
 from urllib3.util.retry import RequestHistory
 
 from ..body.request_body import RequestBody
 from ..connection.trace import Trace
-from ..events import AttemptFailed, AttemptStarted, GaveUp, Recovered, RetryScheduled
+from ..events import AttemptFailed, AttemptStarted, CallEvent, GaveUp, Recovered, RetryScheduled
 from ..events.attempt import Attempt, Attempts
 from ..gate.caller import Caller
 from ..retry.causes import Cause, classify, root_of
@@ -70,7 +70,7 @@ class Record:
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
         #: Tells hooks and the log of the call; None: there are none.
-        self.dispatcher = dispatcher_for(plan.options.on_event, plan.origin, request.method or "")
+        self.dispatcher = dispatcher_for(plan.options.on_event, plan.origin, request)
 
     @property
     def is_handed_out(self) -> bool:
@@ -104,12 +104,11 @@ class Record:
         return decision
 
     def count_in(self, failure: Failure, decision: Decision) -> None:
-        """Count a failure and what was decided after it; a shared failure counts once, where it was met."""
+        """Count a failure and what was decided after it; one that was shared is counted apart."""
         # Where two idle ones were dead, so may be the next.
         met_again = failure.situation is Situation.REUSED and not first_stale(self.failures)
         self.wants_new_connection = failure.wants_new_connection or met_again
-        if not failure.borrowed:
-            self.plan.counters.failed(failure.stage)
+        self.plan.counters.failed(failure.stage, failure.borrowed)
         if not decision.again:
             self.plan.counters.refused(decision.reason)
 
@@ -220,12 +219,15 @@ class Record:
 
     def gave_up(self, error: BaseException | None) -> None:
         """Tell hooks and the log that the call has failed for good, by this error or by its status."""
-        # A hook that was added since the call began does not get its last event alone.
-        plan = self.plan
-        dispatcher = self.dispatcher or Dispatcher((), plan.origin, plan.request.method or "")
         last = self.attempts[-1] if self.attempts else None
         raised = None if error is None else type(error).__name__
-        dispatcher.announce(GaveUp, last, raised, self.deadline.spent())
+        self.announce(GaveUp, last, raised, self.deadline.spent())
+
+    def announce(self, kind: Callable[..., CallEvent], *values: Any) -> None:
+        """Tell hooks, and every log, of an event of the call; the arguments are as for `Dispatcher`."""
+        # A hook that was added since the call began does not get its last event alone.
+        dispatcher = self.dispatcher or Dispatcher((), self.plan.origin, self.plan.request)
+        dispatcher.announce(kind, *values)
 
     def _replace(self, attempt: Attempt) -> None:
         for at in range(len(self.attempts) - 1, -1, -1):

@@ -13,10 +13,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from threading import current_thread
 from typing import Any, ClassVar, Final
 
 from .attempt import Attempt
+
+
+def _name_of_thread() -> str:
+    return current_thread().name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +33,12 @@ class Event:
 
     #: `scheme://host:port`, without credentials.
     origin: str
+    #: The name of the thread in which it has happened.
+    thread: str = field(default_factory=_name_of_thread, kw_only=True)
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields by name, and its own name as "event", in types that JSON has."""
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
         attempt = told.get("attempt")
         if isinstance(attempt, Attempt):
             told["attempt"] = attempt.as_dict()
@@ -46,9 +53,16 @@ class CallEvent(Event):
     call: int
     #: The request's method.
     method: str
+    #: The path of its URL, without the query.
+    path: str = field(default="", kw_only=True)
+
+    @property
+    def request(self) -> str:
+        """The request, the number of its call, and the thread: what each line of the log begins with."""
+        return f"{self.method} {self.origin}{self.path} (call {self.call}, {self.thread})"
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin}: {type(self).__name__}"
+        return f"{self.request}: {type(self).__name__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +75,7 @@ class AttemptStarted(CallEvent):
     warming: bool = False
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin}: attempt {self.number} begins"
+        return f"{self.request}: attempt {self.number} begins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,7 @@ class HandshakeDone(CallEvent):
 
     def __str__(self) -> str:
         how = (self.tls_version or "no TLS") + ", resumed" * self.tls_resumed + ", confirmed" * self.confirmed
-        return f"{self.method} {self.origin}: connected in {self.seconds:.3f} s ({how})"
+        return f"{self.request}: connected in {self.seconds:.3f} s ({how})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,7 @@ class AttemptSucceeded(CallEvent):
     attempt: Attempt
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin}: {self.attempt}"
+        return f"{self.request}: {self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +119,7 @@ class AttemptFailed(CallEvent):
     attempt: Attempt
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin}: {self.attempt}"
+        return f"{self.request}: {self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +134,7 @@ class RetryScheduled(CallEvent):
     why: str
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin}: attempt {self.number} is not the last; {self.why}"
+        return f"{self.request}: attempt {self.number} is not the last; {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +154,7 @@ class BodyResumed(CallEvent):
         return self.attempt.number
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin}: attempt {self.number} goes on from byte {self.from_byte}"
+        return f"{self.request}: attempt {self.number} goes on from byte {self.from_byte}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +169,7 @@ class Recovered(CallEvent):
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin} recovered after {self.attempts} attempts in {self.seconds:.3f} s"
+        return f"{self.request} recovered after {self.attempts} attempts in {self.seconds:.3f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +190,31 @@ class GaveUp(CallEvent):
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin} gave up: {self.attempt or f'{self.error} before any attempt'}"
+        return f"{self.request} gave up: {self.attempt or f'{self.error} before any attempt'}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificateRefused(CallEvent):
+    """A response says that the server has refused the client certificate, or misses one.
+
+    nginx refuses by such a page. A server that refuses by an alert of TLS sends no response: then the call
+    fails with `resilient_transport.ClientCertificateRejected`.
+    """
+
+    level: ClassVar[int | None] = logging.WARNING
+
+    #: The attempt that brought the response. It is handed out as it is.
+    attempt: Attempt
+    #: What the page says; for a status that says it alone, what that means.
+    page: str
+    #: The certificate that was shown, if any, and what to do.
+    certificate: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.request}: by status {self.attempt.status} the server has refused the client certificate "
+            f"({self.page}): {self.certificate}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +231,7 @@ class CallEnded(CallEvent):
     error: str | None
 
     def __str__(self) -> str:
-        return f"{self.method} {self.origin} has ended: {self.error or f'status {self.status}'}"
+        return f"{self.request} has ended: {self.error or f'status {self.status}'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ identity has a lock of its own while its context is built: its holder builds, un
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from ssl import SSLContext
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from urllib3.exceptions import SSLError
 
-from ..telemetry.log import log
+from ..telemetry.log import say
 from ..util.bounded_dict import keep_newest
 from ..util.inbox import Inbox
 from .identity import Contents, FilesChanged, Look, Sources, TLSIdentity, fault
@@ -214,11 +214,9 @@ class Contexts:
             is_news = named.refused is None or named.refused.stamp != seen.stamp
             self._named[sources.name] = replace(named, refused=seen)
         if is_news:
-            with suppress(Exception):
-                # A handler of somebody's own may raise.
-                # No record of the log holds the error, whose traceback holds a context.
-                why = f"{error}. {fault(error, sources.files)}"
-                log.warning("changed certificate files are not usable, the old ones stay: %s", why)
+            # No record of the log holds the error, whose traceback holds a context.
+            why = f"{error}. {fault(error, sources.files)}"
+            say(logging.WARNING, "changed certificate files are not usable, the old ones stay: %s", why)
             _tell(usable=False)
         return context
 

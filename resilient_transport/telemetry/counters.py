@@ -9,19 +9,19 @@ from typing import Final
 
 from ..util import atomic
 
-#: The upper bounds of the histogram of waits, in seconds; what took longer counts in a last one.
+#: The upper bounds of the histograms, in seconds; what took longer counts in a last one.
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
-    """How long callers waited at the gate for a connection, or for leave to make one."""
+class Durations:
+    """How long something took, each time."""
 
-    #: How many waited at all.
+    #: How often it was measured.
     count: int = 0
-    #: Seconds that they waited, together.
+    #: Seconds that it took, together.
     seconds: float = 0.0
-    #: How many waited no longer than each of `BUCKETS`, and longer than the one before; the last, longer.
+    #: How often it took no longer than each of `BUCKETS`, and longer than the one before; the last, longer.
     histogram: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
 
 
@@ -34,17 +34,30 @@ class Counts:
     #: Full TLS handshakes, and resumed ones.
     handshakes_full: int = 0
     handshakes_resumed: int = 0
-    #: Waits at the gate.
-    waits: Waits = Waits()
-    #: Failed attempts by stage.
+    #: How long callers waited at the gate for a connection, or for leave to make one; who did not wait is not
+    #: counted.
+    waits: Durations = Durations()
+    #: Failed attempts by stage; those that shared another call's failure are left out.
     failures: dict[str, int] = field(default_factory=dict)
     #: Attempts after the first of their call.
     retries: int = 0
     #: Repetitions, or calls, that were not made, by reason.
-    refusals: dict[str, int] = field(default_factory=dict)
+    repetitions_not_made: dict[str, int] = field(default_factory=dict)
     #: Bodies that were gone on with, and the bytes that did not come again for that.
     resumes: int = 0
     bytes_saved: int = 0
+    #: Calls that failed, by the name of the exception's type. A stream that breaks off for good counts here,
+    #: too, although its response was handed out.
+    failed_calls: dict[str, int] = field(default_factory=dict)
+    #: Responses that were handed out, by the class of their status: "2xx" and so on.
+    responses: dict[str, int] = field(default_factory=dict)
+    #: How long it took from the start of a call to its response: repetitions, and a body that is not
+    #: streamed, included.
+    response_times: Durations = Durations()
+    #: Attempts that opened nothing because they shared another call's failure, by stage.
+    shared_failures: dict[str, int] = field(default_factory=dict)
+    #: Responses that say that the client certificate was refused.
+    certificate_refusals: int = 0
 
 
 class Counters:
@@ -53,29 +66,59 @@ class Counters:
     __slots__ = (
         "_bytes_saved",
         "_calls",
+        "_certificate_refusals",
+        "_failed_calls",
         "_failures",
         "_handshakes",
         "_histogram",
-        "_refusals",
+        "_not_made",
+        "_responses",
         "_resumes",
         "_retries",
+        "_seconds",
         "_seconds_waited",
+        "_shared",
+        "_times",
     )
 
     def __init__(self) -> None:
-        self._calls = self._retries = self._resumes = self._bytes_saved = 0
+        self._calls = self._retries = self._resumes = self._bytes_saved = self._certificate_refusals = 0
         #: Full ones, and resumed ones.
         self._handshakes = [0, 0]
-        self._seconds_waited = 0.0
-        #: None until somebody has waited: most origins are never waited for.
+        self._seconds = self._seconds_waited = 0.0
+        #: The times to the responses.
+        self._times = [0] * (len(BUCKETS) + 1)
+        #: The waits. None until somebody has waited: most origins are never waited for.
         self._histogram: list[int] | None = None
         self._failures: defaultdict[str, int] = defaultdict(int)
-        self._refusals: defaultdict[str, int] = defaultdict(int)
+        self._shared: defaultdict[str, int] = defaultdict(int)
+        self._not_made: defaultdict[str, int] = defaultdict(int)
+        self._failed_calls: defaultdict[str, int] = defaultdict(int)
+        #: By the first digit of the status.
+        self._responses: defaultdict[int, int] = defaultdict(int)
 
-    def ended(self) -> None:
-        """A call has ended."""
+    def answered(self, status: int, seconds: float) -> None:
+        """A call has ended with a response, so many seconds after its start."""
+        # What a test or a subclass has made up may be no number.
+        kind = status // 100 if isinstance(status, int) else 0
+        bucket = bisect_left(BUCKETS, seconds)
         with atomic.lock:
             self._calls += 1
+            self._responses[kind] += 1
+            self._times[bucket] += 1
+            self._seconds += seconds
+
+    def ended(self, error: str | None = None) -> None:
+        """A call has ended without a response: by an exception of this type; None: it was to connect only."""
+        with atomic.lock:
+            self._calls += 1
+            if error is not None:
+                self._failed_calls[error] += 1
+
+    def broke_off(self, error: str) -> None:
+        """A body that was handed out before it was read has ended in an exception of this type."""
+        with atomic.lock:
+            self._failed_calls[error] += 1
 
     def shook_hands(self, resumed: bool) -> None:
         """A TLS handshake is done."""
@@ -92,11 +135,11 @@ class Counters:
             self._histogram[bucket] += 1
             self._seconds_waited += seconds
 
-    def failed(self, stage: str) -> None:
-        """An attempt has failed."""
-        name = str(stage)
+    def failed(self, stage: str, shared: bool = False) -> None:
+        """An attempt has failed; a shared failure is another call's, and opened nothing."""
+        name, counted = str(stage), self._shared if shared else self._failures
         with atomic.lock:
-            self._failures[name] += 1
+            counted[name] += 1
 
     def retried(self) -> None:
         """Another attempt of a call begins."""
@@ -106,7 +149,12 @@ class Counters:
     def refused(self, reason: str) -> None:
         """A repetition, or a call, is not made."""
         with atomic.lock:
-            self._refusals[reason] += 1
+            self._not_made[reason] += 1
+
+    def certificate_refused(self) -> None:
+        """A response says that the client certificate was refused."""
+        with atomic.lock:
+            self._certificate_refusals += 1
 
     def resumed(self, saved: int) -> None:
         """A body is gone on with, and so many bytes of it need not come again."""
@@ -121,16 +169,22 @@ class Counters:
             calls=self._calls,
             handshakes_full=full,
             handshakes_resumed=resumed,
-            waits=self._waits(),
+            waits=_durations(self._histogram, self._seconds_waited),
             failures=dict(self._failures),
             retries=self._retries,
-            refusals=dict(self._refusals),
+            repetitions_not_made=dict(self._not_made),
             resumes=self._resumes,
             bytes_saved=self._bytes_saved,
+            failed_calls=dict(self._failed_calls),
+            responses={f"{kind}xx": number for kind, number in sorted(dict(self._responses).items())},
+            response_times=_durations(self._times, self._seconds),
+            shared_failures=dict(self._shared),
+            certificate_refusals=self._certificate_refusals,
         )
 
-    def _waits(self) -> Waits:
-        if self._histogram is None:
-            return Waits()
-        histogram = tuple(self._histogram)
-        return Waits(sum(histogram), self._seconds_waited, histogram)
+
+def _durations(histogram: list[int] | None, seconds: float) -> Durations:
+    if histogram is None:
+        return Durations()
+    told = tuple(histogram)
+    return Durations(sum(told), seconds, told)

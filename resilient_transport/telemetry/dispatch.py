@@ -14,8 +14,12 @@ from itertools import count
 from types import FunctionType, MethodType
 from typing import Any, Final
 
+from requests import PreparedRequest
+
 from ..events import CallEvent, Event, Hook, anybody, subscribers
-from .log import log
+from ..events.attempt import Attempt
+from ..util.origin import path_at
+from .log import is_heard, say
 
 #: The numbers of calls that somebody is told of.
 _numbers: Final = count(1)
@@ -26,8 +30,6 @@ class _Here(threading.local):
 
     #: Whether a hook runs: the calls that it makes are told to nobody, or that would never end.
     in_hook = False
-    #: Whether the log is being written to: what a handler of it sends is not written, for the same reason.
-    in_log = False
 
 
 _here: Final = _Here()
@@ -35,15 +37,22 @@ _here: Final = _Here()
 
 def write(event: Event) -> None:
     """Write an event to the log, if it is worth a line."""
-    if event.level is None or _here.in_log:
-        return
-    _here.in_log = True
-    try:
-        with suppress(Exception):
-            # A handler of somebody's own may raise.
-            log.log(event.level, "%s", event)
-    finally:
-        _here.in_log = False
+    if event.level is not None and is_heard(event.level):
+        say(event.level, "%s", event, extra=values_of(event))
+
+
+def values_of(event: Event) -> dict[str, object]:
+    """The values of an event, as a record of the log has them: `rt_call`, `rt_attempt_stage` and so on."""
+    found: dict[str, object] = {"rt_event": type(event).__name__}
+    for name in type(event).__dataclass_fields__:
+        value = getattr(event, name)
+        if isinstance(value, Attempt):
+            about = {**value._asdict(), "stage": str(value.stage)}
+            found["rt_attempt"] = about.pop("number")
+            found |= {f"rt_attempt_{name}": plain for name, plain in about.items()}
+        else:
+            found[f"rt_{name}"] = value
+    return found
 
 
 def hooks_for(own: Hook | None) -> tuple[Hook, ...]:
@@ -78,16 +87,30 @@ def tell(hooks: tuple[Hook, ...], event: Event) -> None:
         try:
             hook(event)
         except Exception as error:
-            _complain(hook, error)
+            _complain(hook, error, event)
         finally:
             _here.in_hook = outside
 
 
-def _complain(hook: Hook, error: Exception) -> None:
-    """Say that a hook has raised. Its message may hold anything, and what it is, too, if one asks it."""
-    name = hook.__qualname__ if isinstance(hook, (FunctionType, MethodType)) else type(hook).__qualname__
+def _complain(hook: Hook, error: Exception, event: Event) -> None:
+    """Say that a hook has raised, and where. Its message is not told: it may hold anything, secrets too."""
     with suppress(Exception):
-        log.warning("the hook %s has raised %s", name, type(error).__name__)
+        # It may be no hook at all, and raise whatever it is asked.
+        name = hook.__qualname__ if isinstance(hook, (FunctionType, MethodType)) else type(hook).__qualname__
+        about = getattr(event, "request", event.origin)
+        extra = {"rt_hook": name, "rt_hook_error": type(error).__name__, **values_of(event)}
+        say(logging.WARNING, "%s: the hook %s has raised %s", about, name, _last_line(error), extra=extra)
+
+
+def _last_line(error: Exception) -> str:
+    """The last line of an exception's traceback: the file, the line, the function, and the type."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    code = trace.tb_frame.f_code
+    return f"{type(error).__name__} at {code.co_filename}:{trace.tb_lineno} in {code.co_name}"
 
 
 class Dispatcher:
@@ -96,15 +119,16 @@ class Dispatcher:
     Args:
         hooks: who is told.
         origin: scheme, host and port.
-        method: the request's.
+        request: what is sent; its method and its path are told.
     """
 
-    __slots__ = ("_hooks", "_method", "_number", "_origin")
+    __slots__ = ("_hooks", "_method", "_number", "_origin", "_path")
 
-    def __init__(self, hooks: tuple[Hook, ...], origin: str, method: str) -> None:
+    def __init__(self, hooks: tuple[Hook, ...], origin: str, request: PreparedRequest) -> None:
         self._hooks = hooks
         self._origin = origin
-        self._method = method
+        self._method = request.method or ""
+        self._path = path_at(request.url or "")
         self._number = next(_numbers)
 
     def __call__(self, kind: Callable[..., CallEvent], *values: Any) -> None:
@@ -114,28 +138,28 @@ class Dispatcher:
             kind: its class.
             values: its own fields, in their order.
         """
-        tell(self._hooks, kind(self._origin, self._number, self._method, *values))
+        tell(self._hooks, kind(self._origin, self._number, self._method, *values, path=self._path))
 
     def announce(self, kind: Callable[..., CallEvent], *values: Any) -> None:
         """The same, for what is worth a line in every log."""
-        event = kind(self._origin, self._number, self._method, *values)
+        event = kind(self._origin, self._number, self._method, *values, path=self._path)
         write(event)
         tell(tuple(hook for hook in self._hooks if hook is not write), event)
 
 
-def dispatcher_for(own: Hook | None, origin: str, method: str) -> Dispatcher | None:
+def dispatcher_for(own: Hook | None, origin: str, request: PreparedRequest) -> Dispatcher | None:
     """Who tells of a call that begins here and now; None: nobody wants to hear.
 
     Args:
         own: the hook of the adapter.
         origin: scheme, host and port.
-        method: the request's.
+        request: what is sent.
     """
-    logs = log.isEnabledFor(logging.DEBUG)
+    logs = is_heard(logging.DEBUG)
     if own is None and not logs and not anybody():
         # Most calls.
         return None
     hooks = hooks_for(own)
-    if logs and not _here.in_log:
+    if logs:
         hooks = (write, *hooks)
-    return Dispatcher(hooks, origin, method) if hooks else None
+    return Dispatcher(hooks, origin, request) if hooks else None

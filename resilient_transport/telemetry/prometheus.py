@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final
 
-from .counters import BUCKETS, Waits
+from .counters import BUCKETS, Durations
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest
@@ -26,7 +26,15 @@ _COUNTERS: Final = (
     ("resumes", "Bodies that were gone on with.", "resumes", None),
     ("resumed_bytes", "Bytes that need not come again.", "bytes_saved", None),
     ("failures", "Failed attempts.", "failures", "stage"),
-    ("refusals", "Repetitions or calls that were not made.", "refusals", "reason"),
+    ("shared_failures", "Attempts that shared another call's failure.", "shared_failures", "stage"),
+    ("failed_calls", "Calls that have failed, by exception.", "failed_calls", "error"),
+    ("responses", "Responses that were handed out.", "responses", "status"),
+    ("repetitions_not_made", "Repetitions or calls that were not made.", "repetitions_not_made", "reason"),
+    ("certificate_refusals", "Responses that refuse the client certificate.", "certificate_refusals", None),
+)
+_HISTOGRAMS: Final = (
+    ("gate_wait_seconds", "Waits for a connection, or to make one.", "waits"),
+    ("response_seconds", "From the start of a call to its response.", "response_times"),
 )
 
 
@@ -44,16 +52,21 @@ class _Collector:
         connections = GaugeMetricFamily(
             _PREFIX + "connections", "Connections that are open.", labels=["origin", "state"]
         )
-        waits = HistogramMetricFamily(
-            _PREFIX + "gate_wait_seconds", "Waits for a connection, or to make one.", labels=["origin"]
-        )
         for origin, counts in self._figures.items():
             handshakes.add_metric([origin, "full"], counts.handshakes_full)
             handshakes.add_metric([origin, "resumed"], counts.handshakes_resumed)
             connections.add_metric([origin, "idle"], counts.idle)
             connections.add_metric([origin, "active"], counts.live - counts.idle)
-            waits.add_metric([origin], _buckets(counts.waits), counts.waits.seconds)
-        yield from (handshakes, connections, waits)
+        yield from (handshakes, connections)
+        for name, about, source in _HISTOGRAMS:
+            yield self._histogram(name, about, source)
+
+    def _histogram(self, name: str, about: str, source: str) -> Any:
+        family = HistogramMetricFamily(_PREFIX + name, about, labels=["origin"])
+        for origin, counts in self._figures.items():
+            durations = getattr(counts, source)
+            family.add_metric([origin], _buckets(durations), durations.seconds)
+        return family
 
     def _counter(self, name: str, about: str, source: str, label: str | None) -> Any:
         labels = ["origin", label] if label else ["origin"]
@@ -68,10 +81,10 @@ class _Collector:
         return family
 
 
-def _buckets(waits: Waits) -> list[tuple[str, float]]:
+def _buckets(durations: Durations) -> list[tuple[str, float]]:
     """The histogram as Prometheus has it: each bucket holds those before it, too."""
     bounds = [*map(repr, BUCKETS), "+Inf"]
-    return list(zip(bounds, map(float, accumulate(waits.histogram)), strict=True))
+    return list(zip(bounds, map(float, accumulate(durations.histogram)), strict=True))
 
 
 def exposition(figures: Mapping[str, Any]) -> str:

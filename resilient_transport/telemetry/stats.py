@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from .counters import Counters, Counts
+from .counters import Counters, Counts, Durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,70 @@ class OriginStats(Counts):
     live: int = 0
     #: Those that are idle.
     idle: int = 0
+
+
+#: The heads of the columns of `str(stats())`, and what stands below each of them.
+_COLUMNS: Final[tuple[tuple[str, Callable[[OriginStats], str]], ...]] = (
+    ("calls", lambda one: _short(one.calls)),
+    ("failed", lambda one: _short(sum(one.failed_calls.values()))),
+    *(
+        (kind, lambda one, kind=kind: _short(one.responses.get(kind, 0)))
+        for kind in ("2xx", "3xx", "4xx", "5xx")
+    ),
+    ("mean", lambda one: _mean(one.response_times)),
+    ("retries", lambda one: _short(one.retries)),
+    ("not made", lambda one: _short(sum(one.repetitions_not_made.values()))),
+    ("shared", lambda one: _short(sum(one.shared_failures.values()))),
+    ("resumes", lambda one: _short(one.resumes)),
+    ("handshakes", lambda one: _short(one.handshakes_full + one.handshakes_resumed)),
+    ("open", lambda one: _short(one.live)),
+)
+#: The most characters of a line of that table.
+_WIDTH: Final = 119
+
+
+def table(origins: Mapping[str, OriginStats]) -> str:
+    """A table with a line for each origin.
+
+    "mean" is the mean time to a response, "not made" are repetitions, "shared" are failures of other calls.
+    Where an origin is too long for its line, its middle is left out.
+    """
+    if not origins:
+        return "no calls yet"
+    rows = [
+        [head for head, _ in _COLUMNS],
+        *([cell(one) for _, cell in _COLUMNS] for one in origins.values()),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = _WIDTH - sum(widths) - 2 * len(widths)
+    names = ["origin", *(_cut(origin, room) for origin in origins)]
+    longest = max(map(len, names))
+    return "\n".join(
+        "  ".join([name.ljust(longest), *map(str.rjust, cells, widths)])
+        for name, cells in zip(names, rows, strict=True)
+    )
+
+
+def _cut(origin: str, room: int) -> str:
+    """An origin in as many characters as there are."""
+    half = (room - 3) // 2
+    return origin if len(origin) <= room else f"{origin[:half]}...{origin[-half:]}"
+
+
+def _short(number: float) -> str:
+    """A count in at most five characters, as long as it is below a quadrillion."""
+    for unit in ("", "k", "M", "G", "T"):
+        if number < (100_000 if not unit else 1000):
+            return f"{int(number)}{unit}"
+        number /= 1000
+    return f"{int(number)}P"
+
+
+def _mean(times: Durations) -> str:
+    if not times.count:
+        return "-"
+    seconds = times.seconds / times.count
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 class Stats(Mapping[str, OriginStats]):
@@ -37,8 +101,19 @@ class Stats(Mapping[str, OriginStats]):
     def __repr__(self) -> str:
         return f"<Stats {self._origins!r}>"
 
+    def __str__(self) -> str:
+        """A table with a line for each origin; `repr` has all the numbers."""
+        return table(self._origins)
+
     def prometheus(self) -> str:
         """The same in Prometheus' text format, as `prometheus_client` writes it.
+
+        All names begin with `resilient_transport_`, and all have the label `origin`. Counters: `calls_total`,
+        `failed_calls_total` (label `error`: the exception's type), `responses_total` (`status`: "2xx" and so
+        on), `retries_total`, `failures_total` and `shared_failures_total` (`stage`),
+        `repetitions_not_made_total` (`reason`), `certificate_refusals_total`, `handshakes_total` (`kind`:
+        "full", "resumed"), `resumes_total`, `resumed_bytes_total`. Histograms: `response_seconds`,
+        `gate_wait_seconds`. Gauge: `connections` (`state`: "idle", "active").
 
         Raises:
             ImportError: prometheus_client is not installed.

@@ -54,5 +54,15 @@ def _origin_by_parser(url: str) -> str:
     return origin_name(parts.scheme or "http", parts.host, parts.port)
 
 
+#: What follows the origin of a URL, up to its query.
+_PATH: Final = re.compile(r"[^/?#]*//[^/?#]*([^?#]*)")
+
+
+def path_at(url: str) -> str:
+    """The path of any URL, without its query; "/" where there is none."""
+    found = _PATH.match(url)
+    return (found[1] if found else "") or "/"
+
+
 #: What stands for the origin of a URL that cannot be parsed.
 _UNKNOWN: Final = "an unnamed origin"

@@ -117,7 +117,7 @@ def test_every_call_that_was_raised_from_is_counted(server, dial, heard, act):
     found = stats()[server.url]
 
     assert found.calls == (2 if act is circuit_open else 1)
-    assert sum(found.refusals.values()) == 1
+    assert sum(found.repetitions_not_made.values()) == 1
 
 
 def test_a_circuit_that_opens_during_a_pause(heard):
@@ -142,7 +142,7 @@ def test_a_circuit_that_opens_during_a_pause(heard):
 
     assert len(server.heads) == 2
     assert heard.story()[-1] == "gave up in 1: ConnectionError"
-    assert (found.calls, found.retries, found.refusals) == (2, 0, {"circuit": 1})
+    assert (found.calls, found.retries, found.repetitions_not_made) == (2, 0, {"circuit": 1})
 
 
 AFTER_A_CUT = {
@@ -172,7 +172,7 @@ def test_a_stream_that_broke_is_a_failure(server, dial, heard, path):
 
     assert len(heard.of(events.AttemptFailed)) == 1
     assert found.failures == {"body": 1}
-    assert sum(found.refusals.values()) == 1
+    assert sum(found.repetitions_not_made.values()) == 1
 
 
 def test_a_hook_that_comes_late(server, dial, heard):

@@ -48,9 +48,10 @@ class Heard(list):
 
 
 def grown(server):
-    """Return what is not as it is in the beginning, but for calls, handshakes, connections and waits."""
+    """Return what is not as it is in the beginning, but for calls, times, handshakes and connections."""
     found, new = stats()[server.url], OriginStats()
     usual = ("calls", "handshakes_full", "handshakes_resumed", "live", "idle", "waits")
+    usual += ("responses", "response_times", "failed_calls")
     names = [name for name in OriginStats.__dataclass_fields__ if name not in usual]
     return {name: getattr(found, name) for name in names if getattr(found, name) != getattr(new, name)}
 

@@ -160,7 +160,7 @@ def test_counts_are_exact_at_each_step():
         number,
         3 * number,
     )
-    assert (counted.failures, counted.refusals) == ({"connect": number}, {"limit": number})
+    assert (counted.failures, counted.repetitions_not_made) == ({"connect": number}, {"limit": number})
     assert (counted.handshakes_full, counted.handshakes_resumed, counted.waits.count) == (0, number, number)
 
 

@@ -56,7 +56,7 @@ def test_another_version_is_counted_once(stream):
 
     assert len(heard.of(AttemptFailed)) == 2
     assert figures.failures == {"body": 2}
-    assert figures.refusals == ({"not resumable": 1} if stream else {})
+    assert figures.repetitions_not_made == ({"not resumable": 1} if stream else {})
 
 
 def test_a_call_recovers_once():

@@ -1,19 +1,22 @@
 """The log: silent until somebody listens, a readable line for each event, a warning for each give-up."""
 
+import json
 import logging
 import re
+import threading
 
 import pytest
 import requests
 
-from resilient_transport import DeadlineExceeded, RetryPolicy, events, override
+from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy, events, override
+from resilient_transport.telemetry import log as logs
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.programs import run_python
-from tests.timeouts import SHORT_TIMEOUT
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
 NAME = "resilient_transport"
-LINE = re.compile(r"(GET|POST) https://localhost:\d+:? \S.{10,300}")
+LINE = re.compile(r"(GET|POST) https://localhost:\d+/bytes/100 \(call \d+, MainThread\):? \S.{10,300}")
 BROKEN = Script((Rule(Fault(Moment.EXECUTED)),))
 #: A call that gives up, in a process of its own: its arguments are the URL and the paths of its certificates.
 PROGRAM = """
@@ -56,7 +59,8 @@ def test_a_program_that_logs_sees_the_warning(server):
     said, errors = program(server, "import logging\nlogging.basicConfig()" + PROGRAM)
 
     assert said == "failed"
-    assert re.fullmatch(rf"WARNING:{NAME}:POST {server.url} gave up: attempt 1: .*\n", errors)
+    line = rf"WARNING:{NAME}:POST {server.url}/ \(call 1, MainThread\) gave up: attempt 1: .*\n"
+    assert re.fullmatch(line, errors)
 
 
 @pytest.mark.slow
@@ -166,3 +170,149 @@ def test_no_warning_for_what_succeeded(server, dial, caplog, path):
     dial(server, policy=RetryPolicy(**FAST)).get(server.url + path)
 
     assert [record for record in caplog.records if record.name == NAME] == []
+
+
+#: Ways in which a program sets up logging of its own, all of them to where its user sees it.
+OWN_LOGGING = {
+    "basicConfig": "logging.basicConfig()",
+    "basicConfig at DEBUG": "logging.basicConfig(level=logging.DEBUG)",
+    "standard output": "logging.basicConfig(stream=sys.stdout)",
+    "a handler of ours": "logging.getLogger('resilient_transport').addHandler(logging.StreamHandler())",
+    "by its path": "logging.basicConfig(handlers=[logging.FileHandler('/dev/stderr')])",
+    "dictConfig": (
+        "logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False, 'root': {'handlers': "
+        "['h']}, 'handlers': {'h': {'class': 'logging.StreamHandler'}}})"
+    ),
+    "rich": "import rich.logging\nlogging.basicConfig(handlers=[rich.logging.RichHandler()])",
+}
+#: And ways that leave standard error to us.
+ELSEWHERE = {
+    "nothing": "",
+    "a file": "logging.basicConfig(filename=os.devnull, level=logging.DEBUG)",
+    "a handler that takes errors only": (
+        "handler = logging.StreamHandler()\nhandler.setLevel('ERROR')\n"
+        "logging.basicConfig(handlers=[handler])"
+    ),
+    "a level that takes errors only": "logging.basicConfig(level=logging.ERROR)",
+    "no propagation": "logging.basicConfig()\nlogging.getLogger('resilient_transport').propagate = False",
+    "another logger": "logging.getLogger('another').addHandler(logging.StreamHandler())",
+}
+IMPORTS = "import logging, logging.config, os, sys\n"
+
+
+def gave_up(text):
+    """Return how often a text tells that the call has given up; rich breaks its lines."""
+    return " ".join(text.split()).count("gave up: attempt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("own", OWN_LOGGING)
+def test_nothing_is_written_twice(server, own, moment):
+    """RESILIENT_TRANSPORT_LOG beside a program's own logging, set up before our import or after the mount."""
+    setup = IMPORTS + OWN_LOGGING[own] + "\n"
+    mounted = "resilient_transport.mount(session)\n"
+    text = setup + PROGRAM if moment == "before" else PROGRAM.replace(mounted, mounted + setup)
+    for asked in ("debug", "warning"):
+        said, errors = program(server, text, RESILIENT_TRANSPORT_LOG=asked)
+
+        assert gave_up(said + errors) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("own", ELSEWHERE)
+def test_what_nobody_else_shows_is_written(server, own, moment):
+    """The control: the program's own logging goes elsewhere, or takes less."""
+    setup = IMPORTS + ELSEWHERE[own] + "\n"
+    mounted = "resilient_transport.mount(session)\n"
+    text = setup + PROGRAM if moment == "before" else PROGRAM.replace(mounted, mounted + setup)
+    _, errors = program(server, text, RESILIENT_TRANSPORT_LOG="warning")
+
+    assert gave_up(errors) == 1
+    assert re.search(rf"^\d{{4}}-\S+ \S+ WARNING {NAME}: POST ", errors, re.MULTILINE)
+
+
+@pytest.mark.parametrize("asked", ["debug", "warning", "error"])
+def test_the_logger_stays_the_programs(environment, asked):
+    """What the environment asks for changes neither level nor handlers."""
+    log = logging.getLogger(NAME)
+    before = log.level, log.handlers[:]
+    environment(log=asked)
+    try:
+        ResilientAdapter().close()
+        after = log.level, log.handlers[:]
+    finally:
+        logs._HANDLER.setLevel(logs._OFF)
+
+    assert after == before
+
+
+def test_a_record_has_the_values_of_its_event(server, dial, caplog):
+    """Structured: who takes records as JSON finds request, call, thread and attempt by name."""
+    caplog.set_level("DEBUG", logger=NAME)
+    server.play(BROKEN)
+    session = dial(server, policy=RetryPolicy(retries=0))
+    with pytest.raises(requests.ConnectionError):
+        session.get(server.url.replace("//", "//user:s3cret@") + "/a/b?token=s3cret#s3cret")
+    last = caplog.records[-1]
+    told = {name: value for name, value in vars(last).items() if name.startswith("rt_")}
+    plain = set(vars(logging.makeLogRecord({})))
+
+    assert told["rt_event"] == "GaveUp"
+    assert (told["rt_method"], told["rt_origin"], told["rt_path"]) == ("GET", server.url, "/a/b")
+    assert (told["rt_thread"], told["rt_error"]) == ("MainThread", "ConnectionError")
+    assert (told["rt_attempt"], told["rt_attempt_stage"], told["rt_attempt_status"]) == (1, "request", None)
+    assert len({record.rt_call for record in caplog.records}) == 1
+    assert f"(call {told['rt_call']}, MainThread)" in last.getMessage()
+    assert json.loads(json.dumps(told)) == told
+    assert not plain & set(told)
+    assert "s3cret" not in str([vars(record) for record in caplog.records])
+
+
+def test_each_thread_has_its_name(server, dial, caplog):
+    """Of calls in several threads each line names its own, and its path."""
+    server.play(BROKEN)
+    session = dial(server, policy=RetryPolicy(retries=0))
+
+    def call(number):
+        with pytest.raises(requests.ConnectionError):
+            session.get(f"{server.url}/{number}")
+
+    threads = [threading.Thread(target=call, args=(n,), name=f"worker-{n}") for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG_TIMEOUT)
+    lines = caplog.messages
+
+    assert len(lines) == 3
+    for number in range(3):
+        assert sum(f"/{number} (call " in line and f", worker-{number})" in line for line in lines) == 1
+
+
+def secretive(event):
+    """Raise an error that must not be told in full."""
+    raise KeyError("s3cret")
+
+
+class Secretive:
+    """A hook that is an object."""
+
+    def __call__(self, event):
+        """Raise."""
+        secretive(event)
+
+
+@pytest.mark.parametrize("hook", [secretive, Secretive()], ids=["function", "object"])
+def test_a_hook_that_raises_is_told_with_its_last_line(server, dial, caplog, hook):
+    """Its file, its line, its function and the type; not the message, which may hold anything."""
+    dial(server, on_event=hook).get(server.url)
+    lines = [record.getMessage() for record in caplog.records]
+    where = f"KeyError at {__file__}:{secretive.__code__.co_firstlineno + 2} in secretive"
+
+    assert len(lines) >= 3
+    assert all(line.endswith(where) for line in lines)
+    assert all(line.startswith(f"GET {server.url}/ (call ") for line in lines)
+    assert {record.rt_hook_error for record in caplog.records} == {"KeyError"}
+    assert "s3cret" not in str(lines)

@@ -50,12 +50,24 @@ def expected(figures):
             ("connections", "active"): one.live - one.idle,
             ("gate_wait_seconds_count",): one.waits.count,
             ("gate_wait_seconds_sum",): one.waits.seconds,
+            ("response_seconds_count",): one.response_times.count,
+            ("response_seconds_sum",): one.response_times.seconds,
+            ("certificate_refusals_total",): one.certificate_refusals,
         }
         plain |= {("failures_total", str(stage)): count for stage, count in one.failures.items()}
-        plain |= {("refusals_total", reason): count for reason, count in one.refusals.items()}
+        plain |= {
+            ("repetitions_not_made_total", reason): count
+            for reason, count in one.repetitions_not_made.items()
+        }
+        plain |= {
+            ("shared_failures_total", str(stage)): count for stage, count in one.shared_failures.items()
+        }
+        plain |= {("failed_calls_total", error): count for error, count in one.failed_calls.items()}
+        plain |= {("responses_total", kind): count for kind, count in one.responses.items()}
         bounds = [*map(str, BUCKETS), "+Inf"]
         for number, bound in enumerate(bounds, 1):
             plain["gate_wait_seconds_bucket", bound] = sum(one.waits.histogram[:number])
+            plain["response_seconds_bucket", bound] = sum(one.response_times.histogram[:number])
         found |= {(origin, *key): value for key, value in plain.items()}
     return found
 
@@ -73,7 +85,7 @@ def test_the_text_has_the_same_numbers(server, fault_server_factory, dial):
     found = samples(figures.prometheus())
 
     assert found == expected(figures)
-    assert found[server.url, "refusals_total", "limit"] == 1
+    assert found[server.url, "repetitions_not_made_total", "limit"] == 1
     assert found[server.url, "failures_total", "body"] == 1
     assert found[other.url, "calls_total"] == 1
 

@@ -93,7 +93,7 @@ def test_refusals_by_reason(server, dial, reason):
     """What was not repeated, or not called, is counted by what refused it; once."""
     act, failures, retries = REFUSALS[reason]
     act(server, dial)
-    expected = {"failures": failures, "retries": retries, "refusals": {reason: 1}}
+    expected = {"failures": failures, "retries": retries, "repetitions_not_made": {reason: 1}}
 
     assert grown(server) == {name: value for name, value in expected.items() if value}
 
