@@ -99,3 +99,15 @@ def _cure(alert: str, path: str | None, has_context: bool) -> str:
     if path is None and not has_context:
         return _NONE_SHOWN
     return _CURES.get(alert, _OTHERWISE)
+
+
+def shown_and_cure(cert: Any, has_context: bool) -> str:
+    """The certificate that a call has shown, and what to do if a response, and no alert, refuses it.
+
+    Args:
+        cert, has_context: as for `rejection`.
+    """
+    shown = cert if isinstance(cert, (str, bytes)) else cert[0] if cert else None
+    path = os.fsdecode(shown) if shown else None
+    subject, not_after = _read(path) if path else (None, None)
+    return f"{_description(path, subject, not_after, has_context)} {_cure('', path, has_context)}"

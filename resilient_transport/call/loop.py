@@ -40,6 +40,8 @@ from .outcome import as_cut_body, discard, too_many, with_attempts, with_reason
 from .plan import CallPlan
 from .record import OPEN, Record
 from .redaction import forget_frames, redact
+from .refusal_page import STATUSES as REFUSING
+from .refusal_page import tell_of_refusal
 from .resume import Resumer
 
 #: What sends one attempt: `HTTPAdapter.send`, or what a program has put in its place.
@@ -118,6 +120,8 @@ class Call:
         try:
             response = self._repeat()
             status = response.status_code
+            if status in REFUSING and not self.is_left:
+                tell_of_refusal(self.record, response)
         except BaseException as error:
             # An interrupt ends a call, too.
             raised = type(error).__name__
@@ -256,7 +260,10 @@ class Call:
                 self.plan.circuit_check.over()
         if self.plan.policy.spool_bytes and raw.status not in (401, 407):
             self.record.body.close()
-        self.record.publish(self._left())
+        response = self._left()
+        self.record.publish(response)
+        if raw.status in REFUSING and response is not None:
+            tell_of_refusal(self.record, response)
 
     def _read_now(self, raw: Any) -> Exception | None:
         trace, deadline = self.record.carrier, self.record.deadline

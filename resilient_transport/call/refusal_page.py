@@ -1,0 +1,84 @@
+"""A response by which a server refuses the client certificate, where others refuse by an alert of TLS.
+
+Knows nothing of the wire. It looks at a body only if that was read anyway. The body of a stream is left
+alone, and then only a status that says it by itself is told.
+
+Leans on `_content` of requests' response and `_fp` of urllib3's, pinned in `tests/test_upstream.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from requests import Response
+
+from ..events import ClientCertificateRefused
+from ..events.attempt import Attempts
+from .client_certificate import shown_and_cure
+from .record import Record
+
+#: What the pages say, by status. HAProxy has none of its own: it sends an alert, or, with `crt-ignore-err`,
+#: whatever its operator has written.
+_PAGES: Final[Mapping[int, tuple[bytes, ...]]] = {
+    # nginx, src/http/ngx_http_special_response.c: the pages of its errors 495 and 496, sent with status 400.
+    # So do those that are made of nginx, such as Azure's Application Gateway.
+    400: (
+        rb"<title>(400 The SSL certificate error)</title>",
+        rb"<title>(400 No required SSL certificate was sent)</title>",
+    ),
+    # Apache, modules/ssl/ssl_engine_kernel.c: a location wants a certificate, and could not ask for it.
+    403: (rb"Reason: (Cannot perform Post-Handshake Authentication)\.",),
+}
+#: Statuses that say it by themselves. nginx, ngx_http_ssl_module, "Error Processing": where its configuration
+#: says so (`error_page 495 =495 ...`), they are sent as they are.
+_STATUSES: Final = {495: "SSL certificate error", 496: "SSL certificate required"}
+#: The statuses of all of these.
+STATUSES: Final = frozenset({*_PAGES, *_STATUSES})
+#: A page has its title, or its reason, within so many bytes.
+_BEGINNING: Final = 1024
+
+
+def tell_of_refusal(record: Record, response: Response) -> None:
+    """If a response says that the client certificate was refused, tell, count and write that down.
+
+    Args:
+        record: of the call that hands the response out.
+        response: its status is one of `STATUSES`. It stays as it is.
+    """
+    plan = record.plan
+    page = _says(response) if (plan.request.url or "").startswith("https:") else None
+    if page is None or not record.attempts:
+        return
+    last = record.attempts[-1]
+    why = f"{last.decision}: it says that the client certificate was refused ({page})"
+    record.attempts[-1] = attempt = last._replace(decision=why)
+    response.attempts = Attempts(record.attempts)  # type: ignore[attr-defined]
+    plan.counters.certificate_refused()
+    record.announce(ClientCertificateRefused, attempt, page, shown_and_cure(*plan.certificate(plan.cert)))
+
+
+def _says(response: Response) -> str | None:
+    """What a response says of the client certificate; None: nothing, or nobody has read it."""
+    status = response.status_code
+    if status in _STATUSES:
+        return f"{status} {_STATUSES[status]}"
+    beginning = _beginning(response)
+    if not re.match(rb"\s*<(!doctype )?html", beginning, re.IGNORECASE):
+        # An API's own, which may speak of such a page.
+        return None
+    found = next(filter(None, (re.search(words, beginning) for words in _PAGES.get(status, ()))), None)
+    return found[1].decode() if found else None
+
+
+def _beginning(response: Response) -> bytes:
+    """The first bytes of a body that was read; none of one that was not, or that is encoded."""
+    raw: Any = response.raw
+    if "content-encoding" in response.headers:
+        return b""
+    content, inner = response._content, getattr(raw, "_fp", None)
+    if isinstance(content, bytes):
+        return content[:_BEGINNING]
+    return bytes(inner.getbuffer()[:_BEGINNING]) if isinstance(inner, io.BytesIO) else b""
