@@ -52,6 +52,7 @@ from ..util.origin import origin_at, origin_of
 from ..util.url_prefix import Prefix
 from .max_retries import RetrySettings
 from .overridden import hooks_of, is_plain, socks_manager, warn_of_pools
+from .summary import summary
 from .warmup import check, each, in_background, make, settings_for
 
 
@@ -523,6 +524,9 @@ class ResilientAdapter(HTTPAdapter):
         if origin is None or not is_plain(self, _OWN_HOOKS):
             return None
         return key_of(origin, verify, cert, proxy)
+
+    def __repr__(self) -> str:
+        return summary(self)
 
     def __getstate__(self) -> dict[str, Any]:
         if self._ssl_context is not None:

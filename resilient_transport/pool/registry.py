@@ -196,7 +196,7 @@ class Registry:
     def __repr__(self) -> str:
         pools = self._all()
         leases = sum(shared_pool.leases() for shared_pool in pools)
-        counts = f"{len(pools)} origins, {len(self.idle)} idle connections, {leases} leases"
+        counts = f"{len(pools)} pools, {len(self.idle)} idle connections, {leases} leases"
         return f"<Registry {counts}, {len(self.contexts)} TLS contexts>"
 
 

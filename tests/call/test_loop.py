@@ -714,17 +714,20 @@ def test_the_deadlines_cause_holds_no_query(clock):
 
 
 def test_the_loop_tells_its_logger(caplog):
-    """Each failed attempt at DEBUG, giving up at WARNING, with method and origin, without path and query."""
+    """Each failed attempt at DEBUG, giving up at WARNING, with the request, its call and its thread."""
     policy = RetryPolicy(retries=1, jitter=0)
     with caplog.at_level(logging.DEBUG, "resilient_transport"):
         call = a_call(policy=policy, origin="https://api.example:8443")
         error = raised_by(call, Script(*[fails(Stage.BODY)] * 2))
     first, second = attempts_of(error)
 
+    number = caplog.records[0].rt_call
+    request = f"GET https://api.example:8443/path (call {number}, MainThread)"
+
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
-        ("DEBUG", f"GET https://api.example:8443: {first}"),
-        ("DEBUG", f"GET https://api.example:8443: {second}"),
-        ("WARNING", f"GET https://api.example:8443 gave up: {second}"),
+        ("DEBUG", f"{request}: {first}"),
+        ("DEBUG", f"{request}: {second}"),
+        ("WARNING", f"{request} gave up: {second}"),
     ]
 
 

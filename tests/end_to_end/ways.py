@@ -13,6 +13,7 @@ from resilient_transport import RetryPolicy, override, registry
 from resilient_transport.connection import connection
 from resilient_transport.gate import gate
 from resilient_transport.pool import lease, shared_pool
+from resilient_transport.telemetry import log
 from resilient_transport.testing import Script
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
@@ -52,7 +53,8 @@ def say(monkeypatch):
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Return a function that says settings in the environment."""
+    """Return a function that says settings in the environment; a log that it asks for ends with the test."""
+    monkeypatch.setattr(log._HANDLER, "level", log._OFF)
     return lambda **values: Said(monkeypatch, ENVIRONMENT, **values)
 
 

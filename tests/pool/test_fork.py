@@ -38,7 +38,7 @@ def test_parent_and_child_go_on_side_by_side(server, dial):
     told = in_child(lambda: (session.get(server.url + "/words/2").ok, repr(registry)))
     after = session.get(server.url)
 
-    assert told.startswith("(True, '<Registry 1 origins, 1 idle connections")
+    assert told.startswith("(True, '<Registry 1 pools, 1 idle connections")
     assert after.ok
     assert server.counts().accepts == 2
     assert server.counts().requests == 3

@@ -57,7 +57,7 @@ def test_a_key_has_one_pool(registry):
 
 
 def test_it_confesses_what_it_holds(registry):
-    """Counts of origins, idle connections, leases and contexts."""
+    """Counts of pools, idle connections, leases and contexts."""
     empty = repr(registry)
     leases = [lease(registry, key) for key in "aab"]
     context = registry.contexts.get("alice", make)
@@ -65,8 +65,8 @@ def test_it_confesses_what_it_holds(registry):
         leases[0][0].put(connection)
         full = repr(registry)
 
-    assert empty == "<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>"
-    assert full == "<Registry 2 origins, 1 idle connections, 3 leases, 1 TLS contexts>"
+    assert empty == "<Registry 0 pools, 0 idle connections, 0 leases, 0 TLS contexts>"
+    assert full == "<Registry 2 pools, 1 idle connections, 3 leases, 1 TLS contexts>"
     assert context is not None
 
 
@@ -104,7 +104,7 @@ def test_of_pools_without_a_lease_the_newest_are_kept(registry, monkeypatch):
         registry.look()
 
         assert [is_closed(one) for one in connections] == [True, True, False, False]
-        assert "2 origins, 2 idle connections, 0 leases" in repr(registry)
+        assert "2 pools, 2 idle connections, 0 leases" in repr(registry)
 
 
 def test_a_pool_that_is_leased_again_is_nobodys_to_forget(registry, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_private_pool_is_forgotten_with_its_last_lease(registry):
         registry.look()
 
     assert closed
-    assert "0 origins" in repr(registry)
+    assert "0 pools" in repr(registry)
 
 
 def test_what_is_in_use_when_its_pool_is_forgotten_is_closed_when_it_comes_back(registry):
@@ -194,7 +194,7 @@ def test_clear_forgets_only_what_nobody_leases(registry):
 
     assert lease(registry, "a")[0] is leased
     assert lease(registry, "b")[0] is not dropped
-    assert kept == "<Registry 1 origins, 1 idle connections, 1 leases, 0 TLS contexts>"
+    assert kept == "<Registry 1 pools, 1 idle connections, 1 leases, 0 TLS contexts>"
     assert not ticket.is_over
 
 
@@ -298,7 +298,7 @@ def test_a_child_begins_anew(tls):
     state_of("origin").quota.give_back(100)
 
     assert told == [
-        "<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>",
+        "<Registry 0 pools, 0 idle connections, 0 leases, 0 TLS contexts>",
         generation + 1,
         0,
         0,
@@ -350,7 +350,7 @@ def test_a_child_does_not_wait_for_a_lock_of_its_parents(tls):
     with Inbox.lock:
         told = in_child(lambda: [repr(the_registry), len(shared_pool.gate.idle())])
 
-    assert told == ["<Registry 0 origins, 0 idle connections, 0 leases, 0 TLS contexts>", 0]
+    assert told == ["<Registry 0 pools, 0 idle connections, 0 leases, 0 TLS contexts>", 0]
 
 
 def test_a_registry_may_be_used_after_the_fork():

@@ -28,12 +28,11 @@ class Kept(logging.Handler):
 @pytest.fixture
 def log():
     """The logger of this package, as it is when nobody has set it up; and again afterwards."""
-    level, handlers, stderr = logs.log.level, logs.log.handlers[:], logs._HANDLER.level
+    level, handlers = logs.log.level, logs.log.handlers[:]
     logs.log.setLevel(logging.NOTSET)
     yield logs.log
     logs.log.setLevel(level)
     logs.log.handlers[:] = handlers
-    logs._HANDLER.setLevel(stderr)
 
 
 @pytest.fixture
