@@ -31,8 +31,7 @@ _COLUMNS: Final[tuple[tuple[str, Callable[[OriginStats], str]], ...]] = (
     ("retries", lambda one: _short(one.retries)),
     ("not made", lambda one: _short(sum(one.repetitions_not_made.values()))),
     ("shared", lambda one: _short(sum(one.shared_failures.values()))),
-    ("resumes", lambda one: _short(one.resumes)),
-    ("handshakes", lambda one: _short(one.handshakes_full + one.handshakes_resumed)),
+    ("TLS", lambda one: _short(one.handshakes_full + one.handshakes_resumed)),
     ("open", lambda one: _short(one.live)),
 )
 #: The most characters of a line of that table.
@@ -42,8 +41,8 @@ _WIDTH: Final = 119
 def table(origins: Mapping[str, OriginStats]) -> str:
     """A table with a line for each origin.
 
-    "mean" is the mean time to a response, "not made" are repetitions, "shared" are failures of other calls.
-    Where an origin is too long for its line, its middle is left out.
+    "mean" is the mean time to a response, "not made" are repetitions, "shared" are failures of other calls,
+    "TLS" are handshakes, and "open" are connections. An origin that is too long loses its middle.
     """
     if not origins:
         return "no calls yet"
@@ -80,7 +79,7 @@ def _mean(times: Durations) -> str:
     if not times.count:
         return "-"
     seconds = times.seconds / times.count
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{seconds * 1000:.1f}ms" if seconds < 1 else f"{seconds:.1f}s"
 
 
 class Stats(Mapping[str, OriginStats]):
