@@ -19,6 +19,9 @@ from .retry.stages import Stage
 from .settings.override import override
 from .telemetry.stats import stats
 
+#: `setup.cfg` reads it here.
+__version__ = "0.1.0.dev0"
+
 __all__ = [
     "Attempt",
     "Breaker",

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from .adapter.adapter import ResilientAdapter
+from .adapter.arguments import AdapterArguments
+
+if TYPE_CHECKING:
+    # Python 3.10 has no `typing.Unpack`, and every type checker knows this one.
+    from typing_extensions import Unpack
 
 _stock = requests.sessions.HTTPAdapter
 _installed: list[Installation] = []
 
 
-def mount(session: requests.Session, **settings: Any) -> ResilientAdapter:
+def mount(session: requests.Session, **settings: Unpack[AdapterArguments]) -> ResilientAdapter:
     """Mount one adapter on a session, for https and http.
 
     Args:
@@ -48,7 +53,7 @@ class _StandIn(type):
 class Installation:
     """The result of `install`; as a context manager, it ends with its block."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: AdapterArguments) -> None:
         self.settings = settings
         #: What stands in for `requests.sessions.HTTPAdapter`.
         self.stand_in = _StandIn("HTTPAdapter", (ResilientAdapter,), {"settings": settings})
@@ -68,7 +73,7 @@ class Installation:
         return f"<Installation of ResilientAdapter, {'active' if self in _installed else 'ended'}>"
 
 
-def install(**settings: Any) -> Installation:
+def install(**settings: Unpack[AdapterArguments]) -> Installation:
     """Give every `requests.Session` created from now on this transport, `requests.get()` included.
 
     Sessions that exist keep what they have, and one that mounts an adapter of its own keeps that.

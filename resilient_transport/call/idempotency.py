@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from requests import PreparedRequest
 from urllib3.util import Retry
@@ -31,7 +31,9 @@ def with_key(request: PreparedRequest) -> PreparedRequest:
 
 def column_of(request: PreparedRequest, policy: RetryPolicy, here: Overrides) -> Column:
     """The column of the replay table that a request belongs to, by its method and what opts it in."""
-    method, allowed, opted_in = request.method or "", policy.allowed_methods, here.retry_non_idempotent
+    # A frozenset, whatever was given.
+    allowed: Any = policy.allowed_methods
+    method, opted_in = request.method or "", here.retry_non_idempotent
     if opted_in is False:
         allowed = IDEMPOTENT if allowed is None else allowed & IDEMPOTENT
     unchosen = opted_in is False or allowed in _DEFAULTS

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Final
 
+from .. import __version__
 from .command import INTERRUPTED, Command
 from .demo.subcommand import DEMO
 from .show_settings import SHOW
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m resilient_transport",
         description="A transport adapter for requests that survives connection resets.",
     )
+    top.add_argument("--version", action="version", version=f"resilient_transport {__version__}")
     choices = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         own = choices.add_parser(command.name, help=command.summary, description=command.summary)

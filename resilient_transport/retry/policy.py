@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -58,6 +58,37 @@ class RetryPolicy:
     Derive another policy with `dataclasses.replace`. What is not given and has a variable
     (`RESILIENT_TRANSPORT_RETRIES` and so on, see `resilient_transport.settings`) is taken from there.
 
+    Args:
+        retries: the most repetitions of a call, whatever their causes, together. None: each cause has a limit
+            of its own (the README has the table), and all else together has one.
+        connect_retries: for resets and whatever else may heal before the first byte of the request has left;
+            None: the default of this cause, or `retries` where that is given. So for the next three:
+        name_retries: for a host name that is not found.
+        refused_retries: for a refused connection, as of a server that restarts.
+        timeout_retries: for time-outs, at whatever stage.
+        retry_non_idempotent: repeat POST, PATCH and the other methods that are not idempotent, too.
+        idempotency_key: give each such request that has none an `Idempotency-Key`, which lets it be repeated.
+        allowed_methods: the methods that may be repeated once the request has left; None: every method.
+        statuses: the statuses of responses that are repeated.
+        retry_after_statuses: the statuses that are repeated if the response says when (`Retry-After`).
+        raise_on_status: raise `requests.exceptions.RetryError` when attempts end on a status; otherwise the
+            response is returned.
+        backoff: the ceiling of the first pause, in seconds; each further one is twice as high.
+        backoff_max: the ceiling of every pause, in seconds.
+        jitter: None: a pause is anything between 0 and its ceiling. A number: urllib3's pacing, which is no
+            pause before the first repetition, then the ceiling and up to so many seconds more.
+        respect_retry_after: wait as long as the `Retry-After` of a response says.
+        retry_after_max: the longest `Retry-After` that is waited for, in seconds.
+        clamp_retry_after: wait `retry_after_max` seconds where a response asks for more, as urllib3 does;
+            otherwise such a response is handed back at once.
+        deadline: seconds for the whole call, pauses and body included; None: no limit.
+        attempt_timeout: seconds for one attempt; what takes longer has timed out. None: no limit.
+        require_close_notify: take a body without a length that ends, over TLS, without close_notify for cut.
+        spool_bytes: keep what an iterator or an unseekable file gives of a request's body, so that it can be
+            sent again: so many bytes in memory, and more in a temporary file. 0: keep nothing.
+        breaker: leaves an origin alone for a while that fails again and again; None: never.
+        limits: limits by stage and cause in the place of the counts above, as a `Retry` brings them.
+
     Raises:
         TypeError: a value is of the wrong type.
         ValueError: a value is out of its range, or the environment says something that is not allowed.
@@ -84,11 +115,11 @@ class RetryPolicy:
     #: Give each such request that has none an `Idempotency-Key` of its own, which lets it be repeated.
     idempotency_key: bool = False
     #: Methods that may be repeated once the request has left; None: every method.
-    allowed_methods: frozenset[str] | None = IDEMPOTENT
+    allowed_methods: Set[str] | list[str] | tuple[str, ...] | None = IDEMPOTENT
     #: Statuses of responses that are repeated.
-    statuses: frozenset[int] = STATUSES
+    statuses: Set[int] | list[int] | tuple[int, ...] = STATUSES
     #: Statuses that are repeated if the response says when (Retry-After).
-    retry_after_statuses: frozenset[int] = frozenset()
+    retry_after_statuses: Set[int] | list[int] | tuple[int, ...] = frozenset()
     #: Raise `requests.exceptions.RetryError` when attempts end on a status; otherwise return the response.
     raise_on_status: bool = False
     #: Ceiling of the first pause, in seconds; each further one is twice as high.

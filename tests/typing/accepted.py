@@ -1,0 +1,40 @@
+"""What type checkers must accept: everything that is allowed at run time."""
+
+import requests
+
+import resilient_transport
+from resilient_transport import ResilientAdapter, RetryPolicy, install, mount, override
+from resilient_transport.events import Event
+
+session = requests.Session()
+
+
+def hook(event: Event) -> None:
+    """Be told."""
+
+
+def call() -> str:
+    """Make a call."""
+    return session.get("https://api.example/").text
+
+
+def use() -> None:
+    """Use what is public."""
+    adapter: ResilientAdapter = mount(session)
+    mount(session, policy=RetryPolicy(deadline=20), connect_timeout=None, on_event=hook, pool_maxsize=3)
+    mount(session, max_retries=3, dns_order="ipv4first", disable=["https://a.example"], key_password=b"x")
+    ResilientAdapter(10, 10, 3, False, warm=["https://a.example", {"url": "https://b.example"}])
+    with install(policy=RetryPolicy(retries=3), read_timeout=5):
+        pass
+    with override(retries=0, deadline=5.5, retry_non_idempotent=True):
+        pass
+    text: str = override(retries=0).wrap(call)()
+    methods: list[str] = ["GET"]
+    RetryPolicy(allowed_methods=methods, statuses=[500], retry_after_statuses=(503,))
+    RetryPolicy(allowed_methods={"GET"}, statuses={500}, retry_after_statuses=frozenset({503}))
+    RetryPolicy(allowed_methods=("GET",), statuses=(500,), retry_after_statuses=[503])
+    policy = RetryPolicy(allowed_methods=None)
+    found: bool = 500 in policy.statuses
+    version: str = resilient_transport.__version__
+    numbers: dict[str, int] = resilient_transport.stats()["https://a.example"].failed_calls
+    print(adapter, text, found, version, numbers)

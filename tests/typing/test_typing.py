@@ -1,0 +1,90 @@
+"""Who checks types sees a wrong name and a wrong value before the program runs."""
+
+import inspect
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import resilient_transport
+from resilient_transport import ResilientAdapter, RetryPolicy, install, mount, override
+from resilient_transport.adapter.arguments import AdapterArguments
+from tests.programs import ROOT, run_python
+from tests.timeouts import HANG_TIMEOUT
+
+HERE = Path(__file__).parent
+
+
+def complaints(name, version):
+    """Return the lines of a file that mypy complains about, and the last line that it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--python-version", version, str(HERE / name)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=HANG_TIMEOUT,
+        check=False,
+    )
+    told = re.findall(rf"^\S*{name}:(\d+): error: ", done.stdout, re.MULTILINE)
+    return sorted({int(line) for line in told}), done.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.10", "3.13"])
+def test_mypy_accepts_what_is_allowed(version):
+    """Sets, lists and tuples; arguments of the adapter by their names, wherever they are passed on."""
+    assert complaints("accepted.py", version) == ([], "Success: no issues found in 1 source file")
+
+
+@pytest.mark.slow
+def test_mypy_refuses_what_is_wrong():
+    """Each typo and each value of another type, and nothing else in the file."""
+    lines = (HERE / "refused.py").read_text().splitlines()
+    wrong = [number for number, line in enumerate(lines, 1) if line.endswith("# refused")]
+    found, _ = complaints("refused.py", "3.10")
+
+    assert len(wrong) == 18
+    assert found == wrong
+
+
+@pytest.mark.parametrize("line", (HERE / "refused.py").read_text().splitlines()[11:])
+def test_the_same_is_refused_at_run_time(line):
+    """The control: the types refuse nothing that would have worked."""
+    with pytest.raises((TypeError, ValueError)):
+        eval(line.strip(), dict(vars(resilient_transport), session=None))
+
+
+def test_the_arguments_are_the_constructors():
+    """What `mount` and `install` pass on has the constructor's names and types."""
+    signature = inspect.signature(ResilientAdapter.__init__).parameters
+    constructor = {name: one.annotation for name, one in signature.items() if name != "self"}
+    passed_on = {name: one.__forward_arg__ for name, one in AdapterArguments.__annotations__.items()}
+
+    assert passed_on == constructor
+
+
+@pytest.mark.parametrize("function", [mount, install])
+def test_nothing_more_is_installed_for_that(function):
+    """`typing_extensions` is for type checkers alone."""
+    text = (
+        "import sys; sys.modules['typing_extensions'] = None; import inspect, resilient_transport as ours; "
+    )
+    text += f"print(inspect.signature(ours.{function.__name__}))"
+
+    assert "**settings" in run_python("-c", text).stdout
+
+
+def test_help_explains_every_field_of_a_policy():
+    """`help(RetryPolicy)` has a line for each field, in their order."""
+    section = inspect.getdoc(RetryPolicy).split("\nArgs:\n")[1].split("\nRaises:\n")[0]
+    told = re.findall(r"^    (\w+): ", section, re.MULTILINE)
+
+    assert told == [field.name for field in fields(RetryPolicy)]
+
+
+def test_help_explains_every_argument_of_an_override():
+    """The same for `help(override)`."""
+    assert all(f"{name}: " in override.__doc__ for name in inspect.signature(override).parameters)
