@@ -98,7 +98,7 @@ def test_the_settings_are_the_codes():
         f"within the last {FRESH_FOR:g} s",
         f"up to {MAXIMUM} handshakes may run at once",
         f"up to {HOLDS * 1000:g} ms after the failure",
-        f"up to {MOST_STALLED} that have stalled",
+        f"Up to {MOST_STALLED} such connects",
         f"in the first {THRIFT * 1000:g} ms some calls",
         f"at most {RESET_PAUSE * 1000:g} ms after a reset inside a handshake",
         f"looks every {LOOK_EVERY:g} s",

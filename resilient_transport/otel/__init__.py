@@ -7,8 +7,8 @@
 Each attempt is an event (`resilient_transport.attempt`) of the span of its call, and
 `http.request.resend_count` says how many followed the first. That span is the one that
 `opentelemetry-instrumentation-requests`, or whoever else makes CLIENT spans, has made current. Where nobody
-has, a call gets a CLIENT span of its own, and so does each hop of a redirect. It says what events can tell:
-no URL (`url.full` would hold path and query) and no header. It is made when the call has ended, so it is
+has, a call gets a CLIENT span of its own, and so does each hop of a redirect. It has no URL (`url.full` would
+hold path and query) and no header. It is made when the call has ended, so it is
 current nowhere, and no trace context is sent to the server: that takes the instrumentation of requests.
 What becomes of a stream after it was handed out is told to the span that is current where the stream is
 read.

@@ -1,7 +1,7 @@
 """What an event says of a call, an attempt and a server, in the words of OpenTelemetry's conventions.
 
 Attributes of HTTP: https://opentelemetry.io/docs/specs/semconv/registry/attributes/http/. It takes nothing of
-OpenTelemetry's, and no value holds a header, a path or a query: events have none.
+OpenTelemetry's, and no value holds a header, a path or a query.
 """
 
 from __future__ import annotations

@@ -2,14 +2,17 @@
 
 import json
 import pickle
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import requests
 
-from resilient_transport import Attempt, attempts_of
+from resilient_transport import Attempt, attempts_of, events
 from resilient_transport.events import AttemptFailed
 from resilient_transport.events.attempt import Attempts
+from resilient_transport.util.origin import path_at
 
 FAILED = Attempt(
     number=1,
@@ -187,3 +190,51 @@ def test_what_this_transport_did_not_make_has_no_attempts(outcome):
     """The control: nothing is found there, and somebody else's `attempts` are not taken for these."""
     assert attempts_of(outcome) == Attempts()
     assert type(attempts_of(outcome)) is Attempts
+
+
+def test_the_readme_lists_every_event():
+    """Each class that hooks may be shown is named there."""
+    kinds = {
+        name for name, one in vars(events).items() if isinstance(one, type) and issubclass(one, events.Event)
+    }
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+    assert "ClientCertificateRefused" in kinds
+    assert {name for name in kinds - {"Event", "CallEvent"} if f"`{name}`" not in readme} == set()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.AttemptStarted("https://a.example", 7, "GET", 1, True, path="/a"),
+        events.GaveUp("https://a.example", 7, "GET", FAILED, "ConnectionError", 0.5, path="/a"),
+        events.ClientCertificateRefused(
+            "https://a.example", 7, "GET", ANSWERED, "400 ...", "none was shown."
+        ),
+        events.CircuitClosed("https://a.example"),
+    ],
+)
+def test_an_event_knows_its_thread_and_survives_a_pickle(event):
+    """Its own fields keep their places; path and thread go by their names."""
+    assert event.thread == threading.current_thread().name
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert hash(event) == hash(pickle.loads(pickle.dumps(event)))
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://a.example/b/c?d=s3cret#s3cret", "/b/c"),
+        ("https://user:s3cret@a.example/b;c=d", "/b;c=d"),
+        ("https://user:s3cret@a.example", "/"),
+        ("https://a.example?d=s3cret/e", "/"),
+        ("https://a.example#s3cret/e", "/"),
+        ("https://[::1]:8443/b", "/b"),
+        ("https://a.example/b?c=https://user:s3cret@d.example/e", "/b"),
+        ("nothing at all", "/"),
+        ("", "/"),
+    ],
+)
+def test_a_path_has_no_query_and_no_credentials(url, path):
+    """Whatever the URL."""
+    assert path_at(url) == path
