@@ -18,7 +18,9 @@ def refuse_disabled(request: PreparedRequest, options: AdapterOptions) -> None:
     """
     prefix = options.covers(request.url or "")
     if prefix is not None:
-        state_of(origin_at(request.url or "")).counters.refused("disabled")
+        counters = state_of(origin_at(request.url or "")).counters
+        counters.refused("disabled")
+        counters.ended(EndpointDisabled.__name__)
         raise EndpointDisabled(
             f"Calls to {prefix} are switched off (RESILIENT_TRANSPORT_DISABLE, or disable= of the adapter).",
             request=request,

@@ -42,6 +42,14 @@ def test_calls_that_failed_are_counted_by_exception(server, dial):
     assert found.responses == {"2xx": 1}
 
 
+def test_a_call_to_a_disabled_endpoint_has_failed(server, dial):
+    """It raises, whatever it would have done."""
+    attempted(dial(server, disable=[server.url]), "GET", server.url)
+    found = stats()[server.url]
+
+    assert (found.calls, found.failed_calls) == (1, {"EndpointDisabled": 1})
+
+
 def test_an_interrupt_ends_a_call_as_well(server, dial):
     """It is counted by its name, whatever it is."""
 
