@@ -121,7 +121,8 @@ class ResilientAdapter(HTTPAdapter):
             | {"dns_order": dns_order, "handshakes": handshakes, "disable": disable},
             on_event,
         )
-        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+        if ssl_context is not None and not hasattr(ssl_context, "wrap_socket"):
+            # By what it has: truststore replaces `ssl.SSLContext`, and pyOpenSSL's is of another make.
             raise TypeError(f"ssl_context takes an ssl.SSLContext, not {type(ssl_context).__name__}")
         if not (key_password is None or callable(key_password) or isinstance(key_password, (str, bytes))):
             raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")

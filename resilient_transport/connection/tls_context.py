@@ -35,6 +35,8 @@ class _Frozen:
     """Put before an SSLContext class: refuses changes once `_frozen` is set."""
 
     _frozen = False
+    #: Whether what it freezes is a program's own.
+    _is_view = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not self._frozen:
@@ -62,7 +64,7 @@ class _Resuming:
 
 def is_shared(context: Any) -> bool:
     """Whether a TLS context is one of the process's, and not a caller's own."""
-    return isinstance(context, _Frozen)
+    return isinstance(context, _Frozen) and not context._is_view
 
 
 def _refusal(what: str) -> AttributeError:
@@ -115,6 +117,19 @@ def frozen_class() -> type[ssl.SSLContext]:
             bases, members = (_Frozen, base), {}
         _classes[base] = type("FrozenSSLContext", bases, members)
     return _classes[base]
+
+
+def frozen_view(context: Any) -> Any:
+    """A pyOpenSSL context of a program's own on which nothing is set any more; None for one of another make.
+
+    Once it was used, pyOpenSSL refuses what urllib3 sets before each handshake, even to the same value.
+    """
+    if is_of_ssl(type(context)) or not hasattr(context, "_ctx"):
+        return None
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    view: Any = object.__new__(type("FrozenView", (_Frozen, type(context)), {"_is_view": True}))
+    vars(view).update(vars(context), _frozen=True)
+    return view
 
 
 def build_context(

@@ -193,12 +193,11 @@ def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
     own: ssl.SSLContext | None = context.get("ssl_context")
     if own is not None and is_shared(own):
         return {**context, "cert_reqs": own.verify_mode}
-    verify_mode = None if own is None else complete(own, context)
-    own = registry.contexts.of(context) if own is None else own
+    if own is None:
+        own = registry.contexts.of(context)
+        verify_mode = own.verify_mode
+    else:
+        own, verify_mode = complete(own, context)
     for name in TLS_SETTINGS:
         context.pop(name, None)
-    return {
-        **context,
-        "ssl_context": own,
-        "cert_reqs": own.verify_mode if verify_mode is None else verify_mode,
-    }
+    return {**context, "ssl_context": own, "cert_reqs": verify_mode}

@@ -21,6 +21,7 @@ from typing import Any, Final
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import SSLError
 
+from ..connection.tls_context import frozen_view
 from ..telemetry.log import log
 from ..util.fork import Turn, in_child
 from ..util.identity_dict import IdentityDict
@@ -45,6 +46,8 @@ class Completed:
     named: Named
     #: Whether nothing was loaded, and nothing will be set: it is as its program has made it.
     is_as_made: bool
+    #: What urllib3 is given in its place; None: itself.
+    view: Any = None
     #: Whether all was loaded; an interrupt or a fork may have come in between.
     is_done: bool = False
 
@@ -67,7 +70,7 @@ def _renew_lock() -> None:
     _lock = threading.RLock()
 
 
-def complete(context: Any, settings: Mapping[str, Any]) -> ssl.VerifyMode:
+def complete(context: Any, settings: Mapping[str, Any]) -> tuple[Any, ssl.VerifyMode]:
     """Complete a context of a program's own, unless that was done before.
 
     `verify=True` means certifi's authorities, unless others have been loaded into the context before.
@@ -77,7 +80,7 @@ def complete(context: Any, settings: Mapping[str, Any]) -> ssl.VerifyMode:
         settings: keyword arguments of urllib3's `HTTPSConnectionPool`; without any of TLS's, nothing is done.
 
     Returns:
-        The `verify_mode` that urllib3 sets before each handshake.
+        What urllib3 is given, and the `verify_mode` that it sets before each handshake.
 
     Raises:
         TypeError: it was completed with something else.
@@ -89,14 +92,14 @@ def complete(context: Any, settings: Mapping[str, Any]) -> ssl.VerifyMode:
     if known is not None and not asked:
         if not known.is_as_made:
             raise TypeError(_REFUSAL)
-        return context.verify_mode  # type: ignore[no-any-return]
+        return known.view or context, context.verify_mode
     if _trusts(context) and asked.get("ca_certs") == DEFAULT_CA_BUNDLE_PATH:
         del asked["ca_certs"]
     sources = _sources_of(context, asked)
     seen = sources.look()
     if known is None or not (known.is_done and known.is_of(sources, seen)):
-        _look_again(context, sources, seen)
-    return sources.terms.verify_mode
+        known = _look_again(context, sources, seen)
+    return known.view or context, sources.terms.verify_mode
 
 
 def _sources_of(context: Any, asked: Mapping[str, Any]) -> Sources:
@@ -105,28 +108,37 @@ def _sources_of(context: Any, asked: Mapping[str, Any]) -> Sources:
     return replace(sources, terms=replace(sources.terms, kind=type(context), check_hostname=False))
 
 
-def _look_again(context: Any, sources: Sources, seen: Look) -> None:
+def _look_again(context: Any, sources: Sources, seen: Look) -> Completed:
     """Read the files; load them, if that was not done before."""
     contents, password = sources.read(), sources.password()
     named = Named(sources, sources.identify(contents, password), seen)
     with _lock:
         known = _completed.get(context, None)
         if known is None or (known.named.identity == named.identity and not known.is_done):
-            _load(context, named, contents, password)
-            return
-    _completed.put(context, replace(known, named=_agreed(known.named, named)))
+            return _load(context, named, contents, password)
+    known = replace(known, named=_agreed(known.named, named))
+    _completed.put(context, known)
+    return known
 
 
 def _trusts(context: Any) -> bool:
-    """Whether authorities had been loaded; of a directory nobody can tell, nor of pyOpenSSL's."""
+    """Whether authorities had been loaded, as far as can be told."""
     if _trusting.get(context, None) is None:
-        count = getattr(context, "cert_store_stats", None)
         # Another thread may have been faster, and have loaded some since.
-        _trusting.put_first(context, count is not None and count()["x509"] > 0)
+        _trusting.put_first(context, _count(context) > 0)
     return bool(_trusting.get(context, None))
 
 
-def _load(context: Any, named: Named, contents: Contents, password: Any) -> None:
+def _count(context: Any) -> int:
+    """How many authorities are loaded: 0 for a directory of them, and where a context cannot say."""
+    try:
+        return int(context.cert_store_stats()["x509"])
+    except (AttributeError, NotImplementedError):
+        # That of pyOpenSSL, and that of truststore.
+        return 0
+
+
+def _load(context: Any, named: Named, contents: Contents, password: Any) -> Completed:
     """Load what was read; under the lock."""
     sources, verify_mode = named.sources, named.sources.terms.verify_mode
     is_as_made = not sources.files and not sources.ca_cert_data and verify_mode == context.verify_mode
@@ -145,7 +157,9 @@ def _load(context: Any, named: Named, contents: Contents, password: Any) -> None
     if named.identity != sources.identify(sources.read(), password):
         # Where OpenSSL reads files by their names only, nobody knows what it has read.
         raise SSLError("the certificate files were changed while they were read")
-    _completed.put(context, replace(completed, is_done=True))
+    completed = replace(completed, view=frozen_view(context), is_done=True)
+    _completed.put(context, completed)
+    return completed
 
 
 def _agreed(before: Named, now: Named) -> Named:
