@@ -11,9 +11,14 @@ from typing import Any
 
 
 def give_reason(error: BaseException) -> None:
-    """Give an error of TLS that has no `reason` the one that OpenSSL has told, or None."""
-    if isinstance(error, ssl.SSLError) and not hasattr(error, "reason"):
-        error.reason = _told_by_openssl(error.__cause__)  # type: ignore[assignment]
+    """Give an error of TLS that has no `reason` the one that OpenSSL has told, or None.
+
+    Args:
+        error: the error, or what urllib3 has wrapped it in.
+    """
+    for each in (error, *error.args[:1]):
+        if isinstance(each, ssl.SSLError) and not hasattr(each, "reason"):
+            each.reason = _told_by_openssl(each.__cause__)  # type: ignore[assignment]
 
 
 def _told_by_openssl(cause: Any) -> str | None:

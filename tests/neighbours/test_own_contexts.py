@@ -267,6 +267,23 @@ def test_a_reset_is_repeated_with_it(server):
     )
 
 
+def test_through_a_proxy_too(server, fault_server_factory):
+    """An adapter that passes its context to the managers of proxies, as all of these do."""
+    proxy = fault_server_factory(tls=False)
+    context = with_identity(server.authority)
+
+    class Bringing(ResilientAdapter):
+        def proxy_manager_for(self, *args, **kwargs):
+            return super().proxy_manager_for(*args, **{**kwargs, "ssl_context": context})
+
+    settings = {"verify": server.authority.ca_file, "proxies": {"https": proxy.url}}
+
+    assert said(server, Bringing(), **settings) == "alice"
+    assert proxy.counts().tunnels == 1
+    # The control: without the context there is no identity.
+    assert said(server, ResilientAdapter(), **settings) == "ClientCertificateRejected"
+
+
 def read(path):
     """Return what is in a file."""
     with open(path, "rb") as file:

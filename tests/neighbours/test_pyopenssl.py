@@ -95,6 +95,15 @@ def test_a_cut_body_is_resumed_or_an_error(how, handshakes, server, dial):
     assert len(attempts_of(whole)) == 2
 
 
+def test_a_record_that_was_tampered_with(handshakes, server, dial):
+    """It is an error in the middle of a body, which is resumed."""
+    server.play(Script((Rule(Fault(Moment.BODY, How.CORRUPT, after_bytes=5000), first=1),)))
+    answer = dial(server, policy=QUICK).get(server.url + "/bytes/90000")
+
+    assert len(answer.content) == 90000
+    assert attempts_of(answer)[0].error.startswith("SSLError: ")
+
+
 def raised_by(adapter, server, dial, **settings):
     """Return what a call ends in."""
     session = dial(server, adapter)
