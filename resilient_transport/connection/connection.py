@@ -409,7 +409,9 @@ class ResilientConnection(HTTPConnection):
         except Exception as error:
             trace.fail(unsent or error)
             self._hear(permit, unsent or error)
-            self._suspect(unsent or error)
+            if not isinstance(unsent, TimeoutError):
+                # Otherwise it has said something while it took no more.
+                self._suspect(unsent or error)
             if unsent is None:
                 raise
             raise unsent from None
