@@ -22,6 +22,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util import Retry, parse_url
 
 from .. import settings
+from ..call.explanation import explain
 from ..call.loop import Call
 from ..call.plan import plan_call
 from ..connection.trace import CURRENT
@@ -378,7 +379,12 @@ class ResilientAdapter(HTTPAdapter):
             raise
         except (OSError, urllib3_errors.SSLError) as error:
             failed = self._as_stock_raises(error, request, verify, cert)
-            add_note(failed, what_is_wrong(error, self._settings(), verify, cert))
+            wrong = what_is_wrong(error, self._settings(), verify, cert)
+            if isinstance(failed, RequestException):
+                explain(failed, wrong)
+            else:
+                # Stock's own words name the file, and are kept.
+                add_note(failed, wrong)
             if failed is error:
                 raise
             raise failed from (error if isinstance(failed, RequestException) else None)

@@ -126,7 +126,7 @@ def _reason(root: BaseException) -> str:
     """The reason in the words of whom it comes from."""
     if isinstance(root, ssl.SSLError):
         told: Any = getattr(root, "verify_message", None) or certificate_alert(root) or tls_reason(root)
-        return str(told or type(root).__name__)
+        return str(told or (root.args[-1] if root.args else type(root).__name__))
     if (status := connect_status(root)) is not None:
         return f"status {status} to CONNECT"
     words = socks_words(root) or getattr(root, "strerror", None)

@@ -18,7 +18,6 @@ from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
 from ..telemetry.counters import Counters
 from ..telemetry.dispatch import Dispatcher
 from ..util.clock import monotonic
-from .tls_errors import give_reason
 
 #: After so many failures a call offers no TLS session any more.
 _CHOKES: Final = 2
@@ -116,7 +115,6 @@ class Trace:
 
     def fail(self, error: BaseException) -> None:
         """Record what went wrong, in the stage that was marked last."""
-        give_reason(error)
         self.error = error
 
     def hand_over(self) -> None:

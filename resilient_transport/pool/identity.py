@@ -23,7 +23,7 @@ from urllib3.exceptions import SSLError
 from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 
 from ..connection.tls_context import build_context, context_kind, is_of_ssl
-from ..connection.tls_errors import give_reason
+from ..retry.causes import tls_reason
 from ..util.clock import monotonic
 
 #: A password is compared by a digest that is worth nothing outside of this process.
@@ -296,8 +296,7 @@ def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
         return f"The key in {key} is encrypted: give its password in ResilientAdapter(key_password=...)."
     if not isinstance(error, ssl.SSLError):
         return ""
-    give_reason(error)
-    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+    if tls_reason(error) in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
         return f"The key in {key} does not belong to the certificate in {cert}."
     return f"The key_password= does not open the key in {key}." if b"ENCRYPTED" in text else ""
 
