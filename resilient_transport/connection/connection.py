@@ -285,7 +285,9 @@ class ResilientConnection(HTTPConnection):
         return sock
 
     def _tunnel(self) -> None:
-        # `http.client` makes the response by this, and drops all that it says but its status.
+        # `http.client` closes the connection before it raises: what has failed is still to be told.
+        permit, self.permit = self.permit, None
+        # And it makes the response by this, and drops all that it says but its status.
         usual = self.response_class
         self.response_class = answer = ConnectAnswer(usual)  # type: ignore[assignment]
         try:
@@ -294,7 +296,7 @@ class ResilientConnection(HTTPConnection):
             error.retry_after = answer.retry_after()  # type: ignore[attr-defined]
             raise
         finally:
-            self.response_class = usual
+            self.response_class, self.permit = usual, permit
         rearm(self.sock)
         self.trace.mark(Stage.HANDSHAKE)
 

@@ -6,6 +6,8 @@
 
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from requests.adapters import HTTPAdapter
 from resilient_transport import ResilientAdapter, attempts_of, registry
 from resilient_transport.call import origin_state, record
 from resilient_transport.retry.causes import Cause, classify
-from tests.end_to_end.provoked import CASES, ground_for
+from tests.end_to_end.provoked import CASES, answers, ground_for
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 GOLDEN = Path(__file__).with_name("errors.txt")
 RULE = "-" * 100
@@ -25,15 +28,16 @@ MARK = "--> "
 
 def failed(base, case):
     """Return what a call raises through an adapter of this kind, and what the wire met."""
+    made = base() if not isinstance(base, type) else None
 
-    class Adapter(base):
+    class Adapter(base if made is None else object):
         def init_poolmanager(self, *args, **kwargs):
             super().init_poolmanager(*args, **kwargs, **case.pool)
 
     with requests.Session() as session:
         session.trust_env = False
-        session.mount("https://", Adapter())
-        session.mount("http://", Adapter())
+        session.mount("https://", made or Adapter())
+        session.mount("http://", made or Adapter())
         try:
             session.get(case.url, **case.values)
         except Exception as error:
@@ -121,3 +125,70 @@ def compare(name, stock, ours):
     assert ours == blocks[name].partition(MARK)[2]
     # Of bad arguments stock's own words say all.
     assert ours or name == "label too long"
+
+
+#: What is met once however many ask, and by how many connects of 8 callers.
+TOGETHER = {
+    "untrusted": 1,
+    "no TLS": 1,
+    "407 to CONNECT": 1,
+    "SOCKS: wrong password": 1,
+    "503 to CONNECT": 3,
+    "SOCKS: refused": 6,
+    "alert 80": 2,
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_many_callers_cost_no_more_than_one(authority, fresh, name):
+    """They share what the one that connects has met, and say so; alone each would cost as much, see above."""
+    with ground_for(authority) as ground, ThreadPoolExecutor(8) as threads:
+        case = CASES[name](ground)
+        adapter = ResilientAdapter()
+        begin = threading.Barrier(8)
+
+        def call(_):
+            begin.wait(LONG_TIMEOUT)
+            return failed(lambda: adapter, case)
+
+        errors = list(threads.map(call, range(8)))
+        attempts = [attempt for error in errors for attempt in attempts_of(error)]
+
+    assert case.server.accepts == TOGETHER[name]
+    assert sum(not attempt.shared for attempt in attempts) == TOGETHER[name]
+    assert all(len(attempts_of(error)) <= case.attempts for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("field", "wait"),
+    [("1", 1.0), ("1.5", 2.0), ("0", None), ("", None), ("soon", None), ("7200", "too long")],
+)
+def test_a_proxy_says_when_to_ask_again(authority, fresh, pauses, field, wait):
+    """Its Retry-After is obeyed, on every version of Python, and one that is too long ends the call."""
+    head = f"HTTP/1.1 503 Not now\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: {field}\r\n\r\nbody"
+    with ground_for(authority) as ground:
+        case = ground.proxied(answers(head.encode()), 3)
+        error = failed(ResilientAdapter, case)
+        told = [attempt.delay for attempt in attempts_of(error)]
+
+    if wait == "too long":
+        assert told == [None]
+        assert "Retry-After asks for more than 60 s" in attempts_of(error)[0].decision
+    elif wait is None:
+        assert len(told) == 3
+        assert max(told[:2]) <= 0.1
+    else:
+        assert told == [wait, wait, None]
+    assert case.server.accepts == len(told)
+
+
+def test_a_head_that_never_ends_is_a_time_out_no_more(authority, fresh):
+    """A proxy that sends a status and then nothing costs one time-out, and its status is told."""
+    with ground_for(authority) as ground:
+        case = ground.proxied(answers(b"HTTP/1.1 403 Forbidden\r\nX: y\r\n"), 1)
+        case.values["timeout"] = SHORT_TIMEOUT
+        error = failed(ResilientAdapter, case)
+
+    assert isinstance(error, requests.exceptions.ProxyError)
+    assert "does not allow connections" in str(error)
+    assert case.server.accepts == 1
