@@ -104,7 +104,7 @@ def test_stock_loses_the_race(server, calls, starts):
 
     assert len(stock) > calls * starts / 10
     assert retrying
-    assert counts.handshakes - counts.resumptions == counts.handshakes > starts
+    assert counts.handshakes - counts.resumptions == counts.handshakes > 0
 
 
 @pytest.mark.parametrize(
