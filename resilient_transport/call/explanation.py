@@ -57,7 +57,9 @@ _DOING: Final = {
 }
 #: What urllib3 says where a fingerprint is not the one that was pinned.
 _OTHER_PIN: Final = "The certificate of {who} is not the pinned one (assert_fingerprint=)."
-_OTHER_NAME: Final = "The certificate of {who} is for another name than the pinned one (assert_hostname=)."
+_OTHER_NAME: Final = (
+    "The certificate of {who} is for another name. Is the host name in the URL, or assert_hostname=, right?"
+)
 #: What a SOCKS proxy says of itself, and of the server.
 _REFUSES_USER: Final = "{who} refuses the user name or the password in its URL ({reason})."
 _SAID_BY_SOCKS: Final = {

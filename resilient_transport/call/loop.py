@@ -533,8 +533,8 @@ class Call:
             # From there on it is the server that speaks, and no proxy.
             failed = rejection(failed, plan.origin, *plan.certificate(plan.cert))
         redact(failed)
-        if failed is furthest:
-            explain(failed, said)
+        if furthest is not None:
+            explain(furthest, said)
         if isinstance(failed, RequestException):
             with_attempts(failed, record.attempts)
         if decision is not _NOT_THE_WIRE:
