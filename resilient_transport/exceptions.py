@@ -8,6 +8,7 @@ from typing import Any, Final
 from requests import PreparedRequest
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import RequestException, SSLError, Timeout
+from urllib3.exceptions import HTTPError
 
 #: What the pickle of an exception has no place for: headers, and what pickles.
 _LEFT_BEHIND: Final = ("request", "response", "__reduce_ex__", "__reduce__")
@@ -16,7 +17,19 @@ _LEFT_BEHIND: Final = ("request", "response", "__reduce_ex__", "__reduce__")
 def _reduced(error: BaseException) -> tuple[Any, ...]:
     """What is pickled of an exception."""
     state = {name: value for name, value in vars(error).items() if name not in _LEFT_BEHIND}
+    inner = error.args[0] if error.args else None
+    words = inner.args if isinstance(inner, HTTPError) else ()
+    if words and all(isinstance(word, str) for word in words):
+        # The pickle of urllib3's own error would have a pool's name, and what was said of it, no more.
+        return _with_words, (type(error), error.args, words), state
     return type(error), error.args, state
+
+
+def _with_words(kind: type[BaseException], args: tuple[Any, ...], words: tuple[str, ...]) -> BaseException:
+    """An exception out of a pickle, around an error of urllib3's that says these words."""
+    error = kind(*args)
+    error.args[0].args = words
+    return error
 
 
 class _Portable(RequestException):

@@ -27,6 +27,9 @@ _CURES: Final = {
 }
 _OTHERWISE: Final = "Ask the server's operator which certificates it accepts."
 _NONE_SHOWN: Final = "Give one in cert=(certificate, key)."
+_NONE_LOADED: Final = "Load one into the ssl_context= with load_cert_chain."
+#: The alert of a server that has seen no certificate.
+MISSING: Final = "certificate_required"
 
 
 def rejection(error: Exception, origin: str, cert: Any, has_context: bool) -> Exception:
@@ -41,12 +44,11 @@ def rejection(error: Exception, origin: str, cert: Any, has_context: bool) -> Ex
     alert = next(filter(None, map(certificate_alert, _tls_errors(error))), None)
     if alert is None or type(error) is not SSLError:
         return error
-    shown = cert if isinstance(cert, (str, bytes)) else cert[0] if cert else None
-    path = os.fsdecode(shown) if shown else None
+    path = _path_of(cert)
     subject, not_after = _read(path) if path else (None, None)
     told = ClientCertificateRejected(
         f"{origin} refused the client certificate (TLS alert {alert}): "
-        f"{_description(path, subject, not_after, has_context)} {_cure(alert, path, has_context)}",
+        f"{_in_words(alert, path, subject, not_after, has_context)}",
         request=error.request,
     )
     told.alert, told.subject, told.not_after = alert, subject, not_after
@@ -84,30 +86,35 @@ _SHORT: Final = {
 }
 
 
-def _description(path: str | None, subject: str | None, not_after: str | None, has_context: bool) -> str:
+def _in_words(
+    alert: str, path: str | None, subject: str | None, not_after: str | None, has_context: bool
+) -> str:
+    """The certificate that was shown, and what to do. There are three cases: none, a context's, a file's."""
+    if path is None and (not has_context or alert == MISSING):
+        return f"none was shown. {_NONE_LOADED if has_context else _NONE_SHOWN}"
+    cure = _CURES.get(alert, _OTHERWISE)
     if path is None:
-        return "that of ssl_context=." if has_context else "none was shown."
+        return f"that of ssl_context=. {cure}"
     if subject is None or not_after is None:
-        return f"{path}."
+        return f"{path}. {cure}"
     # Not by `ssl.cert_time_to_seconds`: it imports something, and no import may follow a failure.
     parts = parsedate_tz(not_after)
     over = parts is not None and mktime_tz(parts) < time.time()
-    return f"{subject}, {'expired' if over else 'valid until'} {not_after}, from {path}."
+    cure = _CURES["certificate_expired"] if over else cure
+    return f"{subject}, {'expired' if over else 'valid until'} {not_after}, from {path}. {cure}"
 
 
-def _cure(alert: str, path: str | None, has_context: bool) -> str:
-    if path is None and not has_context:
-        return _NONE_SHOWN
-    return _CURES.get(alert, _OTHERWISE)
-
-
-def shown_and_cure(cert: Any, has_context: bool) -> str:
-    """The certificate that a call has shown, and what to do if a response, and no alert, refuses it.
+def shown_and_cure(cert: Any, has_context: bool, alert: str = "") -> str:
+    """The certificate that a call has shown, and what to do.
 
     Args:
         cert, has_context: as for `rejection`.
+        alert: as RFC 8446 spells it; `MISSING`, if the server says that it has seen none.
     """
+    path = _path_of(cert)
+    return _in_words(alert, path, *(_read(path) if path else (None, None)), has_context)
+
+
+def _path_of(cert: Any) -> str | None:
     shown = cert if isinstance(cert, (str, bytes)) else cert[0] if cert else None
-    path = os.fsdecode(shown) if shown else None
-    subject, not_after = _read(path) if path else (None, None)
-    return f"{_description(path, subject, not_after, has_context)} {_cure('', path, has_context)}"
+    return os.fsdecode(shown) if shown else None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ssl
+from http.client import PROXY_AUTHENTICATION_REQUIRED
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ from ..retry.causes import (
     tls_reason,
 )
 from ..retry.stages import Stage
-from ..settings.environment import is_bundle_of_environment
+from ..settings.environment import about_bundle
 from ..util.origin import origin_at
 from .plan import CallPlan
 from .redaction import without_query
@@ -55,6 +56,12 @@ _DOING: Final = {
     Stage.REQUEST: "waited for the answer",
     Stage.BODY: "read the response's body",
 }
+#: What to do about authorities and certificates, by whether they are in a TLS context of the caller's own.
+_GIVE_CA: Final = (
+    "Give the file of its CA in verify=.",
+    "Load the file of its CA into that with load_verify_locations.",
+)
+_GIVE_CERT: Final = ("cert=", "load_cert_chain of the ssl_context=")
 #: What urllib3 says where a fingerprint is not the one that was pinned.
 _OTHER_PIN: Final = "The certificate of {who} is not the pinned one (assert_fingerprint=)."
 _OTHER_NAME: Final = (
@@ -79,24 +86,32 @@ def explanation(error: BaseException, stage: Stage, plan: CallPlan) -> str:
         plan: the call's.
     """
     root = root_of(error)
-    return _template(error, root).format(
+    has_context = plan.certificate(plan.cert)[1]
+    told = _template(error, root, plan).format(
         who=_who(stage, plan, bool(socks_words(root))),
         origin=plan.origin,
         host=_host(stage, plan),
         when=_WHEN.get(stage, "after its answer came"),
         status=connect_status(root),
         reason=_reason(root),
-        ca=_trusted(plan),
-    ) + _about_the_environment(root, plan)
+        ca=_trusted(plan, has_context),
+        give_ca=_GIVE_CA[has_context],
+        cert=_GIVE_CERT[has_context],
+    )
+    told = f"T{told[1:]}" if told.startswith("the ") else told
+    is_about_ca = isinstance(root, ssl.SSLCertVerificationError) and not has_context
+    return f"{told} {about_bundle(plan.verify)}".rstrip() if is_about_ca else told
 
 
-def _template(error: BaseException, root: BaseException) -> str:
+def _template(error: BaseException, root: BaseException, plan: CallPlan) -> str:
     if isinstance(root, UpstreamSSLError) and "ingerprint" in str(root):
         return _OTHER_PIN
     if isinstance(root, CertificateError):
         return _OTHER_NAME
     if words := socks_words(root):
         return _REFUSES_USER if "auth" in words else _SAID_BY_SOCKS.get(classify(error), sentence_for(error))
+    if connect_status(root) == PROXY_AUTHENTICATION_REQUIRED and "@" in (_proxy_url(plan) or ""):
+        return _REFUSES_USER
     return sentence_for(error)
 
 
@@ -106,22 +121,29 @@ def _who(stage: Stage, plan: CallPlan, is_socks: bool) -> str:
     if proxy is None:
         return plan.origin
     if stage.rank <= Stage.TUNNEL.rank or is_socks:
-        return f"The proxy {proxy}"
+        return f"the proxy {proxy}"
     return f"{plan.origin} (through the proxy {proxy})"
 
 
 def _host(stage: Stage, plan: CallPlan) -> str:
     """The name that a failure is about: the proxy's, as long as it has not been reached."""
     proxy = proxy_of(plan) if stage.rank < Stage.TUNNEL.rank else None
-    return urlsplit(proxy or plan.origin).hostname or plan.origin
+    name = urlsplit(proxy or plan.origin).hostname or plan.origin
+    return f"{name} (of the proxy)" if proxy else name
 
 
 def proxy_of(plan: CallPlan) -> str | None:
     """The proxy of a call, without credentials; None: there is none."""
-    found: str | None = select_proxy(plan.request.url or "", plan.proxies)
+    found = _proxy_url(plan)
     if not found:
         return None
     return origin_at(found if "://" in found else f"http://{found}")
+
+
+def _proxy_url(plan: CallPlan) -> str | None:
+    """The URL of a call's proxy, as it was given."""
+    found: str | None = select_proxy(plan.request.url or "", plan.proxies)
+    return found
 
 
 def _reason(root: BaseException) -> str:
@@ -135,19 +157,11 @@ def _reason(root: BaseException) -> str:
     return str(words or type(root).__name__)
 
 
-def _trusted(plan: CallPlan) -> str:
+def _trusted(plan: CallPlan, has_context: bool) -> str:
     """The file, or what else it is, of the CAs that are trusted."""
-    if plan.certificate(plan.cert)[1]:
+    if has_context:
         return "the ssl_context= of the adapter"
     return str(adapters.DEFAULT_CA_BUNDLE_PATH if plan.verify is True else plan.verify)
-
-
-def _about_the_environment(root: BaseException, plan: CallPlan) -> str:
-    """That a variable has chosen the CAs, where they do not fit."""
-    is_about_ca = isinstance(root, ssl.SSLCertVerificationError)
-    if is_about_ca and plan.verify not in (True, False) and is_bundle_of_environment(plan.verify):
-        return " REQUESTS_CA_BUNDLE in the environment names it, which beats session.verify, but not verify=."
-    return ""
 
 
 def deadline_exceeded(

@@ -532,7 +532,7 @@ class Call:
         if rank > Stage.TUNNEL.rank and (plan.request.url or "").startswith("https:"):
             # From there on it is the server that speaks, and no proxy.
             failed = rejection(failed, plan.origin, *plan.certificate(plan.cert))
-        redact(failed)
+        redact(failed, plan.proxies)
         if furthest is not None:
             explain(furthest, said)
         if isinstance(failed, RequestException):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import ssl
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from requests.exceptions import RequestException
-from urllib3.exceptions import HTTPError, MaxRetryError, RequestError
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, RequestError
 
 from ..retry.causes import connect_status, root_of, socks_words, tls_reason
 
@@ -24,8 +24,13 @@ def describe(error: BaseException) -> str:
     return f"{type(inner).__name__}: {reason}" if reason else type(inner).__name__
 
 
-def redact(error: BaseException) -> None:
-    """Take the query string out of the messages and addresses of urllib3's errors in a chain."""
+def redact(error: BaseException, proxies: Mapping[str, str] | None = None) -> None:
+    """Take the query string, and a proxy's password, out of the messages and addresses of errors in a chain.
+
+    Args:
+        error: the last of them.
+        proxies: as in `HTTPAdapter.send`.
+    """
     chain: list[Any] = [error]
     seen: set[int] = set()
     while chain:
@@ -40,11 +45,27 @@ def redact(error: BaseException) -> None:
                 # As much of it as this urllib3 keeps besides.
                 found.args = clean.args
                 vars(found).update({name: vars(clean)[name] for name in ("_message",) if name in vars(clean)})
+        if isinstance(found, LocationParseError) and _is_part_of(found.location, proxies):
+            found.location, found.args = "", (_NO_PROXY_URL,)
         if isinstance(found, (HTTPError, RequestException)):
             # Of anybody else's nothing is changed.
             clean_args = tuple(map(_without_userinfo, found.args))
             found.args = clean_args if clean_args != found.args else found.args
         chain += [*found.args, found.__cause__, found.__context__, getattr(found, "reason", None)]
+
+
+#: A password with such a character ends the host, for who parses it, and stands in the message then.
+_NO_PROXY_URL: Final = (
+    "Failed to parse the URL of a proxy: characters like /, ? and # in its user name and password have to be "
+    "percent-encoded, and its port is a number up to 65535"
+)
+
+
+def _is_part_of(location: Any, proxies: Mapping[str, str] | None) -> bool:
+    """Whether what could not be parsed is a proxy's URL that has credentials, or stands in one."""
+    with_credentials = [url for url in (proxies or {}).values() if isinstance(url, str) and "@" in url]
+    piece = str(location).partition(" ")[0].strip("'")
+    return any(piece in url for url in with_credentials)
 
 
 def _without_userinfo(argument: Any) -> Any:

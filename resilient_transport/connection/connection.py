@@ -84,6 +84,26 @@ class ConnectionPlan:
     free_descriptors: Callable[[], bool] = bool
 
 
+class NamedConnection:
+    """What the pickle of an error has of the connection that it is about: its name.
+
+    Args:
+        name: as the connection told it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+    def __str__(self) -> str:
+        return self._name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NamedConnection, (self._name,)
+
+
 class ResilientConnection(HTTPConnection):
     """What the plain and the TLS connection have in common."""
 
@@ -153,6 +173,10 @@ class ResilientConnection(HTTPConnection):
 
     def __str__(self) -> str:
         return f"{self.stock_name}(host={self.host!r}, port={self.port!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # urllib3's errors hold the connection that they are about.
+        return NamedConnection, (str(self),)
 
     def connect(self) -> None:
         """Connect, shake hands, wait for proof; settle the permit."""

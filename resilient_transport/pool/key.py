@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolKey, PoolManager
 from urllib3.util import ssl_
 
-from ..settings.environment import is_bundle_of_environment
+from ..settings.environment import about_bundle, bundle_variable
 from ..util.bounded_dict import keep_used
 from ..util.clock import monotonic
 from .identity import FILES, TLS_SETTINGS, fault, name_of
@@ -149,7 +149,8 @@ def what_is_wrong(error: BaseException, settings: Mapping[str, Any], verify: Any
     named.update((name, settings.get(name)) for name in FILES)
     named = {name: value if name == "cert" else name_of(value) for name, value in named.items() if value}
     given = ", ".join(f"{name}={value!r}" for name, value in named.items() if value)
-    return f"{fault(error, {**settings, **told})} {_CURE}; given were {given or 'none'}.".lstrip()
+    wrong = f"{fault(error, {**settings, **told})} {_CURE}; given were {given or 'none'}."
+    return f"{wrong} {about_bundle(verify)}".strip()
 
 
 def as_requests_raise(error: Exception, request: PreparedRequest) -> Exception:
@@ -177,7 +178,7 @@ def refuse_beside_context(verify: Any, cert: Any) -> None:
             "verify=False has no say over ssl_context=: set check_hostname and verify_mode on the context, "
             "or use an adapter without one"
         )
-    if verify is not True and not is_bundle_of_environment(verify):
+    if verify is not True and bundle_variable(verify) is None:
         raise TypeError(
             f"verify={verify!r} has no say over ssl_context=: load it into the context with "
             "load_verify_locations, or use an adapter without one"

@@ -90,7 +90,7 @@ CAUSES: Final[dict[Cause, Treatment]] = {
     Cause.REFUSED: Treatment(
         "refused_retries",
         "nobody listens at the port, also as a SOCKS proxy says it",
-        "{who} refused the connection. Is the server running, and is the port right?",
+        "{who} refused the connection. Is it running, and is the port right?",
     ),
     Cause.TIMEOUT: Treatment(
         "timeout_retries",
@@ -176,8 +176,7 @@ SENTENCES: Final[dict[tuple[str | int, ...], str]] = {
     ): "The certificate of {who} has expired. Its operator has to renew it. Is this machine's clock right?",
     (9,): "The certificate of {who} is not valid yet. Is this machine's clock right?",
     (62, 63, 64): "The certificate of {who} is for another name. Is the host name in the URL right?",
-    (2, 18, 19, 20, 21): "The certificate of {who} comes from no CA in {ca}. "
-    "Give the file of its CA in verify=.",
+    (2, 18, 19, 20, 21): "The certificate of {who} comes from no CA in {ca}. {give_ca}",
     (23,): "The certificate of {who} was revoked. Its operator has to replace it.",
     # TLS that cannot agree.
     (
@@ -199,7 +198,7 @@ SENTENCES: Final[dict[tuple[str | int, ...], str]] = {
     (
         "ALERT_HANDSHAKE_FAILURE",
         "ALERT_INSUFFICIENT_SECURITY",
-    ): "{who} has no cipher in common with this client, or misses a client certificate (cert=).",
+    ): "{who} has no cipher in common with this client, or misses a client certificate ({cert}).",
     ("UNRECOGNIZED_NAME",): "{who} serves no site of that name. Is the host name in the URL right?",
     ("KEY_TOO_SMALL", "MD_TOO_WEAK"): "A key or signature of {who} is too weak for this OpenSSL. "
     "It needs a new one, or an ssl_context= with a lower security level.",

@@ -144,7 +144,15 @@ def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str,
     return {name: value for name, value in source.items() if name.upper() not in _FOREIGN}
 
 
-def is_bundle_of_environment(verify: object) -> bool:
-    """Whether this is the path that the environment has `requests` put in the place of `verify=True`."""
-    told = (os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE"))
-    return isinstance(verify, str) and bool(verify) and verify in told
+def bundle_variable(verify: object) -> str | None:
+    """The variable by which the environment has `requests` put this path in the place of `verify=True`."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if isinstance(verify, str) and verify and os.environ.get(name) == verify:
+            return name
+    return None
+
+
+def about_bundle(verify: object) -> str:
+    """A sentence for an error about a path of trusted certificates: a variable names it; or nothing."""
+    name = bundle_variable(verify)
+    return f"{name} in the environment names it, which beats session.verify, but not verify=." if name else ""

@@ -2,13 +2,15 @@
 
 import pickle
 import socket
+import ssl
 
 import pytest
 import requests
-from urllib3.exceptions import MaxRetryError, ProtocolError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError
 
-from resilient_transport import DeadlineExceeded, RetryPolicy, attempts_of, override
+from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy, attempts_of, override
 from resilient_transport.call.explanation import explain
+from resilient_transport.connection.tls_connection import TLSConnection
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
@@ -102,6 +104,76 @@ def test_the_proxy_is_named_without_its_password(dial, server):
 
     assert f"The proxy http://localhost:{port} refused the connection." in str(error)
     assert "s3cret" not in f"{error} {error!r}"
+
+
+@pytest.mark.parametrize("port", ["99999", "80"])
+@pytest.mark.parametrize("password", ["s3cr#et", "s3cr/et", "s3cr?et", "s3cret"])
+def test_a_proxy_url_that_cannot_be_parsed(dial, server, port, password):
+    """A password that ends the host stands in stock's message; here in none, nor in the pickle."""
+    session = dial(server)
+    proxies = {"https": f"http://user:{password}@127.0.0.1:{port}"}
+    error = failed(lambda: session.get(server.url, proxies=proxies))
+    told = f"{error} {error!r} {error.__cause__} {error.__context__}"
+
+    assert "s3cr" not in told
+    assert b"s3cr" not in pickle.dumps(error)
+    if port == "99999" or password != "s3cret":
+        assert "percent-encoded" in told
+
+
+def test_the_words_for_a_context_of_ones_own(server, fault_server_factory):
+    """What to do is said of the context, since `verify=` and `cert=` have no say over it."""
+    demanding = fault_server_factory()
+    context = ssl.create_default_context()
+    trusting = ssl.create_default_context(cafile=demanding.authority.ca_file)
+    told = []
+    for own in (context, trusting):
+        with requests.Session() as session:
+            session.trust_env = False
+            session.mount("https://", ResilientAdapter(ssl_context=own))
+            told.append(str(failed(lambda session=session: session.get(demanding.url))))
+
+    assert "comes from no CA in the ssl_context= of the adapter. Load the file of its CA into that" in told[0]
+    assert "none was shown. Load one into the ssl_context= with load_cert_chain." in told[1]
+
+
+def test_a_dead_proxy_and_one_of_no_name(dial, server):
+    """It is the proxy that is told of, and not the server."""
+    session = dial(server, max_retries=0)
+    error = failed(lambda: session.get(server.url, proxies={"https": "http://no-such-proxy.test:3128"}))
+
+    assert "The name no-such-proxy.test (of the proxy) was not found." in str(error)
+
+
+def test_the_certificate_of_a_proxy(dial, server, fault_server_factory):
+    """Within a sentence the proxy is written small."""
+    proxy = fault_server_factory(certificate="untrusted")
+    error = failed(lambda: dial(server).get(server.url, proxies={"https": proxy.url}))
+
+    assert f"The certificate of the proxy {proxy.url} comes from no CA in" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["connect", "read"])
+def test_a_time_out_crosses_to_another_process(dial, server, kind):
+    """urllib3's error of a connect holds its connection, of which the pickle has the name."""
+    fault = Fault(Moment.CLIENT_HELLO if kind == "connect" else Moment.REQUEST, How.STALL)
+    server.play(Script((Rule(fault),)))
+    error = failed(lambda: dial(server, max_retries=0).get(server.url, timeout=SHORT_TIMEOUT))
+    met = ConnectTimeoutError(TLSConnection("localhost", 1), "timed out")
+    copy, twin = pickle.loads(pickle.dumps((error, met)))
+
+    assert (type(copy), str(copy)) == (type(error), str(error))
+    assert "HTTPSConnection(host='localhost', port=1)" in str(twin.args[0])
+
+
+@pytest.mark.parametrize("name", ["refused", "name"])
+def test_the_words_cross_to_another_process(dial, server, name):
+    """urllib3's own pickle has no pool, and nothing of what was said of it."""
+    url = "https://no-such-name.test/" if name == "name" else "https://localhost:1/"
+    error = failed(lambda: dial(server, max_retries=0).get(url))
+
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert "None: Max retries" in str(pickle.loads(pickle.dumps(error.args[0])))
 
 
 @pytest.mark.parametrize(

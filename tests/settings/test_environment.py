@@ -10,8 +10,8 @@ from resilient_transport import ResilientAdapter, RetryPolicy, settings
 from resilient_transport.settings import environment as environment_module
 from resilient_transport.settings.environment import (
     SETTINGS,
+    bundle_variable,
     clean_environment,
-    is_bundle_of_environment,
 )
 from resilient_transport.util.url_prefix import Prefix
 
@@ -289,4 +289,4 @@ def test_a_bundle_of_the_environment_is_told_from_one_of_the_program(monkeypatch
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, value)
 
-    assert is_bundle_of_environment(verify) is told
+    assert bundle_variable(verify) == (name if told else None)
