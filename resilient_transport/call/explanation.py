@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from http.client import PROXY_AUTHENTICATION_REQUIRED
 from typing import Any, Final
@@ -19,10 +20,12 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from ..exceptions import DeadlineExceeded
 from ..retry.causes import (
+    SENTENCES,
     Cause,
     certificate_alert,
     classify,
     connect_status,
+    is_by_socks,
     root_of,
     sentence_for,
     socks_words,
@@ -56,6 +59,7 @@ _DOING: Final = {
     Stage.REQUEST: "waited for the answer",
     Stage.BODY: "read the response's body",
 }
+_TOO_SLOW: Final = "{who} took longer than attempt_timeout= allows: the time was over {when}."
 #: What to do about authorities and certificates, by whether they are in a TLS context of the caller's own.
 _GIVE_CA: Final = (
     "Give the file of its CA in verify=.",
@@ -77,20 +81,27 @@ _SAID_BY_SOCKS: Final = {
 }
 
 
-def explanation(error: BaseException, stage: Stage, plan: CallPlan) -> str:
+def explanation(
+    error: BaseException, stage: Stage, plan: CallPlan, *, is_proven: bool = False, is_late: bool = False
+) -> str:
     """What went wrong, where, and what to do about it.
 
     Args:
         error: as the wire met it.
         stage: how far the attempt had got.
         plan: the call's.
+        is_proven: whether its connection had been proven before.
+        is_late: whether its time was over.
     """
     root = root_of(error)
     has_context = plan.certificate(plan.cert)[1]
-    told = _template(error, root, plan).format(
+    template = _template(error, root, plan, is_proven)
+    if is_late and plan.policy.attempt_timeout is not None and classify(error) is Cause.TIMEOUT:
+        template = _TOO_SLOW
+    told = template.format(
         who=_who(stage, plan, bool(socks_words(root))),
         origin=plan.origin,
-        host=_host(stage, plan),
+        host=_host(error, stage, plan),
         when=_WHEN.get(stage, "after its answer came"),
         status=connect_status(root),
         reason=_reason(root),
@@ -103,16 +114,18 @@ def explanation(error: BaseException, stage: Stage, plan: CallPlan) -> str:
     return f"{told} {about_bundle(plan.verify)}".rstrip() if is_about_ca else told
 
 
-def _template(error: BaseException, root: BaseException, plan: CallPlan) -> str:
+def _template(error: BaseException, root: BaseException, plan: CallPlan, is_proven: bool) -> str:
     if isinstance(root, UpstreamSSLError) and "ingerprint" in str(root):
         return _OTHER_PIN
     if isinstance(root, CertificateError):
         return _OTHER_NAME
     if words := socks_words(root):
-        return _REFUSES_USER if "auth" in words else _SAID_BY_SOCKS.get(classify(error), sentence_for(error))
+        if "auth" in words:
+            return _REFUSES_USER if "@" in (_proxy_url(plan) or "") else SENTENCES[(407,)]
+        return _SAID_BY_SOCKS.get(classify(error), sentence_for(error))
     if connect_status(root) == PROXY_AUTHENTICATION_REQUIRED and "@" in (_proxy_url(plan) or ""):
         return _REFUSES_USER
-    return sentence_for(error)
+    return sentence_for(error, is_proven)
 
 
 def _who(stage: Stage, plan: CallPlan, is_socks: bool) -> str:
@@ -120,14 +133,18 @@ def _who(stage: Stage, plan: CallPlan, is_socks: bool) -> str:
     proxy = proxy_of(plan)
     if proxy is None:
         return plan.origin
-    if stage.rank <= Stage.TUNNEL.rank or is_socks:
+    # Without TLS to the server there is no tunnel, and all before the request is the proxy's.
+    last = Stage.TUNNEL if plan.origin.startswith("https:") else Stage.CONFIRM
+    if stage.rank <= last.rank or is_socks:
         return f"the proxy {proxy}"
     return f"{plan.origin} (through the proxy {proxy})"
 
 
-def _host(stage: Stage, plan: CallPlan) -> str:
+def _host(error: BaseException, stage: Stage, plan: CallPlan) -> str:
     """The name that a failure is about: the proxy's, as long as it has not been reached."""
-    proxy = proxy_of(plan) if stage.rank < Stage.TUNNEL.rank else None
+    # PySocks looks up the server's name, too.
+    is_of_proxy = stage.rank < Stage.TUNNEL.rank and not is_by_socks(error)
+    proxy = proxy_of(plan) if is_of_proxy else None
     name = urlsplit(proxy or plan.origin).hostname or plan.origin
     return f"{name} (of the proxy)" if proxy else name
 
@@ -161,7 +178,8 @@ def _trusted(plan: CallPlan, has_context: bool) -> str:
     """The file, or what else it is, of the CAs that are trusted."""
     if has_context:
         return "the ssl_context= of the adapter"
-    return str(adapters.DEFAULT_CA_BUNDLE_PATH if plan.verify is True else plan.verify)
+    path = adapters.DEFAULT_CA_BUNDLE_PATH if plan.verify is True else plan.verify
+    return os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path)
 
 
 def deadline_exceeded(

@@ -38,7 +38,7 @@ from .explanation import deadline_exceeded, explain, explanation
 from .foreign import fail_as_met
 from .outcome import as_cut_body, discard, too_many, with_attempts, with_reason
 from .plan import CallPlan
-from .record import OPEN, Record
+from .record import OPEN, Record, is_proven
 from .redaction import forget_frames, redact
 from .refusal_page import STATUSES as REFUSING
 from .refusal_page import tell_of_refusal
@@ -369,7 +369,7 @@ class Call:
             error = deadline_exceeded(self.plan, deadline.allowed(), Stage.BODY, error)
             why = why and "the deadline is over"
         else:
-            explain(error, explanation(error, Stage.BODY, self.plan))
+            explain(error, explanation(error, Stage.BODY, self.plan, is_proven=True))
         if why:
             self.plan.counters.failed(Stage.BODY)
             self.plan.counters.refused("not resumable")
@@ -464,7 +464,7 @@ class Call:
         self, trace: Trace, response: Response | None, error: Exception | None, decision: Decision
     ) -> None:
         shown, why = error, decision.why
-        said = "" if trace.error is None else explanation(trace.error, trace.stage, self.plan)
+        said = "" if trace.error is None else self._said(trace, trace.error)
         if self.resumer is not None and self.resumer.refusal:
             shown, why = None, f"not resumed: {self.resumer.refusal}; {why}"
         self.record.failed(trace, shown, why, decision.delay if decision.again else None)
@@ -481,6 +481,10 @@ class Call:
         else:
             forget_frames((before,), keep=error)
             self.furthest = (trace.stage.rank, error, said)
+
+    def _said(self, trace: Trace, error: BaseException) -> str:
+        """What is said of the failure of an attempt."""
+        return explanation(error, trace.stage, self.plan, is_proven=is_proven(trace), is_late=trace.is_late())
 
     def _hand_out(self, response: Response, decision: Decision) -> Response:
         plan, record = self.plan, self.record
@@ -529,7 +533,7 @@ class Call:
         # Their tracebacks hold frames that hold this call.
         self.furthest, record.history = None, ()
         record.body.close()
-        if rank > Stage.TUNNEL.rank and (plan.request.url or "").startswith("https:"):
+        if Stage.BODY.rank > rank > Stage.TUNNEL.rank and (plan.request.url or "").startswith("https:"):
             # From there on it is the server that speaks, and no proxy.
             failed = rejection(failed, plan.origin, *plan.certificate(plan.cert))
         redact(failed, plan.proxies)

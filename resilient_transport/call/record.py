@@ -15,7 +15,7 @@ from ..connection.trace import Trace
 from ..events import AttemptFailed, AttemptStarted, CallEvent, GaveUp, Recovered, RetryScheduled
 from ..events.attempt import Attempt, Attempts
 from ..gate.caller import Caller
-from ..retry.causes import Cause, classify, root_of
+from ..retry.causes import Cause, cause_at, root_of
 from ..retry.decision import Decision, first_stale, given_up, judge
 from ..retry.retry_after import retry_after
 from ..retry.stages import Column, Failure, Situation, Stage
@@ -133,7 +133,7 @@ class Record:
         """How an attempt failed, by what its trace has recorded."""
         return Failure(
             trace.stage,
-            classify(error),
+            cause_at(error, is_proven(trace)),
             trace.reused,
             self.body.is_spent(trace.stage),
             retry_after=getattr(root_of(error), "retry_after", None),
@@ -263,3 +263,8 @@ class Record:
         """Let an attempt last as long as its call may."""
         if trace.deadline is not None and trace.deadline is not self.deadline:
             trace.deadline.put_off_to(self.deadline)
+
+
+def is_proven(trace: Trace) -> bool:
+    """Whether the connection of an attempt had carried an answer, or the head of one, before it failed."""
+    return trace.stage is Stage.BODY or (trace.stage is Stage.REQUEST and trace.reused)

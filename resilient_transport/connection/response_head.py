@@ -10,11 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from http.client import OK, PROCESSING, BadStatusLine, HTTPResponse, RemoteDisconnected, parse_headers
+from http.client import (
+    CONTINUE,
+    OK,
+    PROCESSING,
+    BadStatusLine,
+    HTTPResponse,
+    RemoteDisconnected,
+    parse_headers,
+)
 from typing import Any, Final
 
+from ..retry.causes import UNREADY_STATUSES
 from ..retry.retry_after import retry_after
-from .timed_stream import timed
+from .timed_stream import hasten, timed
 
 #: Interim responses before the final one that are read, at the most.
 _INTERIM_AT_MOST: Final = 100
@@ -27,10 +36,14 @@ class WatchedHTTPResponse(HTTPResponse):
     Overrides `_read_status` of `http.client`, pinned in `tests/test_upstream.py`.
     """
 
+    #: How many interim responses have come.
+    _interim = 0
+
     def _read_status(self) -> tuple[str, int, str]:
         # http.client skips 100 only; 103 and its kin are interim, too (RFC 9110 section 15.2), 101 is not.
-        for _ in range(_INTERIM_AT_MOST):
+        while self._interim < _INTERIM_AT_MOST:
             version, status, reason = super()._read_status()  # type: ignore[misc]
+            self._interim += status < OK
             if not PROCESSING <= status < OK:
                 return version, status, reason
             parse_headers(self.fp)
@@ -49,9 +62,8 @@ class WatchedHTTPResponse(HTTPResponse):
         try:
             super().begin()
         except BadStatusLine as error:
-            if isinstance(error, RemoteDisconnected) or lines.last.endswith(b"\n"):
+            if isinstance(error, RemoteDisconnected) or not _is_cut(lines.last):
                 raise
-            # The status line was cut.
             raise RemoteDisconnected(_CUT) from None
         finally:
             if self.fp is lines:
@@ -65,6 +77,15 @@ class WatchedHTTPResponse(HTTPResponse):
             self.chunked = False
         if self.chunked is True and self.fp is not None:
             self.fp = Chunks(self.fp)
+
+
+def _is_cut(line: bytes) -> bool:
+    """Whether this is the beginning of a status line, whose rest is missing."""
+    return not line.endswith(b"\n") and _HTTP.startswith(line[: len(_HTTP)])
+
+
+#: What a status line begins with (RFC 9112 section 4).
+_HTTP: Final = b"HTTP/"
 
 
 def _cut(announces_body: bool) -> RemoteDisconnected:
@@ -98,13 +119,23 @@ class ConnectAnswer:
     def __call__(self, *args: Any, **kwargs: Any) -> HTTPResponse:
         """Make the response."""
         response: Any = self._kind(*args, **kwargs)
+        response.fp = lines = _Lines(response.fp)
         read_status = response._read_status
 
         def read_head() -> tuple[str, int, str]:
             # It is called once, and the response must not hold itself.
             del response._read_status
-            told: tuple[str, int, str] = read_status()
-            if told[1] != OK:
+            try:
+                told: tuple[str, int, str] = read_status()
+                while told[1] == CONTINUE:
+                    # Nobody has asked for it; some proxies say so all the same.
+                    parse_headers(response.fp)
+                    told = read_status()
+            except BadStatusLine as error:
+                if isinstance(error, RemoteDisconnected) or not _is_cut(lines.last):
+                    raise
+                raise RemoteDisconnected(_CUT) from None
+            if told[1] in UNREADY_STATUSES:
                 response.fp = self._read_fields(response.fp)
             return told
 
@@ -115,6 +146,7 @@ class ConnectAnswer:
     def _read_fields(self, file: Any) -> _Reread:
         """Read the fields, as far as they come, and return a file in which they are still to be read."""
         lines: list[bytes] = []
+        hasten(file, _FIELDS_WITHIN)
         with suppress(OSError):
             while len(lines) < _FIELDS_AT_MOST and (not lines or lines[-1].strip()):
                 lines.append(file.readline(_LINE_AT_MOST))
@@ -131,6 +163,8 @@ class ConnectAnswer:
 #: As many as `http.client` reads, and as long.
 _FIELDS_AT_MOST: Final = 100
 _LINE_AT_MOST: Final = 65536
+#: The status says what has failed: when to ask again is worth so many seconds.
+_FIELDS_WITHIN: Final = 1.0
 
 
 class _Reread:
@@ -198,3 +232,6 @@ class _Lines:
     def close(self) -> None:
         """Close the file: `http.client` does so when the head cannot be parsed."""
         self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)

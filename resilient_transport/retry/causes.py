@@ -170,12 +170,16 @@ CAUSES: Final[dict[Cause, Treatment]] = {
 #: More special sentences, by what was met: the end of OpenSSL's reason, the code with which it refuses a
 #: server certificate (X509_V_ERR_...), the status of an answer to CONNECT, the name of an errno.
 SENTENCES: Final[dict[tuple[str | int, ...], str]] = {
+    # Names: the name server did not answer, or this machine could not ask.
+    (
+        "EAI",
+    ): "The name {host} could not be looked up ({reason}). Does the name server of this machine answer?",
     # Server certificates.
     (
         10,
     ): "The certificate of {who} has expired. Its operator has to renew it. Is this machine's clock right?",
     (9,): "The certificate of {who} is not valid yet. Is this machine's clock right?",
-    (62, 63, 64): "The certificate of {who} is for another name. Is the host name in the URL right?",
+    (62, 63, 64): "The certificate of {who} is for another name. Is the host name in its URL right?",
     (2, 18, 19, 20, 21): "The certificate of {who} comes from no CA in {ca}. {give_ca}",
     (23,): "The certificate of {who} was revoked. Its operator has to replace it.",
     # TLS that cannot agree.
@@ -199,9 +203,13 @@ SENTENCES: Final[dict[tuple[str | int, ...], str]] = {
         "ALERT_HANDSHAKE_FAILURE",
         "ALERT_INSUFFICIENT_SECURITY",
     ): "{who} has no cipher in common with this client, or misses a client certificate ({cert}).",
-    ("UNRECOGNIZED_NAME",): "{who} serves no site of that name. Is the host name in the URL right?",
+    ("UNRECOGNIZED_NAME",): "{who} serves no site of that name. Is the host name in its URL right?",
     ("KEY_TOO_SMALL", "MD_TOO_WEAK"): "A key or signature of {who} is too weak for this OpenSSL. "
     "It needs a new one, or an ssl_context= with a lower security level.",
+    (
+        "ALERT_BAD_RECORD_MAC",
+        "ALERT_DECRYPTION_FAILED",
+    ): "{who} says that a TLS record came damaged ({reason}).",
     ("ALERT_INTERNAL_ERROR",): "{who} ended the TLS handshake with alert internal_error. "
     "It may have no certificate for that name.",
     # Proxies.
@@ -216,6 +224,11 @@ SENTENCES: Final[dict[tuple[str | int, ...], str]] = {
     "Is there a firewall or a sandbox?",
     ("EAFNOSUPPORT",): "This machine does not support that kind of address ({reason}), such as IPv6.",
 }
+
+#: What a resolver says of a name that does not exist, or has no address.
+_NO_SUCH_NAME: Final = tuple(
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
+)
 
 #: What repeats for as long as nobody changes something.
 LASTING: Final = frozenset(cause for cause, treatment in CAUSES.items() if treatment.limit is None)
@@ -319,6 +332,8 @@ _BY_TLS_REASON: Final = {
         "BAD_EXTENSION",
         "BAD_SIGNATURE",
     ),
+    # It is our record that came damaged. By their ends, the next ones fit them, too.
+    Cause.TLS: ("ALERT_BAD_RECORD_MAC", "ALERT_DECRYPTION_FAILED"),
     Cause.DAMAGED: (
         "BAD_RECORD_MAC",
         "DECRYPTION_FAILED",
@@ -347,7 +362,8 @@ _BY_SOCKS4_REPLY: Final = {0x5C: Cause.DENIED, 0x5D: Cause.DENIED}
 _BY_SOCKS_ERROR: Final = {"SOCKS5AuthError": Cause.DENIED}
 #: And by their words.
 _BY_SOCKS_WORDS: Final = {
-    "Connection closed unexpectedly": Cause.RESET,
+    # So a proxy may say that it knows nobody of that name. Asked again and again, it locks the account.
+    "Connection closed unexpectedly": Cause.UNNAMED,
     "proxy server sent invalid data": Cause.UNPARSABLE,
 }
 
@@ -380,16 +396,43 @@ def classify(error: BaseException) -> Cause:
             return cause
     if isinstance(root, OSError):
         return _BY_ERRNO.get(root.errno or 0, Cause.UNNAMED)
-    # Of a `ProtocolError` that holds no other error, and so of the end of a body, nothing else is known.
-    return Cause.RESET if isinstance(root, urllib3_errors.ProtocolError) else Cause.UNNAMED
+    if isinstance(root, urllib3_errors.ProtocolError):
+        # Of one that holds no other error, and so of the end of a body, its words are all that is known.
+        return Cause.UNPARSABLE if str(root).endswith(_TOO_LONG) else Cause.RESET
+    return Cause.UNNAMED
+
+
+#: What urllib3 says of a line among the chunks of a body.
+_TOO_LONG: Final = "exceeded maximum allowed length"
+
+
+def cause_at(error: BaseException, is_proven: bool) -> Cause:
+    """Name the cause of an error, by whether the connection had been proven before.
+
+    Two that have understood each other have TLS in common, whatever a record says that is not one.
+    """
+    cause = classify(error)
+    if is_proven and cause in (Cause.NO_COMMON_TLS, Cause.CERTIFICATE, Cause.CLIENT_CERTIFICATE):
+        return Cause.DAMAGED
+    return cause
 
 
 def root_of(error: BaseException) -> BaseException:
     """What was met first, where wrappers of urllib3's and PySocks' say less than what they hold."""
-    seen = 0
-    while seen < _DEEPEST and (inner := _held_by(error)) is not None:
-        error, seen = inner, seen + 1
-    return error
+    return _unwrapped(error)[-1]
+
+
+def is_by_socks(error: BaseException) -> bool:
+    """Whether it was PySocks that has met an error."""
+    return any(type(one).__module__ == "socks" for one in _unwrapped(error))
+
+
+def _unwrapped(error: BaseException) -> list[BaseException]:
+    """An error, and what is found under each wrapper."""
+    found = [error]
+    while len(found) < _DEEPEST and (inner := _held_by(found[-1])) is not None:
+        found.append(inner)
+    return found
 
 
 #: So many wrappers are taken off.
@@ -490,12 +533,21 @@ def socks_reply(error: BaseException) -> Cause | None:
     return _BY_SOCKS_ERROR.get(kind.__name__) or by_reply or by_words or Cause.UNNAMED
 
 
-def sentence_for(error: BaseException) -> str:
-    """What is said of an error as the wire met it, with names in braces that are still to be filled in."""
-    root, cause = root_of(error), classify(error)
+def sentence_for(error: BaseException, is_proven: bool = False) -> str:
+    """What is said of an error as the wire met it, with names in braces that are still to be filled in.
+
+    Args:
+        error: the error.
+        is_proven: whether the connection had been proven before.
+    """
+    root, cause = root_of(error), cause_at(error, is_proven)
+    if is_proven and isinstance(root, ssl.SSLError) and cause is Cause.DAMAGED:
+        return CAUSES[Cause.TLS].sentence
     met: str | int | None
     if isinstance(root, ssl.SSLError):
         met = getattr(root, "verify_code", None) or tls_reason(root)
+    elif isinstance(root, socket.gaierror):
+        met = "" if root.errno in _NO_SUCH_NAME else "EAI"
     elif (met := connect_status(root)) is None and isinstance(root, OSError):
         met = errno.errorcode.get(root.errno or 0)
     if met:

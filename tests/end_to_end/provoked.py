@@ -283,14 +283,19 @@ CASES: Mapping[str, Callable[[Ground], Case]] = {
     "alert 90": lambda g: g.case(says(alert(90)), 2),
     "damaged record": lambda g: g.case(_spoilt(g), 13),
     "407 to CONNECT": lambda g: g.proxied(connect_answer("407 Proxy Authentication Required"), 1),
+    "407 to CONNECT, after 100": lambda g: g.proxied(
+        answers(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 407 Who?\r\n\r\n"), 1
+    ),
     "403 to CONNECT": lambda g: g.proxied(connect_answer("403 Forbidden"), 1),
     "500 to CONNECT": lambda g: g.proxied(connect_answer("500 Internal Server Error"), 1),
     "502 to CONNECT": lambda g: g.proxied(connect_answer("502 Bad Gateway"), 3),
     "503 to CONNECT": lambda g: g.proxied(connect_answer("503 Service Unavailable"), 3),
     "504 to CONNECT": lambda g: g.proxied(connect_answer("504 Gateway Timeout"), 3),
     "a proxy that resets": lambda g: g.proxied(lambda c: (request(c), reset(c)), 13),
+    "a proxy that is cut": lambda g: g.proxied(lambda c: (request(c), c.sendall(b"HTTP/1.1 50")), 13),
     "a proxy that is no proxy": lambda g: g.proxied(answers(b"SSH-2.0-OpenSSH_9.2\r\n"), 1),
     "SOCKS: wrong password": lambda g: g.proxied(unauthorized, 1, "socks5h"),
+    "SOCKS: hangs up": lambda g: g.proxied(lambda c: socks_welcome(c, b""), 2, "socks5h"),
     "SOCKS: not allowed": lambda g: g.proxied(socks_reply(2), 1, "socks5h"),
     "SOCKS: unreachable": lambda g: g.proxied(socks_reply(4), 2, "socks5h"),
     "SOCKS: refused": lambda g: g.proxied(socks_reply(5), 6, "socks5h"),
@@ -311,6 +316,7 @@ CASES: Mapping[str, Callable[[Ground], Case]] = {
     "silent after the request": lambda g: g.case(until_gone, 2, "http", timeout=SHORT_TIMEOUT),
     "reset after the request": lambda g: g.case(lambda c: (request(c), reset(c)), 6, "http"),
     "closed after the request": lambda g: g.case(request, 6, "http"),
+    "TLS in the place of HTTP": lambda g: g.case(lambda c: (request(c), c.sendall(alert(40))), 1, "http"),
     "no HTTP": lambda g: g.case(answers(b"ICY 200 OK\r\n\r\n"), 1, "http"),
     "a head that is too long": lambda g: g.case(
         answers(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n"), 1, "http"

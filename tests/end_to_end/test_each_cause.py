@@ -6,8 +6,11 @@
 
 import os
 import re
+import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from resilient_transport import ResilientAdapter, attempts_of, registry
 from resilient_transport.call import origin_state, record
 from resilient_transport.retry.causes import Cause, classify
-from tests.end_to_end.provoked import CASES, answers, ground_for
+from tests.end_to_end.provoked import CASES, GARBAGE, answers, ground_for, request, until_gone
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 GOLDEN = Path(__file__).with_name("errors.txt")
@@ -104,7 +107,7 @@ def test_a_failure_costs_what_its_cause_says(authority, fresh, name):
 def test_the_cases_meet_every_cause(authority, fresh, monkeypatch):
     """Each row of the table is among them, but for those that are answers."""
     met = set()
-    monkeypatch.setattr(record, "classify", lambda error: met.add(classify(error)) or classify(error))
+    monkeypatch.setattr(record, "cause_at", lambda error, _: met.add(classify(error)) or classify(error))
     for name in CASES:
         with ground_for(authority) as ground:
             failed(Once, CASES[name](ground))
@@ -161,7 +164,15 @@ def test_many_callers_cost_no_more_than_one(authority, fresh, name):
 
 @pytest.mark.parametrize(
     ("field", "wait"),
-    [("1", 1.0), ("1.5", 2.0), ("0", None), ("", None), ("soon", None), ("7200", "too long")],
+    [
+        ("1", 1.0),
+        ("1.5", 2.0),
+        ("0", None),
+        ("", None),
+        ("soon", None),
+        ("7200", "too long"),
+        ("9" * 30, "too long"),
+    ],
 )
 def test_a_proxy_says_when_to_ask_again(authority, fresh, pauses, field, wait):
     """Its Retry-After is obeyed, on every version of Python, and one that is too long ends the call."""
@@ -192,3 +203,34 @@ def test_a_head_that_never_ends_is_a_time_out_no_more(authority, fresh):
     assert isinstance(error, requests.exceptions.ProxyError)
     assert "does not allow connections" in str(error)
     assert case.server.accepts == 1
+
+
+@pytest.mark.parametrize("record", [b"no record", GARBAGE], ids=["no record", "wrong checksum"])
+def test_a_record_that_is_none_heals_in_the_middle_of_a_body(authority, fresh, record):
+    """The server was understood before: it is asked again, and not said to speak no TLS."""
+    head, requests_seen = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.server("good"))
+
+    def talk(client):
+        with context.wrap_socket(client, server_side=True) as channel:
+            request(channel)
+            requests_seen.append(client)
+            channel.sendall(head + (b"hello" if len(requests_seen) == 2 else b"he"))
+            if len(requests_seen) != 2:
+                with socket.socket(fileno=os.dup(channel.fileno())) as raw:
+                    raw.sendall(record)
+            with suppress(OSError):
+                until_gone(channel)
+
+    with ground_for(authority) as ground, requests.Session() as session:
+        session.trust_env = False
+        session.mount("https://", ResilientAdapter())
+        case = ground.case(talk, 2)
+        response = session.get(case.url, **case.values)
+        registry.clear()
+        error = failed(Once, case)
+
+    assert response.content == b"hello"
+    assert len(attempts_of(response)) == 2
+    assert f"TLS with {case.url[:-1]} failed" in str(error) or "was damaged on its way from" in str(error)

@@ -156,7 +156,7 @@ def test_a_session_is_resumed_with_a_ticket(either, authority, protocol):
     second = exchange(server, context, first.session)
 
     assert first.session.has_ticket
-    assert [first.tls_resumed, second.tls_resumed] == [False, True]
+    assert [first.resumed, second.resumed] == [False, True]
 
 
 @pytest.mark.parametrize("protocol", BOTH_VERSIONS)

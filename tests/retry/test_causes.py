@@ -17,7 +17,7 @@ import pytest
 from urllib3 import exceptions as urllib3_errors
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from resilient_transport.retry.causes import CAUSES, DEFAULT_LIMITS, LASTING, Cause, classify
+from resilient_transport.retry.causes import CAUSES, DEFAULT_LIMITS, LASTING, Cause, cause_at, classify
 from tests.retry.values import raised_from, tls, unexplained
 
 
@@ -57,6 +57,10 @@ PAIRS = [
     (UnknownProtocol("HTTP/7.9"), Cause.UNPARSABLE),
     (HTTPException("got more than 100 headers"), Cause.UNPARSABLE),
     (urllib3_errors.ProtocolError("Connection broken", NO_CHUNK), Cause.UNPARSABLE),
+    (
+        urllib3_errors.ProtocolError("Response chunk size line exceeded maximum allowed length"),
+        Cause.UNPARSABLE,
+    ),
     (IncompleteRead(b"ha", 4), Cause.RESET),
     (urllib3_errors.IncompleteRead(2, 2), Cause.RESET),
     (urllib3_errors.ProtocolError("Connection broken"), Cause.RESET),
@@ -66,7 +70,7 @@ PAIRS = [
     (tls("TLSV1_ALERT_INTERNAL_ERROR"), Cause.TLS),
     (tls("BAD_RECORD_TYPE"), Cause.TLS),
     (unexplained(ssl.SSLError, 1, "unknown error (_ssl.c:1000)"), Cause.TLS),
-    (urllib3_errors.SSLError(tls("SSLV3_ALERT_BAD_RECORD_MAC")), Cause.DAMAGED),
+    (urllib3_errors.SSLError(tls("SSLV3_ALERT_BAD_RECORD_MAC")), Cause.TLS),
     (urllib3_errors.SSLError(tls("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError)), Cause.RESET),
     (tls("CERTIFICATE_VERIFY_FAILED", ssl.SSLCertVerificationError), Cause.CERTIFICATE),
     (
@@ -141,7 +145,7 @@ SOCKS = [
     ("SOCKS4Error('0x5d: Request rejected because of user-ids')", Cause.DENIED),
     ("SOCKS5AuthError('SOCKS5 authentication failed')", Cause.DENIED),
     ("SOCKS5AuthError('All offered SOCKS5 authentication methods were rejected')", Cause.DENIED),
-    ("GeneralProxyError('Connection closed unexpectedly')", Cause.RESET),
+    ("GeneralProxyError('Connection closed unexpectedly')", Cause.UNNAMED),
     ("GeneralProxyError('SOCKS5 proxy server sent invalid data')", Cause.UNPARSABLE),
     ("GeneralProxyError('Socket error', ConnectionResetError(104, 'reset'))", Cause.RESET),
     ("ProxyConnectionError('Error connecting', ConnectionRefusedError(111, 'refused'))", Cause.REFUSED),
@@ -222,6 +226,14 @@ def test_an_error_that_python_code_has_raised_has_no_reason():
     assert classify(unnamed) is Cause.NO_COMMON_TLS
     assert classify(ended) is Cause.RESET
     assert classify(ssl.SSLError("bad handshake")) is Cause.TLS
+
+
+@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "SSLV3_ALERT_HANDSHAKE_FAILURE"])
+def test_two_that_have_understood_each_other_have_tls_in_common(reason):
+    """What is no record then, came damaged; before, it never heals."""
+    assert cause_at(tls(reason), is_proven=True) is Cause.DAMAGED
+    assert cause_at(tls(reason), is_proven=False) is Cause.NO_COMMON_TLS
+    assert cause_at(ConnectionResetError(), is_proven=True) is Cause.RESET
 
 
 def test_every_cause_has_a_limit_or_never_heals():
