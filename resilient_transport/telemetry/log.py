@@ -57,6 +57,9 @@ class _ToStderr(_StreamHandler):
     def stream(self, value: Any) -> None:
         """Stay with standard error."""
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing: it would be said on standard error, which is what has failed."""
+
 
 _HANDLER: Final = _ToStderr()
 
@@ -73,7 +76,7 @@ def is_heard(level: int) -> bool:
 
 
 def say(level: int, message: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
-    """Write a line. A handler of somebody's own that raises breaks nothing.
+    """Write a line. What a handler, a filter or a stream of somebody's own raises breaks nothing.
 
     Args:
         level: one of `logging`'s.
@@ -86,34 +89,58 @@ def say(level: int, message: str, *values: object, extra: Mapping[str, object] |
     try:
         with suppress(Exception):
             log.log(level, message, *values, extra=extra)
-        if level >= _HANDLER.level and not _program_shows(level):
-            record = log.makeRecord(log.name, level, __file__, 0, message, values, None, extra=extra)
-            _HANDLER.handle(record)
+        if level >= _HANDLER.level:
+            with suppress(Exception):
+                record = log.makeRecord(log.name, level, __file__, 0, message, values, None, extra=extra)
+                if not _program_shows(record):
+                    _HANDLER.handle(record)
     finally:
         _here.is_writing = False
 
 
-def _program_shows(level: int) -> bool:
-    """Whether a handler of the program's own writes lines of this level where its user sees them."""
-    found = log if log.isEnabledFor(level) else None
-    while found is not None:
-        if any(level >= handler.level and _is_at_console(handler) for handler in found.handlers):
-            return True
-        found = found.parent if found.propagate else None
+def _program_shows(record: logging.LogRecord) -> bool:
+    """Whether a handler of the program's own writes a record where its user sees it."""
+    with suppress(Exception):
+        found = log if log.isEnabledFor(record.levelno) and log.filter(record) else None
+        while found is not None:
+            if any(_takes(handler, record) and _shows(handler, record) for handler in found.handlers):
+                return True
+            found = found.parent if found.propagate else None
+    return False
+
+
+def _takes(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    """Whether a record is not below a handler's level. Who hands records on to it does not ask for that."""
+    with suppress(Exception):
+        return record.levelno >= handler.level
+    return False
+
+
+def _shows(handler: logging.Handler, record: logging.LogRecord) -> bool:
+    """Whether a handler writes a record to standard output or standard error, if it gets it."""
+    with suppress(Exception):
+        # That of `logging.handlers.MemoryHandler`.
+        target = getattr(handler, "target", None)
+        writes = _shows(target, record) if isinstance(target, logging.Handler) else _is_at_console(handler)
+        return writes and bool(handler.filter(record))
     return False
 
 
 def _is_at_console(handler: Any) -> bool:
-    """Whether a handler writes to standard output or standard error, or into the same file."""
+    """Whether a handler's stream is standard output or standard error, or the same file."""
     # rich's handlers have theirs in a console.
     stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
     if stream is None:
         return False
-    ours = (sys.stdout, sys.stderr)
-    if stream in ours:
+    if stream is sys.stdout or stream is sys.stderr:
         return True
-    with suppress(Exception):
-        # Standard error may have been replaced since the handler was made.
-        there = os.fstat(stream.fileno())
-        return any(os.path.samestat(there, os.fstat(descriptor)) for descriptor in (1, 2))
+    # Standard error may have been replaced since the handler was made.
+    there = os.fstat(stream.fileno())
+    return any(_is_same(there, descriptor) for descriptor in (1, 2))
+
+
+def _is_same(there: os.stat_result, descriptor: int) -> bool:
+    """Whether a descriptor is open, and has this file."""
+    with suppress(OSError):
+        return os.path.samestat(there, os.fstat(descriptor))
     return False

@@ -182,6 +182,19 @@ OWN_LOGGING = {
         "logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False, 'root': {'handlers': "
         "['h']}, 'handlers': {'h': {'class': 'logging.StreamHandler'}}})"
     ),
+    "a memory": (
+        "target = logging.StreamHandler()\nmemory = logging.handlers.MemoryHandler(1, target=target)\n"
+        "logging.basicConfig(handlers=[memory])"
+    ),
+    "a memory before what takes errors only": (
+        # It does not ask for its target's level.
+        "target = logging.StreamHandler()\ntarget.setLevel('ERROR')\n"
+        "logging.basicConfig(handlers=[logging.handlers.MemoryHandler(1, target=target)])"
+    ),
+    "filters that pass it": (
+        "logging.basicConfig()\nlogging.getLogger().handlers[0].addFilter(lambda record: True)\n"
+        "logging.getLogger('resilient_transport').addFilter(lambda record: True)"
+    ),
     "rich": "import rich.logging\nlogging.basicConfig(handlers=[rich.logging.RichHandler()])",
 }
 #: And ways that leave standard error to us.
@@ -194,9 +207,22 @@ ELSEWHERE = {
     ),
     "a level that takes errors only": "logging.basicConfig(level=logging.ERROR)",
     "no propagation": "logging.basicConfig()\nlogging.getLogger('resilient_transport').propagate = False",
+    "a handler's filter": (
+        "logging.basicConfig()\nlogging.getLogger().handlers[0].addFilter(logging.Filter('another'))"
+    ),
+    "the logger's filter": (
+        "logging.basicConfig()\nlogging.getLogger('resilient_transport').addFilter(lambda record: False)"
+    ),
+    "a filter that raises": (
+        "logging.basicConfig()\nlogging.getLogger().handlers[0].addFilter(lambda record: 1 / 0)"
+    ),
+    "a memory's filter": (
+        "memory = logging.handlers.MemoryHandler(1, target=logging.StreamHandler())\n"
+        "memory.addFilter(lambda record: False)\nlogging.basicConfig(handlers=[memory])"
+    ),
     "another logger": "logging.getLogger('another').addHandler(logging.StreamHandler())",
 }
-IMPORTS = "import logging, logging.config, os, sys\n"
+IMPORTS = "import io, logging, logging.config, logging.handlers, os, sys\n"
 
 
 def gave_up(text):
@@ -230,6 +256,56 @@ def test_what_nobody_else_shows_is_written(server, own, moment):
 
     assert gave_up(errors) == 1
     assert re.search(rf"^\d{{4}}-\S+ \S+ WARNING {NAME}: POST ", errors, re.MULTILINE)
+
+
+#: What a program may have that raises whatever it is asked; whether our line can be written all the same.
+BROKEN_LOGGING = {
+    "standard error closed": ("sys.stderr = io.StringIO()\nsys.stderr.close()", False),
+    "standard error itself closed": ("sys.stderr.close()", False),
+    "its descriptor closed": ("os.close(2)", False),
+    "standard error that cannot write": ("sys.stderr = object()", False),
+    "no standard error": ("sys.stderr = None", False),
+    "a full device": ("sys.stderr = open('/dev/full', 'w', buffering=1)", False),
+    "a stream that raises": (
+        "class Own(logging.Handler):\n"
+        "    stream = property(lambda self: 1 / 0)\n"
+        "    emit = print\n"
+        "logging.getLogger().addHandler(Own())",
+        True,
+    ),
+    "a console that raises": (
+        "class Own(logging.Handler):\n"
+        "    console = property(lambda self: 1 / 0)\n"
+        "    emit = lambda self, record: None\n"
+        "logging.getLogger().addHandler(Own())",
+        True,
+    ),
+    "a stream that cannot be compared": (
+        "class Own:\n"
+        "    __eq__ = __bool__ = lambda *given: 1 / 0\n"
+        "    write = lambda self, text: None\n"
+        "logging.basicConfig(stream=Own())",
+        True,
+    ),
+    "a level that cannot be compared": (
+        "logging.basicConfig(filename=os.devnull)\nlogging.getLogger().handlers[0].level = None",
+        True,
+    ),
+    "a factory of records that raises": ("logging.setLogRecordFactory(lambda *a, **k: 1 / 0)", False),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", ["warning", "off"])
+@pytest.mark.parametrize("name", BROKEN_LOGGING)
+def test_what_a_program_has_broken_breaks_no_call(server, name, asked):
+    """A call ends as it would without a log: nothing of somebody else's raises out of it."""
+    setup, is_written = BROKEN_LOGGING[name]
+    said, errors = program(server, IMPORTS + setup + PROGRAM, RESILIENT_TRANSPORT_LOG=asked)
+
+    assert said.endswith("failed")
+    assert "Traceback" not in errors or "--- Logging error" in errors
+    assert gave_up(errors) == (is_written and asked == "warning")
 
 
 @pytest.mark.parametrize("asked", ["debug", "warning", "error"])
