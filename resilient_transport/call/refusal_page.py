@@ -20,17 +20,24 @@ from ..events.attempt import Attempts
 from .client_certificate import shown_and_cure
 from .record import Record
 
+#: What a page begins with. Only what stands in its place right after that was put there by the server.
+_HEAD: Final = rb"(?:\xef\xbb\xbf)?\s*(?:<!(?:--(?:(?!-->).)*--|doctype[^>]*)>\s*)*<html[^>]*>\s*<head>\s*"
 #: What the pages say, by status. HAProxy has none of its own: it sends an alert, or, with `crt-ignore-err`,
 #: whatever its operator has written.
-_PAGES: Final[Mapping[int, tuple[bytes, ...]]] = {
+_PAGES: Final = {
     # nginx, src/http/ngx_http_special_response.c: the pages of its errors 495 and 496, sent with status 400.
     # So do those that are made of nginx, such as Azure's Application Gateway.
-    400: (
-        rb"<title>(400 The SSL certificate error)</title>",
-        rb"<title>(400 No required SSL certificate was sent)</title>",
+    400: rb"<title>(400 The SSL certificate error|400 No required SSL certificate was sent)</title>",
+    # Apache, modules/ssl/ssl_engine_kernel.c: a location wants a certificate, and could not ask for it. Where
+    # it stands: modules/http/http_protocol.c, whose sentence before it ended in a path until 2.4.41.
+    403: (
+        rb"<title>403 Forbidden</title>\s*</head>\s*<body>\s*<h1>Forbidden</h1>\s*"
+        rb"<p>You don't have permission to access (?:this resource\.|[^<]*on this server\.<br />)\s*"
+        rb"Reason: (Cannot perform Post-Handshake Authentication)\."
     ),
-    # Apache, modules/ssl/ssl_engine_kernel.c: a location wants a certificate, and could not ask for it.
-    403: (rb"Reason: (Cannot perform Post-Handshake Authentication)\.",),
+}
+_COMPILED: Final[Mapping[int, re.Pattern[bytes]]] = {
+    status: re.compile(_HEAD + words, re.IGNORECASE | re.DOTALL) for status, words in _PAGES.items()
 }
 #: Statuses that say it by themselves. nginx, ngx_http_ssl_module, "Error Processing": where its configuration
 #: says so (`error_page 495 =495 ...`), they are sent as they are.
@@ -62,15 +69,18 @@ def tell_of_refusal(record: Record, response: Response) -> None:
 
 def _says(response: Response) -> str | None:
     """What a response says of the client certificate; None: nothing, or nobody has read it."""
-    status = response.status_code
+    status, beginning = response.status_code, _beginning(response)
     if status in _STATUSES:
-        return f"{status} {_STATUSES[status]}"
-    beginning = _beginning(response)
-    if not re.match(rb"\s*<(!doctype )?html", beginning, re.IGNORECASE):
-        # An API's own, which may speak of such a page.
-        return None
-    found = next(filter(None, (re.search(words, beginning) for words in _PAGES.get(status, ()))), None)
+        return None if _is_data(response, beginning) else f"{status} {_STATUSES[status]}"
+    page = _COMPILED.get(status)
+    found = None if page is None else page.match(beginning)
     return found[1].decode() if found else None
+
+
+def _is_data(response: Response, beginning: bytes) -> bool:
+    """Whether a response is no page, but an API's own answer, whose statuses may mean anything."""
+    kind = response.headers.get("content-type", "html").lower()
+    return "html" not in kind or beginning.lstrip().startswith((b"{", b"["))
 
 
 def _beginning(response: Response) -> bytes:

@@ -195,9 +195,9 @@ class GaveUp(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificateRefused(CallEvent):
-    """A response says that the server has refused the client certificate, or misses one.
+    """A response says that the server, or one behind it, has refused the client certificate, or misses one.
 
-    nginx refuses by such a page. A server that refuses by an alert of TLS sends no response: then the call
+    A server that relays another's page looks the same from here. nginx refuses by such a page. A server that refuses by an alert of TLS sends no response: then the call
     fails with `resilient_transport.ClientCertificateRejected`.
     """
 
@@ -212,8 +212,8 @@ class ClientCertificateRefused(CallEvent):
 
     def __str__(self) -> str:
         return (
-            f"{self.request}: by status {self.attempt.status} the server has refused the client certificate "
-            f"({self.page}): {self.certificate}"
+            f"{self.request}: by status {self.attempt.status} the server, or one behind it, has refused the "
+            f"client certificate ({self.page}): {self.certificate}"
         )
 
 

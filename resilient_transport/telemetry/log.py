@@ -89,13 +89,17 @@ def say(level: int, message: str, *values: object, extra: Mapping[str, object] |
     try:
         with suppress(Exception):
             log.log(level, message, *values, extra=extra)
-        if level >= _HANDLER.level:
-            with suppress(Exception):
-                record = log.makeRecord(log.name, level, __file__, 0, message, values, None, extra=extra)
-                if not _program_shows(record):
-                    _HANDLER.handle(record)
+        with suppress(Exception):
+            if level >= _HANDLER.level:
+                _write(log.makeRecord(log.name, level, __file__, 0, message, values, None, extra=extra))
     finally:
         _here.is_writing = False
+
+
+def _write(record: logging.LogRecord) -> None:
+    """Write a record to standard error, unless the program's own logging has written it there."""
+    if not _program_shows(record):
+        _HANDLER.handle(record)
 
 
 def _program_shows(record: logging.LogRecord) -> bool:

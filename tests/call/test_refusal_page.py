@@ -32,7 +32,13 @@ REFUSALS = {
     "azure": ("400 Bad Request", NGINX % (MISSING, b"No ...", b"Microsoft-Azure-Application-Gateway/v2")),
     "apache": ("403 Forbidden", APACHE % NO_POST_HANDSHAKE),
     "495": ("495 ", b""),
-    "496": ("496 SSL Certificate Required", b'{"any": "thing"}'),
+    "496": ("496 SSL Certificate Required", b"any thing"),
+    "a mark of its encoding": ("400 Bad Request", b"\xef\xbb\xbf" + NGINX % (MISSING, b"No ...", b"nginx")),
+    "a comment": ("400 Bad Request", b"<!-- a > b -->\n" + NGINX % (MISSING, b"No ...", b"nginx")),
+    "apache before 2.4.41": (
+        "403 Forbidden",
+        APACHE.replace(b"this resource.", b"/a/b\non this server.<br />\n") % NO_POST_HANDSHAKE,
+    ),
 }
 ANSWERS = {
     "an API that quotes the page": ("400 Bad Request", json.dumps(REFUSALS["missing"][1].decode()).encode()),
@@ -47,6 +53,22 @@ ANSWERS = {
     "HAProxy": ("400 Bad request", HAPROXY),
     "Apache of another reason": ("403 Forbidden", APACHE % b""),
     "the words of nginx from Apache": ("403 Forbidden", REFUSALS["missing"][1]),
+    "a page that quotes Apache": ("403 Forbidden", b"<html><body>Apache: " + NO_POST_HANDSHAKE + b"</body>"),
+    "a page of Apache's that quotes it": (
+        "403 Forbidden",
+        APACHE % b"</p><p>Others say: " + NO_POST_HANDSHAKE,
+    ),
+    "a script that quotes nginx": (
+        "400 Bad Request",
+        b"<html><head><script>'<title>%s</title>'</script></head></html>" % MISSING,
+    ),
+    "a comment that quotes nginx": (
+        "400 Bad Request",
+        b"<!--" + REFUSALS["missing"][1] + b"--><html></html>",
+    ),
+    "many comments": ("400 Bad Request", b"<!---->" * 140 + b"<html>"),
+    "an API's own 495": ("495 Quota", b' {"quota": "exceeded"}'),
+    "an API's own 496": ("496 No Capture", b"[]"),
     "a good one": ("200 OK", REFUSALS["missing"][1]),
     "a wrong password": ("401 Unauthorized", REFUSALS["missing"][1]),
     "nothing": ("400 Bad Request", b""),
@@ -147,6 +169,14 @@ def test_a_hook_of_requests_sees_the_response_unread(call, name, reads):
     assert refusals(response) == (1, 1, 1, 1)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream"])
+@pytest.mark.parametrize("name", ["495", "496"])
+def test_a_status_of_an_api_is_its_own(call, name, kind, stream):
+    """nginx sends these statuses with a page; what has another type may mean anything by them."""
+    assert refusals(call(REFUSALS[name], stream=stream, fields={"Content_Type": kind})) == (0, 0, 0, 0)
+
+
 def test_a_body_that_is_encoded_is_left_alone(call):
     """It is not decoded for this."""
     answer = REFUSALS["missing"]
@@ -159,7 +189,7 @@ def test_the_warning_names_what_to_do(call):
     (warning,) = call(REFUSALS["missing"]).warnings
 
     assert warning.getMessage().endswith(
-        "by status 400 the server has refused the client certificate "
+        "by status 400 the server, or one behind it, has refused the client certificate "
         "(400 No required SSL certificate was sent): none was shown. Give one in cert=(certificate, key)."
     )
     assert (warning.rt_event, warning.rt_attempt_status) == ("ClientCertificateRefused", 400)

@@ -14,8 +14,8 @@ from tests.end_to_end.hearing import Heard
 OWN_STATUSES = """
     error_page 495 =495 /refused;
     error_page 496 =496 /missing;
-    location = /refused { internal; return 495 refused; }
-    location = /missing { internal; return 496 missing; }
+    location = /refused { internal; default_type text/html; return 495 refused; }
+    location = /missing { internal; default_type text/html; return 496 missing; }
 """
 CERTIFICATES = {
     "refused": ("stranger_client", 495, "The SSL certificate error", "expired|valid until"),
