@@ -25,6 +25,7 @@ from .. import settings
 from ..call.explanation import explain
 from ..call.loop import Call
 from ..call.plan import plan_call
+from ..call.record import never_begun
 from ..connection.trace import CURRENT
 from ..events import Hook, IdentityRotated
 from ..events.attempt import Warmed, attempts_of
@@ -253,8 +254,13 @@ class ResilientAdapter(HTTPAdapter):
         """Make one call; return its response, and the call itself."""
         options, policy = self._options, self._retry_settings.in_force()
         shown = self._certificate_shown
-        plan = plan_call(request, stream, timeout, verify, cert, proxies, options, policy, shown, warming)
-        call = Call(plan, self)
+        try:
+            plan = plan_call(request, stream, timeout, verify, cert, proxies, options, policy, shown, warming)
+            call = Call(plan, self)
+        except BaseException as error:
+            # It is disabled, or its body was sent before.
+            never_begun(request, options.on_event, error)
+            raise
         call.serves_session = serves_session
         return call.run(super().send), call
 

@@ -18,9 +18,7 @@ def refuse_disabled(request: PreparedRequest, options: AdapterOptions) -> None:
     """
     prefix = options.covers(request.url or "")
     if prefix is not None:
-        counters = state_of(origin_at(request.url or "")).counters
-        counters.refused("disabled")
-        counters.ended(EndpointDisabled.__name__)
+        state_of(origin_at(request.url or "")).counters.refused("disabled")
         raise EndpointDisabled(
             f"Calls to {prefix} are switched off (RESILIENT_TRANSPORT_DISABLE, or disable= of the adapter).",
             request=request,

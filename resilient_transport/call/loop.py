@@ -36,7 +36,7 @@ from .client_certificate import rejection
 from .cookies import carry_cookies, cookies_set_by, with_cookies_of
 from .explanation import deadline_exceeded, explain, explanation
 from .foreign import fail_as_met
-from .outcome import as_cut_body, discard, too_many, with_attempts, with_reason
+from .outcome import as_cut_body, discard, name_of, too_many, with_attempts, with_reason
 from .plan import CallPlan
 from .record import OPEN, Record, is_proven
 from .redaction import forget_frames, redact
@@ -376,7 +376,7 @@ class Call:
             record.carrier.mark(Stage.BODY)
             record.carrier.bytes_in = received
             record.failed(record.carrier, error, f"not resumed: {why}")
-        self.plan.counters.broke_off(type(error).__name__)
+        self.plan.counters.broke_off(name_of(error))
         record.gave_up(error)
         with_attempts(error, record.attempts)
         record.publish()

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from requests import PreparedRequest, Response
-from requests.exceptions import ChunkedEncodingError, RequestException, RetryError
+from requests.exceptions import (
+    ChunkedEncodingError,
+    ConnectionError,  # noqa: A004 - it is what requests calls it
+    RequestException,
+    RetryError,
+    SSLError,
+)
+from urllib3 import exceptions as urllib3_errors
 from urllib3.exceptions import MaxRetryError, ProtocolError, ResponseError
 from urllib3.util.retry import RequestHistory
 
@@ -18,6 +25,21 @@ from ..exceptions import add_note, leave_request_behind
 from .redaction import without_query
 
 E = TypeVar("E", bound=BaseException)
+
+#: What requests makes of urllib3's errors while it reads a body (`requests.Response.iter_content`).
+_AS_READ: Final = (
+    (ProtocolError, ChunkedEncodingError),
+    (urllib3_errors.ReadTimeoutError, ConnectionError),
+    (urllib3_errors.SSLError, SSLError),
+)
+
+
+def name_of(error: BaseException) -> str:
+    """The name of an error as the caller catches it; who reads `raw` catches urllib3's own instead."""
+    for met, caught in _AS_READ:
+        if isinstance(error, met):
+            return caught.__name__
+    return type(error).__name__
 
 
 def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:

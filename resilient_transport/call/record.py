@@ -7,12 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from requests import Response
+from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
 from ..body.request_body import RequestBody
 from ..connection.trace import Trace
-from ..events import AttemptFailed, AttemptStarted, CallEvent, GaveUp, Recovered, RetryScheduled
+from ..events import (
+    AttemptFailed,
+    AttemptStarted,
+    CallEnded,
+    CallEvent,
+    GaveUp,
+    Hook,
+    Recovered,
+    RetryScheduled,
+)
 from ..events.attempt import Attempt, Attempts
 from ..gate.caller import Caller
 from ..retry.causes import Cause, cause_at, root_of
@@ -21,7 +30,9 @@ from ..retry.retry_after import retry_after
 from ..retry.stages import Column, Failure, Situation, Stage
 from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..telemetry.dispatch import Dispatcher, dispatcher_for
-from .outcome import history
+from ..util.origin import origin_at
+from .origin_state import state_of
+from .outcome import history, name_of
 from .plan import CallPlan
 from .redaction import describe, forget_frames
 
@@ -220,7 +231,7 @@ class Record:
     def gave_up(self, error: BaseException | None) -> None:
         """Tell hooks and the log that the call has failed for good, by this error or by its status."""
         last = self.attempts[-1] if self.attempts else None
-        raised = None if error is None else type(error).__name__
+        raised = None if error is None else name_of(error)
         self.announce(GaveUp, last, raised, self.deadline.spent())
 
     def announce(self, kind: Callable[..., CallEvent], *values: Any) -> None:
@@ -268,3 +279,18 @@ class Record:
 def is_proven(trace: Trace) -> bool:
     """Whether the connection of an attempt had carried an answer, or the head of one, before it failed."""
     return trace.stage is Stage.BODY or (trace.stage is Stage.REQUEST and trace.reused)
+
+
+def never_begun(request: PreparedRequest, own: Hook | None, error: BaseException) -> None:
+    """Count and tell the end of a call that has raised before it had a record.
+
+    Args:
+        request: what was to be sent.
+        own: the hook of the adapter.
+        error: why it was not.
+    """
+    origin, raised = origin_at(request.url or ""), type(error).__name__
+    state_of(origin).counters.ended(raised)
+    dispatcher = dispatcher_for(own, origin, request)
+    if dispatcher is not None:
+        dispatcher(CallEnded, None, raised)

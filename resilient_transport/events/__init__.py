@@ -184,7 +184,7 @@ class GaveUp(CallEvent):
 
     #: The last attempt; its decision says why there is no other. None: there was none.
     attempt: Attempt | None
-    #: The type of what is raised; None: the response is handed out.
+    #: The type of what is raised, for a stream as requests raises it; None: the response is handed out.
     error: str | None
     #: Seconds from its start.
     seconds: float
@@ -197,8 +197,9 @@ class GaveUp(CallEvent):
 class ClientCertificateRefused(CallEvent):
     """A response says that the server, or one behind it, has refused the client certificate, or misses one.
 
-    A server that relays another's page looks the same from here. nginx refuses by such a page. A server that refuses by an alert of TLS sends no response: then the call
-    fails with `resilient_transport.ClientCertificateRejected`.
+    A server that relays another's page looks the same from here. nginx refuses by such a page. A server that
+    refuses by an alert of TLS sends no response: then the call fails with
+    `resilient_transport.ClientCertificateRejected`.
     """
 
     level: ClassVar[int | None] = logging.WARNING
@@ -219,7 +220,7 @@ class ClientCertificateRefused(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class CallEnded(CallEvent):
-    """A call has returned, or raises: whatever else was told, this is told once, and last.
+    """A call has returned, or raises: whatever else was told, or nothing, this is told once, and last.
 
     Only what becomes of a body that is read after the call is told later: that of a stream, and that of a
     response whose head somebody looks at first (a hook, or who answers a 401).

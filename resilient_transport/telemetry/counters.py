@@ -46,8 +46,8 @@ class Counts:
     #: Bodies that were gone on with, and the bytes that did not come again for that.
     resumes: int = 0
     bytes_saved: int = 0
-    #: Calls that failed, by the name of the exception's type. A stream that breaks off for good counts here,
-    #: too, although its response was handed out.
+    #: Calls that failed, by the name of the exception's type, as requests raises it. A stream that breaks off
+    #: for good counts here, too, although its response was handed out.
     failed_calls: dict[str, int] = field(default_factory=dict)
     #: Responses that were handed out, by the class of their status: "2xx" and so on.
     responses: dict[str, int] = field(default_factory=dict)
@@ -163,24 +163,52 @@ class Counters:
             self._bytes_saved += saved
 
     def counts(self) -> Counts:
-        """What was counted so far. Each number is read in one step."""
-        full, resumed = self._handshakes
+        """What was counted so far. It adds up: no call is in one number, and not yet in another."""
+        now = self._copy()
+        full, resumed = now._handshakes
         return Counts(
-            calls=self._calls,
+            calls=now._calls,
             handshakes_full=full,
             handshakes_resumed=resumed,
-            waits=_durations(self._histogram, self._seconds_waited),
-            failures=dict(self._failures),
-            retries=self._retries,
-            repetitions_not_made=dict(self._not_made),
-            resumes=self._resumes,
-            bytes_saved=self._bytes_saved,
-            failed_calls=dict(self._failed_calls),
-            responses={f"{kind}xx": number for kind, number in sorted(dict(self._responses).items())},
-            response_times=_durations(self._times, self._seconds),
-            shared_failures=dict(self._shared),
-            certificate_refusals=self._certificate_refusals,
+            waits=_durations(now._histogram, now._seconds_waited),
+            failures=dict(now._failures),
+            retries=now._retries,
+            repetitions_not_made=dict(now._not_made),
+            resumes=now._resumes,
+            bytes_saved=now._bytes_saved,
+            failed_calls=dict(now._failed_calls),
+            responses={f"{kind}xx": number for kind, number in sorted(now._responses.items())},
+            response_times=_durations(now._times, now._seconds),
+            shared_failures=dict(now._shared),
+            certificate_refusals=now._certificate_refusals,
         )
+
+    def _copy(self) -> Counters:
+        """All of it at one moment."""
+        copy = Counters()
+        handshakes: list[int] = []
+        times: list[int] = []
+        waits: list[int] = []
+        # Nothing is called meanwhile, and no object made that the garbage collector would begin to run for.
+        with atomic.lock:
+            copy._calls = self._calls
+            copy._retries = self._retries
+            copy._resumes = self._resumes
+            copy._bytes_saved = self._bytes_saved
+            copy._certificate_refusals = self._certificate_refusals
+            copy._seconds = self._seconds
+            copy._seconds_waited = self._seconds_waited
+            copy._failures |= self._failures
+            copy._shared |= self._shared
+            copy._not_made |= self._not_made
+            copy._failed_calls |= self._failed_calls
+            copy._responses |= self._responses
+            handshakes += self._handshakes
+            times += self._times
+            if self._histogram is not None:
+                waits += self._histogram
+        copy._handshakes, copy._times, copy._histogram = handshakes, times, waits or None
+        return copy
 
 
 def _durations(histogram: list[int] | None, seconds: float) -> Durations:

@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from resilient_transport import RetryPolicy, events, override
+from resilient_transport import EndpointDisabled, RetryPolicy, events, override
 from resilient_transport.events import AttemptStarted, BodyResumed, CallEnded, GaveUp
 from resilient_transport.testing import Fault, Moment, Rule, Script
 
@@ -70,6 +70,31 @@ def test_a_call_without_an_attempt_has_ended(server, dial, told):
 
     assert ends(told) == [(None, "DeadlineExceeded")]
     assert [type(event) for event in told] == [GaveUp, CallEnded]
+
+
+@pytest.mark.parametrize("spool", [0, 1000])
+def test_a_call_whose_body_was_sent_before_has_ended(server, dial, told, spool):
+    """It is refused before anything of it is told."""
+    session = dial(server, policy=RetryPolicy(spool_bytes=spool))
+    request = session.prepare_request(requests.Request("POST", server.url + "/echo", data=iter([b"x"])))
+    session.send(request)
+    told.clear()
+    with pytest.raises(requests.exceptions.UnrewindableBodyError):
+        session.send(request)
+
+    assert ends(told) == [(None, "UnrewindableBodyError")]
+    assert [type(event) for event in told] == [CallEnded]
+
+
+def test_a_call_to_a_disabled_endpoint_has_ended(server, dial, told):
+    """The same."""
+    own = []
+    with pytest.raises(EndpointDisabled):
+        dial(server, disable=[server.url], on_event=own.append).get(server.url + "/a?b=c")
+
+    assert ends(told) == ends(own) == [(None, "EndpointDisabled")]
+    assert [type(event) for event in told] == [CallEnded]
+    assert (told[0].method, told[0].origin, told[0].path) == ("GET", server.url, "/a")
 
 
 def test_a_stream_ends_its_call_when_it_is_handed_out(server, dial, told):

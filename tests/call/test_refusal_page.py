@@ -64,7 +64,7 @@ ANSWERS = {
     ),
     "a comment that quotes nginx": (
         "400 Bad Request",
-        b"<!--" + REFUSALS["missing"][1] + b"--><html></html>",
+        b"<!--%s--><html>" % REFUSALS["missing"][1],
     ),
     "many comments": ("400 Bad Request", b"<!---->" * 140 + b"<html>"),
     "an API's own 495": ("495 Quota", b' {"quota": "exceeded"}'),

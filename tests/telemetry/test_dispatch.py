@@ -165,7 +165,7 @@ def test_a_stream_that_cannot_be_resumed(server, session, heard):
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         response.content  # noqa: B018 - reading it is the point
 
-    assert heard.story() == [*GOOD, "failed 1 at body", "gave up in 1: ProtocolError"]
+    assert heard.story() == [*GOOD, "failed 1 at body", "gave up in 1: ChunkedEncodingError"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,21 +1,27 @@
 """How calls end is counted: by exception, by status, by time; and what `str(stats())` makes of it."""
 
+import copy
+import dataclasses
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from requests.exceptions import UnrewindableBodyError
 
-from resilient_transport import Breaker, RetryPolicy, attempts_of, override, stats
-from resilient_transport.telemetry.counters import BUCKETS, Durations
+from resilient_transport import Breaker, RetryPolicy, attempts_of, events, override, stats
+from resilient_transport.telemetry.counters import BUCKETS, Counters, Durations
 from resilient_transport.telemetry.stats import OriginStats, Stats
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
-from tests.end_to_end.hearing import attempted
+from tests.end_to_end.hearing import Heard, attempted
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
 BROKEN = Script((Rule(Fault(Moment.EXECUTED)),))
 WIDTH = 120
+#: What the counting of everything above has left alone.
+UNTOUCHED = {"handshakes_full"}
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +92,120 @@ def test_a_stream_that_breaks_counts_twice(server, dial, read):
     found = stats()[server.url]
 
     assert (found.calls, found.responses) == (1, {"2xx": 1})
-    assert sum(found.failed_calls.values()) == 1
+    assert found.failed_calls == {"ChunkedEncodingError": 1}
+
+
+@pytest.mark.parametrize("how", [How.RST, How.STALL, How.FIN])
+def test_a_stream_counts_by_the_name_that_its_reader_catches(server, dial, how):
+    """requests makes its own exception of urllib3's; count and event have that name, too."""
+    server.play(Script((Rule(Fault(Moment.BODY, how, after_bytes=10)),)))
+    heard = Heard()
+    session = dial(server, policy=RetryPolicy(**FAST), on_event=heard)
+    response = session.get(server.url + "/bytes/100?etag=weak", stream=True, timeout=SHORT_TIMEOUT)
+    with pytest.raises(requests.RequestException) as caught:
+        list(response.iter_content())
+    name = type(caught.value).__name__
+
+    assert stats()[server.url].failed_calls == {name: 1}
+    assert [event.error for event in heard.of(events.GaveUp)] == [name]
+
+
+def test_a_body_that_was_sent_before_is_a_failed_call(server, dial):
+    """It is refused before its call begins."""
+    session = dial(server)
+    request = session.prepare_request(requests.Request("POST", server.url + "/echo", data=iter([b"x"])))
+    session.send(request)
+    with pytest.raises(UnrewindableBodyError):
+        session.send(request)
+    found = stats()[server.url]
+
+    assert (found.calls, found.responses) == (2, {"2xx": 1})
+    assert found.failed_calls == {"UnrewindableBodyError": 1}
+    assert server.counts().requests == 1
+
+
+class Turn:
+    """A lock: another thread's whole step goes before who takes it, and one comes after."""
+
+    def __init__(self, step):
+        self._step = step
+
+    def __enter__(self):
+        self._step()
+
+    def __exit__(self, *_):
+        self._step()
+
+
+def test_a_snapshot_adds_up(monkeypatch):
+    """It is of one moment: between what others count before it and what they count after it."""
+    counters = Counters()
+
+    def step():
+        counters._calls += 1
+        counters._responses[2] += 1
+        counters._times[0] += 1
+
+    monkeypatch.setattr("resilient_transport.util.atomic.lock", Turn(step))
+    found = counters.counts()
+
+    assert (found.calls, found.responses, found.response_times.count) == (1, {"2xx": 1}, 1)
+
+
+@pytest.mark.slow
+def test_snapshots_add_up_while_calls_end():
+    """The same with threads: each snapshot has as many calls as it has ends of calls."""
+    before = sys.getswitchinterval()
+    counters, is_over = Counters(), threading.Event()
+
+    def count():
+        while not is_over.is_set():
+            counters.answered(200, 0.1)
+            counters.ended("ConnectionError")
+            counters.waited(0.1)
+
+    threads = [threading.Thread(target=count) for _ in range(3)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        found = [counters.counts() for _ in range(2000)]
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join(LONG_TIMEOUT)
+        sys.setswitchinterval(before)
+    ends = [sum(one.responses.values()) + sum(one.failed_calls.values()) for one in found]
+
+    assert [one.calls for one in found] == ends
+    assert [one.response_times.count for one in found] == [one.responses.get("2xx", 0) for one in found]
+
+
+def test_a_snapshot_stays_as_it_is():
+    """What is counted afterwards does not change it."""
+    counters = Counters()
+    everything = (
+        lambda: counters.answered(200, 0.1),
+        lambda: counters.ended("ConnectionError"),
+        lambda: counters.waited(0.1),
+        lambda: counters.failed("connect"),
+        lambda: counters.failed("connect", shared=True),
+        lambda: counters.refused("limit"),
+        lambda: counters.shook_hands(True),
+        lambda: counters.resumed(7),
+        counters.retried,
+        counters.certificate_refused,
+    )
+    for each in everything:
+        each()
+    once = counters.counts()
+    kept = copy.deepcopy(once)
+    for each in everything:
+        each()
+
+    assert once == kept
+    for field in dataclasses.fields(once):
+        assert getattr(once, field.name) != getattr(counters.counts(), field.name) or field.name in UNTOUCHED
 
 
 def test_a_body_that_a_hook_could_not_read_counts_as_well(server, dial):
