@@ -375,8 +375,9 @@ class ResilientAdapter(HTTPAdapter):
     def _resolve(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
         """Stock's way to a pool, with what TLS says about files as requests' exceptions."""
 
-        def tell(usable: bool) -> None:
-            announce(self._options.on_event, IdentityRotated(origin_at(request.url or ""), usable=usable))
+        def tell(why: str | None) -> None:
+            rotated = IdentityRotated(origin_at(request.url or ""), usable=why is None, why=why)
+            announce(self._options.on_event, rotated)
 
         token = LISTENER.set(tell)
         try:

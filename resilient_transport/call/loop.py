@@ -119,7 +119,8 @@ class Call:
         self._send = send
         try:
             response = self._repeat()
-            status = response.status_code
+            # What stands for a connection that was warmed has come from no server.
+            status = None if plan.warming else response.status_code
             if status in REFUSING and not self.is_left:
                 tell_of_refusal(self.record, response)
         except BaseException as error:
@@ -129,7 +130,7 @@ class Call:
         finally:
             if plan.circuit_check is not None:
                 plan.circuit_check.over()
-            if status is None or raised is not None or plan.warming:
+            if status is None or raised is not None:
                 plan.counters.ended(raised)
             else:
                 plan.counters.answered(status, plan.deadline.spent())
@@ -192,7 +193,7 @@ class Call:
             if not record.body.rewindable:
                 record.body.is_spent(record.carrier.stage)
         trace = record.carrier
-        if trace.status is None and response is not None:
+        if trace.status is None and response is not None and not self.plan.warming:
             trace.status = response.status_code
         if isinstance(error, Timeout) and trace.error is None and trace.is_late():
             # urllib3 noticed that before the socket did.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from threading import current_thread
 from typing import Any, ClassVar, Final
 
-from .attempt import Attempt
+from .attempt import Attempt, outcome_of
 
 
 def _name_of_thread() -> str:
@@ -226,26 +226,33 @@ class CallEnded(CallEvent):
     response whose head somebody looks at first (a hook, or who answers a 401).
     """
 
-    #: The status of the response that is handed out; None: there is none.
+    #: The status of the response that is handed out; None: there is none, as when `warm` only connects.
     status: int | None
     #: The type of what is raised, an interrupt included; None: nothing is.
     error: str | None
 
     def __str__(self) -> str:
-        return f"{self.request} has ended: {self.error or f'status {self.status}'}"
+        return f"{self.request} has ended: {self.error or outcome_of(self.status)}"
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityRotated(Event):
-    """Certificate files were replaced."""
-
-    level: ClassVar[int | None] = logging.INFO
+    """Certificate files were replaced. What is not usable is worth a warning."""
 
     #: Whether what is there now is in use; False: it is not usable, and the old one stays.
     usable: bool
+    #: Why it is not usable; None: it is.
+    why: str | None = None
+
+    @property
+    def level(self) -> int:  # type: ignore[override]
+        """The level of its line in the log."""
+        return logging.INFO if self.usable else logging.WARNING
 
     def __str__(self) -> str:
-        now = "the new ones are in use" if self.usable else "they are not usable, and the old ones stay"
+        now = "the new ones are in use"
+        if not self.usable:
+            now = f"they are not usable, and the old ones stay: {self.why or 'nobody says why'}"
         return f"{self.origin}: certificate files were replaced; {now}"
 
 

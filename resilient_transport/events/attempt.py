@@ -22,7 +22,7 @@ class Attempt(NamedTuple):
     stage: str
     #: The type and reason of the failure; None when a response came.
     error: str | None
-    #: The response's status; None when none came.
+    #: The response's status; None when none came, as when `warm` only connects.
     status: int | None
     #: Bytes of the request handed to the socket, headers and framing included, TLS not.
     bytes_out: int
@@ -55,7 +55,7 @@ class Attempt(NamedTuple):
         return f"{self._outcome()}; {self.decision}"
 
     def _outcome(self) -> str:
-        outcome = self.error or f"status {self.status}"
+        outcome = self.error or outcome_of(self.status)
         return (
             f"attempt {self.number}: {outcome} at stage {self.stage} after {self.seconds:.3f} s "
             f"({self._connection()}, {self.bytes_out} bytes out, {self.bytes_in} in)"
@@ -76,6 +76,11 @@ class Attempt(NamedTuple):
 
 #: What differs between decisions that are otherwise alike: seconds, and places in a body.
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+
+
+def outcome_of(status: int | None) -> str:
+    """What came of what has not failed; where there is no status, nothing was asked."""
+    return "connected" if status is None else f"status {status}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,8 @@ class Attempts(tuple[Attempt, ...]):
         last = self[-1]
         many = "1 attempt" if last.number == 1 else f"{last.number} attempts"
         seconds = last.started + last.seconds - self[0].started
-        return f"{many} in {seconds:.3f} s, the last at stage {last.stage}: {last.error or last.status}"
+        outcome = last.error or last.status or "connected"
+        return f"{many} in {seconds:.3f} s, the last at stage {last.stage}: {outcome}"
 
     def __str__(self) -> str:
         lines = [_shortened(self.summary())] if self else []

@@ -35,8 +35,9 @@ _NAMES: Final = 4096
 #: Contexts that are kept although nobody uses them now. With certifi's authorities, one takes 0.7 MB.
 _KEPT: Final = 32
 
-#: Called when an identity was rotated in a call made here: with whether the new files are in use.
-LISTENER: Final[ContextVar[Callable[[bool], None] | None]] = ContextVar("LISTENER", default=None)
+#: Called when an identity was rotated in a call made here: with why the new files are not usable; None: they
+#: are in use.
+LISTENER: Final[ContextVar[Callable[[str | None], None] | None]] = ContextVar("LISTENER", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class Contexts:
             keep_newest(self._newest, _KEPT)
         if before is not None and before.identity != now.identity:
             self._retire(before.identity)
-            _tell(usable=True)
+            _tell(None)
 
     def _retire(self, identity: TLSIdentity) -> None:
         """Forget the context of an identity that was rotated away, unless other files still stand for it."""
@@ -214,14 +215,16 @@ class Contexts:
             is_news = named.refused is None or named.refused.stamp != seen.stamp
             self._named[sources.name] = replace(named, refused=seen)
         if is_news:
-            # No record of the log holds the error, whose traceback holds a context.
-            why = f"{error}. {fault(error, sources.files)}"
-            say(logging.WARNING, "changed certificate files are not usable, the old ones stay: %s", why)
-            _tell(usable=False)
+            # Nobody is given the error, whose traceback holds a context.
+            _tell(f"{error}. {fault(error, sources.files)}")
         return context
 
 
-def _tell(*, usable: bool) -> None:
+def _tell(why: str | None) -> None:
+    """Tell who makes the call. Where nobody does, as in a pool manager of a program's own, warn."""
     listener = LISTENER.get()
     if listener is not None:
-        listener(usable)
+        listener(why)
+    elif why is not None:
+        words = "certificate files were replaced; they are not usable, and the old ones stay: %s"
+        say(logging.WARNING, words, why)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import logging
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -252,6 +253,28 @@ def test_a_rotation_is_told(server, dial, tmp_path, monkeypatch):
         (False, server.url),
         (True, server.url),
     ]
+
+
+def test_a_rotation_is_one_line(server, dial, tmp_path, monkeypatch, caplog):
+    """A warning that says why half a pair is not usable, and then a word; each with its event's values."""
+    caplog.set_level("INFO", logger="resilient_transport")
+    heard = Heard()
+    rotated(server, dial, tmp_path, monkeypatch, heard)
+    told = heard.of(events.IdentityRotated)
+    records = caplog.records
+    plain = vars(logging.makeLogRecord({})).keys()
+    names = {f"rt_{field.name}" for field in dataclasses.fields(events.IdentityRotated)} | {"rt_event"}
+
+    assert [(one.levelname, one.getMessage()) for one in records] == [
+        ("WARNING", str(told[0])),
+        ("INFO", str(told[1])),
+    ]
+    assert "cert.pem" in records[0].getMessage()
+    assert [(one.rt_event, one.rt_origin) for one in records] == [("IdentityRotated", server.url)] * 2
+    assert [(one.rt_usable, one.rt_why) for one in records] == [(False, told[0].why), (True, None)]
+    assert all(
+        {name for name in vars(one).keys() - plain if name.startswith("rt_")} == names for one in records
+    )
 
 
 def test_events_are_values(server, dial, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from resilient_transport import (
 )
 from resilient_transport.adapter import warmup
 from resilient_transport.connection import keepalive, tls_connection
-from resilient_transport.events import AttemptStarted, AttemptSucceeded
+from resilient_transport.events import AttemptStarted, AttemptSucceeded, CallEnded
 from resilient_transport.pool import shared_pool
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -55,6 +55,22 @@ def test_connections_are_made_and_nothing_is_asked(server, dial, connections):
     assert all(0 < one.seconds < LONG_TIMEOUT and len(one.attempts) == 1 for one in found)
     assert server.counts().accepts == connections
     assert all(attempts_of(answer)[0].reused for answer in answers)
+
+
+def test_what_was_warmed_has_no_status(server, dial, caplog):
+    """No server has sent one: attempts, events and their texts tell of a connection."""
+    caplog.set_level("DEBUG", logger="resilient_transport")
+    heard = []
+    session = dial(server, on_event=heard.append)
+    (found,) = session.get_adapter(server.url).warm(server.url, session=session)
+    told = [event for event in heard if isinstance(event, (AttemptSucceeded, CallEnded))]
+
+    assert [attempt.status for attempt in found.attempts] == [None]
+    assert [type(event) for event in told] == [AttemptSucceeded, CallEnded]
+    assert (told[0].attempt.status, told[1].status, told[1].error) == (None, None, None)
+    assert "attempt 1: connected at stage done" in str(told[0])
+    assert str(told[1]).endswith("has ended: connected")
+    assert found.attempts.summary().endswith("the last at stage done: connected")
 
 
 def test_without_warming_the_first_call_connects(server, dial):
