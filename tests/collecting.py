@@ -18,7 +18,7 @@ def require(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         complain = pytest.fail if os.environ.get("CI") else pytest.skip
-        complain(f"{module} is not installed: pip install resilient-transport[dev]")
+        complain(f"{module} is not installed: pip install '.[dev]'")
 
 
 class Collected:

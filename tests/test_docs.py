@@ -361,3 +361,24 @@ def test_commands_are_those_of_the_script():
 def test_numbers(words):
     """A number in the architecture is the one in the code."""
     assert words in re.sub(r"\s+", " ", text_of(ARCHITECTURE))
+
+
+def told_to_install(text: str) -> list[str]:
+    """Return where a text has its reader install this project by its name."""
+    return re.findall(r"install[^\n]{0,40}?[ '\"]resilient[-_]transport\b", text)
+
+
+def test_nobody_is_told_to_install_it_from_an_index() -> None:
+    """No index has it, and who takes its name there may be anybody: it is installed from a clone."""
+    texts = {path: path.read_text() for path in (ROOT / PACKAGE).rglob("*.py")}
+    texts |= {ROOT / name: (ROOT / name).read_text() for name in (README, *DOCUMENTS, "tests/collecting.py")}
+
+    assert [path for path, text in texts.items() if told_to_install(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["pip install 'resilient-transport[cli]'", "install resilient_transport[testing]"]
+)
+def test_such_a_command_is_found(text: str) -> None:
+    """The control."""
+    assert told_to_install(text)

@@ -120,7 +120,7 @@ def _import_trustme() -> Any:
         import trustme
     except ImportError as error:
         raise ImportError(
-            "the fault server makes its certificates with trustme: install resilient_transport[testing]"
+            "the fault server makes its certificates with trustme: pip install trustme"
         ) from error
     return trustme
 

@@ -101,7 +101,7 @@ def test_without_trustme_it_says_what_to_install(capsys, monkeypatch):
     status = main(["demo"])
 
     assert status == 2
-    assert "pip install 'resilient-transport[cli,testing]'" in capsys.readouterr().err
+    assert "pip install '.[cli,testing]' in a clone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from .verdict import Cell, broken_promises
 ROUNDS: Final = 25
 _MISSING: Final = (
     "the demo needs a server that fails, and trustme for its certificates: "
-    "pip install 'resilient-transport[cli,testing]'"
+    "run pip install '.[cli,testing]' in a clone of the project"
 )
 #: The width of the table, when no terminal says how much room there is.
 _WIDTH: Final = 120
