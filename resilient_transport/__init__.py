@@ -4,11 +4,14 @@
 >>> session.mount("https://", resilient_transport.ResilientAdapter())
 """
 
+from typing import get_type_hints as _get_type_hints
+
 # isort: off
 from .util import prerequisites as _prerequisites  # noqa: F401 - before all else
 # isort: on
 
 from .adapter.adapter import ResilientAdapter
+from .adapter.arguments import AdapterArguments
 from .events.attempt import Attempt, attempts_of
 from .exceptions import CircuitOpen, ClientCertificateRejected, DeadlineExceeded, EndpointDisabled
 from .install import install, mount, uninstall
@@ -23,6 +26,7 @@ from .telemetry.stats import stats
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AdapterArguments",
     "Attempt",
     "Breaker",
     "CircuitOpen",
@@ -40,6 +44,9 @@ __all__ = [
     "stats",
     "uninstall",
 ]
+
+# Where it claims to be at home, nobody would find the names in its annotations.
+RetryPolicy.__annotations__ = _get_type_hints(RetryPolicy)
 
 for _name in __all__:
     if _name != "registry":

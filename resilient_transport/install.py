@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from requests.adapters import HTTPAdapter
 from .adapter.adapter import ResilientAdapter
 from .adapter.arguments import AdapterArguments
 
-if TYPE_CHECKING:
-    # Python 3.10 has no `typing.Unpack`, and every type checker knows this one.
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:
+    # Python 3.10 has none, and every type checker knows this one.
     from typing_extensions import Unpack
 
 _stock = requests.sessions.HTTPAdapter

@@ -14,7 +14,10 @@ from ..util.url_prefix import Prefix
 
 
 class AdapterArguments(TypedDict, total=False):
-    """The arguments of `ResilientAdapter`, which says what they mean."""
+    """The arguments of `ResilientAdapter`, which says what they mean.
+
+    For type checkers, in functions that pass them on: `def wrap(**settings: Unpack[AdapterArguments])`.
+    """
 
     pool_connections: int
     pool_maxsize: int

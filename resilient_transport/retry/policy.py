@@ -119,9 +119,9 @@ class RetryPolicy:
     #: Methods that may be repeated once the request has left; None: every method.
     allowed_methods: Set[str] | list[str] | tuple[str, ...] | None = IDEMPOTENT
     #: Statuses of responses that are repeated.
-    statuses: Set[int] | list[int] | tuple[int, ...] = STATUSES
+    statuses: Set[int] | list[int] | tuple[int, ...] | range = STATUSES
     #: Statuses that are repeated if the response says when (Retry-After).
-    retry_after_statuses: Set[int] | list[int] | tuple[int, ...] = frozenset()
+    retry_after_statuses: Set[int] | list[int] | tuple[int, ...] | range = frozenset()
     #: Raise `requests.exceptions.RetryError` when attempts end on a status; otherwise return the response.
     raise_on_status: bool = False
     #: Ceiling of the first pause, in seconds; each further one is twice as high.

@@ -1,9 +1,17 @@
 """What type checkers must accept: everything that is allowed at run time."""
 
 import requests
+from typing_extensions import Unpack
 
 import resilient_transport
-from resilient_transport import ResilientAdapter, RetryPolicy, install, mount, override
+from resilient_transport import (
+    AdapterArguments,
+    ResilientAdapter,
+    RetryPolicy,
+    install,
+    mount,
+    override,
+)
 from resilient_transport.events import Event
 
 session = requests.Session()
@@ -11,6 +19,12 @@ session = requests.Session()
 
 def hook(event: Event) -> None:
     """Be told."""
+
+
+def wrap(**settings: Unpack[AdapterArguments]) -> ResilientAdapter:
+    """Pass arguments on."""
+    with install(**settings):
+        return mount(session, **settings)
 
 
 def call() -> str:
@@ -33,6 +47,8 @@ def use() -> None:
     RetryPolicy(allowed_methods=methods, statuses=[500], retry_after_statuses=(503,))
     RetryPolicy(allowed_methods={"GET"}, statuses={500}, retry_after_statuses=frozenset({503}))
     RetryPolicy(allowed_methods=("GET",), statuses=(500,), retry_after_statuses=[503])
+    RetryPolicy(statuses=range(500, 600), retry_after_statuses=range(400, 500))
+    wrap(connect_timeout=3, policy=RetryPolicy(retries=3))
     policy = RetryPolicy(allowed_methods=None)
     found: bool = 500 in policy.statuses
     version: str = resilient_transport.__version__

@@ -4,16 +4,26 @@ import inspect
 import re
 import subprocess
 import sys
+import typing
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import resilient_transport
-from resilient_transport import ResilientAdapter, RetryPolicy, install, mount, override
-from resilient_transport.adapter.arguments import AdapterArguments
+from resilient_transport import (
+    AdapterArguments,
+    Attempt,
+    Breaker,
+    ResilientAdapter,
+    RetryPolicy,
+    install,
+    mount,
+    override,
+)
 from tests.programs import ROOT, run_python
 from tests.timeouts import HANG_TIMEOUT
+from tests.typing.accepted import wrap
 
 HERE = Path(__file__).parent
 
@@ -68,6 +78,27 @@ def test_the_arguments_are_the_constructors():
     passed_on = {name: one.__forward_arg__ for name, one in AdapterArguments.__annotations__.items()}
 
     assert passed_on == constructor
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there is no typing.Unpack")
+@pytest.mark.parametrize("function", [mount, install, wrap])
+def test_hints_can_be_read_at_run_time(function):
+    """As tools do that make forms or commands of them; also those of who passes arguments on."""
+    assert "AdapterArguments" in repr(typing.get_type_hints(function)["settings"])
+
+
+@pytest.mark.parametrize("of", [AdapterArguments, Attempt, Breaker, RetryPolicy, override.__init__])
+def test_all_hints_can_be_read(of):
+    """The rest of what is public."""
+    assert typing.get_type_hints(of)
+
+
+@pytest.mark.parametrize("statuses", [range(500, 503), [500, 501, 502], (500, 501, 502), {500, 501, 502}])
+def test_statuses_are_a_set_at_last(statuses):
+    """What the types accept is what works."""
+    policy = RetryPolicy(statuses=statuses, retry_after_statuses=statuses)
+
+    assert policy.statuses == policy.retry_after_statuses == {500, 501, 502}
 
 
 @pytest.mark.parametrize("function", [mount, install])
