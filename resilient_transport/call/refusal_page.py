@@ -17,7 +17,7 @@ from requests import Response
 
 from ..events import ClientCertificateRefused
 from ..events.attempt import Attempts
-from .client_certificate import shown_and_cure
+from .client_certificate import MISSING, shown_and_cure
 from .record import Record
 
 #: What a page begins with. Only what stands in its place right after that was put there by the server.
@@ -64,7 +64,9 @@ def tell_of_refusal(record: Record, response: Response) -> None:
     record.attempts[-1] = attempt = last._replace(decision=why)
     response.attempts = Attempts(record.attempts)  # type: ignore[attr-defined]
     plan.counters.certificate_refused()
-    record.announce(ClientCertificateRefused, attempt, page, shown_and_cure(*plan.certificate(plan.cert)))
+    alert = MISSING if "required" in page.lower() else ""
+    cure = shown_and_cure(*plan.certificate(plan.cert), alert)
+    record.announce(ClientCertificateRefused, attempt, page, cure)
 
 
 def _says(response: Response) -> str | None:
