@@ -27,24 +27,16 @@ def retry_after(
         return None
     asked = _once(value)
     if seconds := _SECONDS.fullmatch(asked):
-        return _rounded_up(float(seconds[1]))
+        return float(math.ceil(float(seconds[1])))
     moment = _moment(asked)
     if moment is None:
         return None
     now = _moment(date)
-    return _rounded_up(max(0.0, moment - (clock() if now is None else now)))
-
-
-def _rounded_up(seconds: float) -> float:
-    return seconds if math.isinf(seconds) else float(math.ceil(seconds))
+    return float(math.ceil(max(0.0, moment - (clock() if now is None else now))))
 
 
 #: Fractions, and the unit that some servers add, are no part of the grammar.
-_SECONDS: Final = re.compile(r"(\d+(?:\.\d*)?) ?(?:s|secs?|seconds?)?", re.ASCII | re.IGNORECASE)
-
-
-#: After it there is no calendar.
-_LAST_YEAR: Final = 9999
+_SECONDS: Final = re.compile(r"(\d{1,15}(?:\.\d{0,9})?) ?(?:s|secs?|seconds?)?", re.ASCII | re.IGNORECASE)
 
 
 def _once(value: str) -> str:
@@ -60,8 +52,6 @@ def _moment(value: str | None) -> float | None:
     """A date of HTTP in any of its forms (RFC 9110 section 5.6.7), as seconds since 1970."""
     parts = None if value is None else parsedate_tz(value)
     try:
-        if parts is not None and parts[0] > _LAST_YEAR:
-            return math.inf
         # Without a zone, as asctime has it, GMT is meant.
         return None if parts is None else float(timegm((*parts[:6], 0, 0, 0)) - (parts[9] or 0))
     except (ValueError, OverflowError):

@@ -1,7 +1,5 @@
 """Statuses that say "not now": repeated, obeyed, or handed back."""
 
-from math import inf
-
 import pytest
 import requests
 from urllib3.util import Retry
@@ -158,12 +156,13 @@ def test_history_goes_on(server, dial):
     assert [entry.method for entry in response.raw.retries.history] == ["GET", "GET"]
 
 
-@pytest.mark.parametrize(
-    ("value", "asked"), [("nonsense", None), ("Fri, 31 Dec 99999 23:59:59 GMT", inf), ("9" * 5000, inf)]
-)
-def test_a_retry_after_that_says_nothing_or_too_much(value, asked):
-    """Nonsense is passed over, and the pause is the policy's; what has no end is too long for any policy."""
-    assert retry_after(value) == asked
+@pytest.mark.parametrize("value", ["nonsense", "Fri, 31 Dec 99999 23:59:59 GMT", "9" * 5000])
+def test_a_retry_after_that_says_nothing(value):
+    """It is passed over, and the pause is the policy's."""
+    response = requests.Response()
+    response.headers["Retry-After"] = value
+
+    assert retry_after(response.headers["Retry-After"]) is None
 
 
 def test_a_listed_status_below_400_is_repeated(server, dial):
