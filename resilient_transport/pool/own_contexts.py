@@ -7,7 +7,8 @@ Here it is loaded before the first handshake. A copy cannot be completed in its 
 key out.
 
 What was loaded cannot be taken out again. So a context that is asked for with another `verify` or `cert` is
-refused.
+refused. One whose files were replaced keeps what it has: to load more is safe only while no handshake uses
+it.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from ..telemetry.log import log
 from ..util.fork import Turn, in_child
 from ..util.identity_dict import IdentityDict
 from .contexts import Named
-from .identity import Contents, Look, Sources, TLSIdentity
+from .identity import Contents, Look, Sources
 
 #: What is loaded into a context. Versions and pins beside one have no say over it, as in urllib3.
 _LOADED: Final = (
     "cert_reqs", "cert_file", "key_file", "key_password", "ca_certs", "ca_cert_dir", "ca_cert_data",
 )  # fmt: skip
 _REFUSAL: Final = (
-    "this TLS context (ssl_context=) was used with another verify= or cert= before, or their files have "
-    "changed. Nothing can be taken out of a context again: for each verify= and cert= use an adapter of its "
-    "own, which makes a context of its own"
+    "this TLS context (ssl_context=) was used with another verify= or cert= before. Nothing can be taken out "
+    "of a context again: for each verify= and cert= use an adapter of its own, which makes a context of its "
+    "own"
 )
 
 
@@ -110,15 +111,26 @@ def _sources_of(context: Any, asked: Mapping[str, Any]) -> Sources:
 
 def _look_again(context: Any, sources: Sources, seen: Look) -> Completed:
     """Read the files; load them, if that was not done before."""
+    known = _completed.get(context, None)
+    if known is not None and known.is_done and known.named.sources.name == sources.name:
+        return _kept(context, known.named, seen)
     contents, password = sources.read(), sources.password()
     named = Named(sources, sources.identify(contents, password), seen)
     with _lock:
         known = _completed.get(context, None)
-        if known is None or (known.named.identity == named.identity and not known.is_done):
+        # What an interrupt has left unfinished no handshake has used: it takes the files as they are now.
+        if known is None or (not known.is_done and _agree(known.named, named)):
             return _load(context, named, contents, password)
-    known = replace(known, named=_agreed(known.named, named))
+    if known.named.identity != named.identity:
+        raise TypeError(_REFUSAL)
+    known = replace(known, named=named)
     _completed.put(context, known)
     return known
+
+
+def _agree(one: Named, other: Named) -> bool:
+    """Whether the same files, or the same contents, are asked for."""
+    return one.sources.name == other.sources.name or one.identity == other.identity
 
 
 def _trusts(context: Any) -> bool:
@@ -139,47 +151,61 @@ def _count(context: Any) -> int:
 
 
 def _load(context: Any, named: Named, contents: Contents, password: Any) -> Completed:
-    """Load what was read; under the lock."""
-    sources, verify_mode = named.sources, named.sources.terms.verify_mode
+    """Load what was read; under the lock.
+
+    Wherever it ends, a context that checks less than its program made it check has a record that says so:
+    the mode is set last, and a record is taken back only where nothing was.
+    """
+    before, sources = _completed.get(context, None), named.sources
+    verify_mode = sources.terms.verify_mode
     is_as_made = not sources.files and not sources.ca_cert_data and verify_mode == context.verify_mode
-    # What cannot be loaded, or set, must not be found out half-way.
-    sources.load_trusted(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), contents)
-    if not is_as_made:
-        context.verify_mode = verify_mode
+    if before is not None:
+        # An interrupt has come in between: what is set now may not be what the program has made.
+        is_as_made = is_as_made and before.is_as_made
+    _try_out(context, sources, contents)
     completed = Completed(named, is_as_made)
     _completed.put(context, completed)
     try:
         sources.load_pair(context, contents, password)
     except (OSError, SSLError):
-        _completed.put(context, None)
+        _completed.put(context, before)
         raise
     sources.load_trusted(context, contents)
     if named.identity != sources.identify(sources.read(), password):
         # Where OpenSSL reads files by their names only, nobody knows what it has read.
         raise SSLError("the certificate files were changed while they were read")
+    if not is_as_made:
+        context.verify_mode = verify_mode
     completed = replace(completed, view=frozen_view(context), is_done=True)
     _completed.put(context, completed)
     return completed
 
 
-def _agreed(before: Named, now: Named) -> Named:
-    """What stands for a context that was completed before: there are three cases.
+def _try_out(context: Any, sources: Sources, contents: Contents) -> None:
+    """What cannot be loaded, or set, must not be found out half-way: try it with a context of nobody's."""
+    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trial.check_hostname = getattr(context, "check_hostname", False)
+    trial.verify_mode = sources.terms.verify_mode
+    sources.load_trusted(trial, contents)
 
-    Raises:
-        TypeError: another certificate or other authorities are asked for.
-    """
-    if before.identity == now.identity:
-        return now
-    if before.sources.name != now.sources.name or not _differ_in_trust(before.identity, now.identity):
-        raise TypeError(_REFUSAL)
-    if before.refused is None or before.refused.stamp != now.seen.stamp:
+
+def _kept(context: Any, before: Named, seen: Look) -> Completed:
+    """What a context keeps whose files look new: nothing may be loaded while a handshake uses it."""
+    try:
+        is_same = before.is_of(before.sources.read())
+    except OSError:
+        is_same = False
+    with _lock:
+        known = _completed.get(context, None)
+        refused = None if known is None else known.named.refused
+        is_news = not is_same and (refused is None or refused.stamp != seen.stamp)
+        now = replace(before, seen=seen, refused=None) if is_same else replace(before, refused=seen)
+        known = replace(known or Completed(now, False), named=now)
+        _completed.put(context, known)
+    if is_news:
         log.warning(
-            "the authorities in %s have changed: a TLS context of a program's own keeps those that it has",
-            ", ".join(now.sources.files.values()),
+            "%s changed: a TLS context that the program brings keeps what was loaded before. Make a new "
+            "adapter, with a new context, to use what is there now",
+            ", ".join(before.sources.files.values()),
         )
-    return replace(before, refused=now.seen)
-
-
-def _differ_in_trust(one: TLSIdentity, other: TLSIdentity) -> bool:
-    """Whether two identities have all in common but whom they trust."""
-    return replace(one, ca="") == replace(other, ca="")
+    return known

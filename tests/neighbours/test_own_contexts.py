@@ -3,6 +3,7 @@
 import os
 import shutil
 import ssl
+import sys
 import threading
 
 import pytest
@@ -15,6 +16,8 @@ from requests_toolbelt.adapters.x509 import X509Adapter
 from urllib3.util.ssl_ import create_urllib3_context
 
 from resilient_transport import ResilientAdapter
+from resilient_transport.pool import own_contexts
+from resilient_transport.pool.own_contexts import complete
 from resilient_transport.pool.registry import registry
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.timeouts import LONG_TIMEOUT
@@ -228,24 +231,63 @@ def copied(paths, folder, names):
     return made
 
 
-def test_replaced_files(server, tmp_path, caplog):
-    """Other authorities leave the context as it is, with one warning; another client's pair is refused."""
+def replace_with_others(authority, bundle, folder):
+    """Put another authority and another client in the place of these."""
+    copied([authority.other_ca_file], folder, [os.path.basename(bundle)])
+    copied(authority.other_client, folder, ["client.pem", "client.key"])
+
+
+def remove(authority, bundle, folder):
+    """Take the files away, as in the middle of a rotation."""
+    for name in (bundle, "client.pem", "client.key"):
+        (folder / name).unlink()
+
+
+def spoil(authority, bundle, folder):
+    """Leave a pair that does not match."""
+    copied([authority.other_client[1]], folder, ["client.key"])
+
+
+@pytest.mark.parametrize("change", [replace_with_others, remove, spoil])
+def test_replaced_files(server, tmp_path, caplog, change):
+    """Whatever becomes of its files, a context keeps what it has, with one warning for each change."""
     authority = server.authority
     (bundle,) = copied([authority.ca_file], tmp_path, ["ca.pem"])
     cert = tuple(copied(authority.client, tmp_path, ["client.pem", "client.key"]))
     context = for_old_servers(authority)
 
     def call():
+        # By a connection of its own.
+        registry.clear()
         return said(server, adapter_with(context), verify=bundle, cert=cert)
 
-    first = call()
-    shutil.copy(authority.other_ca_file, bundle)
-    seen = [call(), call()]
-    copied(authority.other_client, tmp_path, ["client.pem", "client.key"])
+    seen = [call()]
+    change(authority, bundle, tmp_path)
+    seen += [call(), call()]
 
-    assert [first, *seen] == ["alice"] * 3
-    assert caplog.text.count("keeps those that it has") == 1
-    assert call() == "TypeError"
+    assert seen == ["alice"] * 3
+    assert caplog.text.count("keeps what was loaded before. Make a new adapter") == 1
+    assert len(context.get_ca_certs()) == 1
+    # The files as they were are no news, and the next change is.
+    copied([authority.ca_file, *authority.client], tmp_path, ["ca.pem", "client.pem", "client.key"])
+    assert call() == "alice"
+    assert caplog.text.count("keeps what") == 1
+    change(authority, bundle, tmp_path)
+    assert call() == "alice"
+    assert caplog.text.count("keeps what") == 2
+
+
+def test_a_new_context_takes_replaced_files(server, tmp_path):
+    """As the warning says."""
+    authority = server.authority
+    cert = tuple(copied(authority.client, tmp_path, ["client.pem", "client.key"]))
+    seen = []
+    for pair in (authority.client, authority.other_client):
+        copied(pair, tmp_path, ["client.pem", "client.key"])
+        adapter = adapter_with(for_old_servers(authority))
+        seen.append(said(server, adapter, verify=authority.ca_file, cert=cert))
+
+    assert seen == ["alice", "bob"]
 
 
 def test_a_pair_that_does_not_fit_leaves_the_context_usable(server):
@@ -255,6 +297,113 @@ def test_a_pair_that_does_not_fit_leaves_the_context_usable(server):
     assert said(server, adapter_with(context), verify=authority.ca_file, cert=mixed(authority)) == "SSLError"
     assert said(server, adapter_with(context), verify="/nowhere.pem", cert=authority.client) == "OSError"
     assert said(server, adapter_with(context), verify=authority.ca_file, cert=authority.other_client) == "bob"
+
+
+def broken(authority, folder):
+    """A certificate that is none, with its key."""
+    (folder / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    return str(folder / "broken.pem"), authority.client[1]
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.parametrize("make", [lambda a, _: mixed(a), broken], ids=["mixed", "broken"])
+def test_a_pair_that_fails_leaves_no_less_strict_a_context(server, tmp_path, make):
+    """`verify=False` beside a pair that cannot be loaded changes nothing for who verifies."""
+    authority = server.authority
+    context = ssl.create_default_context(cafile=authority.other_ca_file)
+    context.check_hostname = False
+
+    assert said(server, adapter_with(context), verify=False, cert=make(authority, tmp_path)) == "SSLError"
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert said(server, ResilientAdapter(ssl_context=context)) == "SSLError"
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_the_right_pair_is_taken_without_verification(server):
+    """The control: after a pair that failed, another may be loaded; then nobody uses the context as it is."""
+    authority = server.authority
+    context = ssl.create_default_context(cafile=authority.other_ca_file)
+    context.check_hostname = False
+
+    assert said(server, adapter_with(context), verify=False, cert=mixed(authority)) == "SSLError"
+    assert said(server, adapter_with(context), verify=False, cert=authority.client) == "alice"
+    assert said(server, ResilientAdapter(ssl_context=context)) == "TypeError"
+
+
+def interrupted_at(number, function, files):
+    """Raise an interrupt before this line, by its number, of what runs in these files; return the last."""
+    met = [0]
+
+    def strike(frame, event, _):
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            met[0] += 1
+            if met[0] == number:
+                raise KeyboardInterrupt
+        return strike
+
+    before = sys.gettrace()
+    sys.settrace(strike)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return met[0]
+
+
+@pytest.mark.parametrize("with_pair", [False, True])
+def test_an_interrupt_at_any_line_leaves_no_trust_behind(server, with_pair):
+    """The mode is the program's, or nobody may use the context as it is; the same asked again works."""
+    authority, files = server.authority, {own_contexts.__file__}
+    settings = {"cert_reqs": ssl.CERT_NONE}
+    if with_pair:
+        settings.update(zip(("cert_file", "key_file"), authority.client, strict=True))
+
+    def make():
+        context = ssl.create_default_context(cafile=authority.other_ca_file)
+        context.check_hostname = False
+        return context
+
+    steps = interrupted_at(0, lambda: complete(make(), settings), files)
+    outcomes = set()
+    for number in range(1, steps + 1):
+        context = make()
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_at(number, lambda context=context: complete(context, settings), files)
+        again = number % 2
+        if again:
+            complete(context, settings)
+            assert context.verify_mode is ssl.CERT_NONE
+        try:
+            _, mode = complete(context, {})
+        except TypeError:
+            outcomes.add("refused")
+        else:
+            assert not again
+            assert mode is context.verify_mode is ssl.CERT_REQUIRED
+            outcomes.add("as it was made")
+
+    assert outcomes == {"refused", "as it was made"}
+
+
+def test_what_an_interrupt_has_left_is_loaded_after_a_change(server, tmp_path):
+    """A context that was completed by half takes the files as they are then: no handshake has used it."""
+    authority = server.authority
+    cert = tuple(copied(authority.client, tmp_path, ["client.pem", "client.key"]))
+    context = for_old_servers(authority)
+    settings = {"ca_certs": authority.ca_file, "cert_file": cert[0], "key_file": cert[1]}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_contexts, "frozen_view", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            complete(context, {"cert_reqs": ssl.CERT_REQUIRED, **settings})
+    copied(authority.other_client, tmp_path, ["client.pem", "client.key"])
+
+    assert said(server, adapter_with(context), verify=authority.ca_file, cert=cert) == "bob"
 
 
 def test_a_reset_is_repeated_with_it(server):
