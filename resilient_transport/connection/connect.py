@@ -20,8 +20,10 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util import connection as urllib3_connection
 from urllib3.util.timeout import _DEFAULT_TIMEOUT
 
+from ..retry.causes import Cause, classify
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
+from ..util.clock import monotonic
 from .preconnect import made
 from .resolver import Address, addresses, error_within, in_thread
 
@@ -29,44 +31,62 @@ from .resolver import Address, addresses, error_within, in_thread
 _AT_HOME: Final = (vars(connection_module), vars(urllib3_connection))
 
 
-#: How many addresses of a name are remembered, at the most.
+#: How many addresses of a name are remembered, at the most, and for how many seconds.
 _MOST: Final = 16
+_REMEMBERED_FOR: Final = 30.0
 
 #: This process, or the system, has no descriptor left.
 _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class FailedAddresses:
-    """The addresses at which connections of a shared pool have failed after TCP's connect, the latest last.
+    """The addresses at which connections of a shared pool have failed a moment ago, the latest last.
 
-    As in OkHttp's `RouteDatabase`: one that has failed is tried after all others. Takes no lock: what is kept
-    is replaced as a whole.
+    As in OkHttp's `RouteDatabase`: one that has failed is tried after all others, until a connection to it
+    succeeds, and no longer than for half a minute. Where all of a name's have failed they are equals again:
+    then, as ever where none has, the system's order holds, which may be the server's way to balance its load.
+    Takes no lock: what is kept is replaced as a whole.
     """
 
     __slots__ = ("_failed",)
 
     def __init__(self) -> None:
-        self._failed: tuple[Any, ...] = ()
+        #: Each with the moment of its failure, on the monotonic clock.
+        self._failed: tuple[tuple[Any, float], ...] = ()
 
     def add(self, address: Any) -> None:
         """A connection to this one has failed."""
-        others = tuple(one for one in self._failed if one != address)
-        self._failed = (*others, address)[-_MOST:]
+        others = tuple(one for one in self._failed if one[0] != address)
+        self._failed = (*others, (address, monotonic()))[-_MOST:]
+
+    def forgive(self, *addresses: Any) -> None:
+        """Connections to these have succeeded, or they are no worse than all others."""
+        if self._failed:
+            self._failed = tuple(one for one in self._failed if one[0] not in addresses)
 
     def in_order(self, found: Sequence[Address]) -> Sequence[Address]:
         """The addresses of a name in their order; those that have failed come last, the latest at the end."""
-        failed = self._failed
+        failed, wanted = self._recent(), [one[4] for one in found]
+        if failed and all(where in failed for where in wanted):
+            self.forgive(*wanted)
+            return found
         return sorted(found, key=lambda one: failed.index(one[4]) if one[4] in failed else -1)
 
     def clear(self) -> None:
         """Forget all."""
         self._failed = ()
 
+    def _recent(self) -> list[Any]:
+        if not self._failed:
+            return []
+        now = monotonic()
+        return [address for address, at in self._failed if now - at < _REMEMBERED_FOR]
+
     def __contains__(self, address: Any) -> bool:
-        return address in self._failed
+        return address in self._recent()
 
     def __len__(self) -> int:
-        return len(self._failed)
+        return len(self._recent())
 
 
 def peer_of(sock: Any) -> Any:
@@ -100,8 +120,9 @@ def reach(connection: Any, deadline: Deadline, order: str) -> socket.socket:
     try:
         trace.mark(Stage.RESOLVE)
         found = addresses(connection._dns_host, connection.port, order, deadline)
-        if connection.plan.failed_addresses:
-            found = connection.plan.failed_addresses.in_order(found)
+        failed: FailedAddresses | None = connection.plan.failed_addresses
+        if failed:
+            found = failed.in_order(found)
         trace.mark(Stage.CONNECT)
         return _first_that_answers(connection, found, deadline)
     except socket.gaierror as error:
@@ -137,10 +158,20 @@ def _first_that_answers(connection: Any, found: Any, deadline: Deadline) -> sock
                 return _connect(connection, address, deadline)
             except OSError as error:
                 failed = error
+                _count_against(connection.plan.failed_addresses, address, error)
         raise failed
     finally:
         # Its traceback holds this frame: what the frame holds must not be the exception.
         del failed
+
+
+def _count_against(memory: FailedAddresses | None, address: Address, error: OSError) -> None:
+    """Whom the memory has put before others, or left there, must not fail for longer than once.
+
+    So a deadline that has ended here counts, too.
+    """
+    if memory and classify(error) is not Cause.LOCAL:
+        memory.add(address[4])
 
 
 def _connect(connection: Any, address: Address, deadline: Deadline) -> socket.socket:

@@ -192,7 +192,7 @@ class ResilientConnection(HTTPConnection):
         except BaseException as error:
             if isinstance(error, WIRE_ERRORS):
                 trace.fail(error)
-                self._leave_address()
+                self._leave_address(error)
             if trace.stage is Stage.CONFIRM and isinstance(error, ConnectionError):
                 # As http.client does when it meets the same while it waits for the response; urllib3 tells
                 # by it whether to blame a proxy.
@@ -200,6 +200,8 @@ class ResilientConnection(HTTPConnection):
             self._fail(error, outside)
             raise
         self.made_at = self.proven_at = self.taken_at = trace.connected = monotonic()
+        if self.is_proven:
+            self._trust_address()
         # Before others are let in: they may resume it.
         self.keep_session()
         if self.permit is not None:
@@ -239,10 +241,20 @@ class ResilientConnection(HTTPConnection):
             caller=self.trace.caller,
         )
 
-    def _leave_address(self) -> None:
-        """What followed TCP's connect has failed: let the next connection try another address first."""
-        if self._address is not None and self.plan.failed_addresses is not None:
+    def _leave_address(self, error: BaseException) -> None:
+        """What followed TCP's connect has failed: let the next connection try another address first.
+
+        Not where the call's own time was over, nor where another address would say the same.
+        """
+        if self._address is None or self.plan.failed_addresses is None or self.trace.is_late():
+            return
+        if classify(error) not in LASTING:
             self.plan.failed_addresses.add(self._address)
+
+    def _trust_address(self) -> None:
+        """The server has accepted this connection: nothing is held against its address any more."""
+        if self.plan.failed_addresses is not None:
+            self.plan.failed_addresses.forgive(self._address)
 
     def _prove(self) -> None:
         """A TCP connection is its own proof."""
@@ -475,10 +487,11 @@ class ResilientConnection(HTTPConnection):
         if cause is None:
             self.is_proven = True
             permit.proved()
+            self._trust_address()
         elif cause in _REFUSALS and error is not None:
             permit.refused(SharedFailure.of(error, self.trace.stage, self.has_connected_to_proxy))
-        elif cause is Cause.RESET:
-            self._leave_address()
+        elif cause is Cause.RESET and error is not None:
+            self._leave_address(error)
             if not self.plan.wants_proof:
                 # With TLS 1.3 it may have been the handshake.
                 permit.doubted()

@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
+from resilient_transport.connection import connect
 from resilient_transport.connection.connect import FailedAddresses
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.listening import Listening
@@ -264,11 +265,12 @@ def found(*hosts):
         ("ba", "cba"),
         ("aba", "cba"),
         ("abc", "abc"),
+        ("cba", "abc"),
         ("x", "abc"),
     ],
 )
 def test_the_order(failed, order):
-    """Those that have not failed keep their order; the others follow in the order of their failures."""
+    """Those that have not failed keep their order; the others follow, the latest last, unless all have."""
     addresses = FailedAddresses()
     for host in failed:
         addresses.add((host, 443))
@@ -285,3 +287,126 @@ def test_few_are_remembered():
     assert len(addresses) == 16
     addresses.clear()
     assert not addresses
+
+
+def test_all_that_have_failed_are_equals():
+    """Once each of a name's addresses has failed, nothing is held against any of them."""
+    addresses = FailedAddresses()
+    for host in "cabx":
+        addresses.add((host, 443))
+
+    assert list(addresses.in_order(found(*"abc"))) == found(*"abc")
+    assert list(addresses.in_order(found(*"cab"))) == found(*"cab")
+    assert len(addresses) == 1
+
+
+def test_one_that_has_worked_is_forgiven():
+    """The others stay where they are."""
+    addresses = FailedAddresses()
+    for host in "ab":
+        addresses.add((host, 443))
+    addresses.forgive(("a", 443))
+
+    assert [one[4][0] for one in addresses.in_order(found(*"bac"))] == list("acb")
+
+
+def test_a_failure_is_forgotten(monkeypatch):
+    """After half a minute; the control: a moment sooner it counts."""
+    now = [100.0]
+    monkeypatch.setattr(connect, "monotonic", lambda: now[0])
+    addresses = FailedAddresses()
+    addresses.add(("a", 443))
+    now[0] = 129.9
+    assert list(addresses.in_order(found(*"ab"))) == found(*"ba")
+    assert ("a", 443) in addresses
+
+    now[0] = 130.0
+    assert not addresses
+    assert ("a", 443) not in addresses
+    assert list(addresses.in_order(found(*"ab"))) == found(*"ab")
+
+
+def held_against():
+    """The addresses at which something has failed, of all pools."""
+    return [one for pool in registry._all() for one, _ in pool.failed_addresses._failed]
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("limit", [None, LONG_TIMEOUT])
+def test_a_memory_that_leads_nowhere_is_given_up(several, call, monkeypatch, limit, tls):
+    """After a failure at the only address that is well the other, where nobody listens, is asked once."""
+    url, well, _ = several(tls=tls)
+    resolve(monkeypatch, "127.0.0.1", "127.0.0.2")
+    asked = []
+    real = connect._connect
+    monkeypatch.setattr(connect, "_connect", lambda *args: asked.append(args[1][4][0]) or real(*args))
+    call(url, policy=RetryPolicy(deadline=limit))
+    (pool,) = registry._all()
+    pool.failed_addresses.add(("127.0.0.1", well.port))
+    asked.clear()
+    for _ in range(3):
+        call(url, policy=RetryPolicy(deadline=limit))
+
+    assert asked[:2] == ["127.0.0.2", "127.0.0.1"]
+    assert "127.0.0.2" not in asked[2:]
+    assert held_against() == [("127.0.0.2", well.port)]
+    assert well.accepts == 4
+
+
+def test_the_own_deadline_counts_there(several, call, monkeypatch):
+    """The memory leads to a black hole until the deadline: the next call is not led there again."""
+    url, well, _ = several()
+    resolve(monkeypatch, "127.0.0.1", "127.0.0.2")
+    call(url)
+    (pool,) = registry._all()
+    pool.failed_addresses.add(("127.0.0.1", well.port))
+    real = connect._connect
+
+    def swallow(connection, address, deadline):
+        if address[4][0] == "127.0.0.1":
+            return real(connection, address, deadline)
+        while not deadline.is_over():
+            pass
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(connect, "_connect", swallow)
+    with pytest.raises(requests.Timeout):
+        call(url, policy=RetryPolicy(deadline=SHORT_TIMEOUT))
+
+    assert call(url, policy=RetryPolicy(deadline=LONG_TIMEOUT)).ok
+    assert held_against() == []
+
+
+def test_a_deadline_says_nothing_of_an_address(several, call):
+    """Silence in a handshake until the call's own time is over; the control is above: a time-out counts."""
+    url, _, (ill,) = several(("127.0.0.2", SILENCE))
+    with pytest.raises(requests.Timeout):
+        call(url, policy=RetryPolicy(deadline=SHORT_TIMEOUT))
+
+    assert ill.accepts == 1
+    assert held_against() == []
+
+
+def test_a_certificate_says_nothing_of_an_address(several, dial, server):
+    """One that is not trusted ends the call, and the next one begins where this one did."""
+    url, well, _ = several()
+    session = dial(server)
+    session.cert, session.verify = None, server.authority.other_ca_file
+    with pytest.raises(requests.exceptions.SSLError):
+        session.get(url, timeout=LONG_TIMEOUT)
+
+    assert well.accepts == 1
+    assert held_against() == []
+
+
+@pytest.mark.parametrize(("status", "counts"), [("403 No", False), ("407 No", False), ("503 Not yet", True)])
+def test_a_proxys_refusal_says_nothing_of_an_address(dial, server, monkeypatch, status, counts):
+    """Its 403 or 407 would be the same elsewhere; the control: that it is not ready would not."""
+    resolve(monkeypatch, "127.0.0.1", "127.0.0.2")
+    with VerbatimServer(lambda _: Answer(told(status, b"", Content_Length="0"), "fin")) as proxy:
+        proxies = {"https": f"http://{NAME}:{proxy.port}"}
+        with pytest.raises(requests.ConnectionError):
+            dial(server, max_retries=0).get(server.url, proxies=proxies, timeout=LONG_TIMEOUT)
+
+        assert held_against() == ([("127.0.0.1", proxy.port)] if counts else [])
+    registry.clear()
