@@ -459,6 +459,8 @@ class ResilientConnection(HTTPConnection):
         trace.mark(Stage.BODY)
         if trace.caller is not None and trace.caller.suspect is not None:
             self._learn(trace.caller)
+        if trace.caller is not None and trace.caller.silent is not None:
+            self._acquit_page(trace.caller)
         if not self.is_proven:
             self._hear(permit, None)
         answer: Any = response._original_response
@@ -500,17 +502,39 @@ class ResilientConnection(HTTPConnection):
         """A request has met its end on a connection that was idle before: one of both is to blame.
 
         Where it may be sent again, its next answer tells. Where not, the next one had better be careful.
-        After silence, others that were idle all the while, and for as long, may be as dead: they are closed.
         """
         trace, cause = self.trace, classify(error)
-        if trace.reused and cause is Cause.TIMEOUT and self.plan.home is not None:
-            idle_for = self.taken_at - self.proven_at
-            self.plan.home.close_idle(before=min(self.taken_at, monotonic() - idle_for))
+        if cause is Cause.TIMEOUT:
+            self._blame_for_silence()
         if not trace.reused or trace.caller is None or cause is not Cause.RESET:
             return
         trace.caller.suspect = self.taken_at - self.proven_at
         if not trace.replayable:
             self._learn(trace.caller)
+
+    def _blame_for_silence(self) -> None:
+        """Doubt others that were idle all the while, and for as long; a page that is silent anew was slow."""
+        trace, home, caller = self.trace, self.plan.home, self.trace.caller
+        if home is None:
+            return
+        if not trace.reused:
+            if caller is not None and caller.silent is not None:
+                caller.silent = None
+                home.trust()
+            return
+        idle_for = self.taken_at - self.proven_at
+        before = min(self.taken_at, monotonic() - idle_for)
+        if home.doubts(self):
+            home.close_idle(before)
+        home.doubt(before)
+        if caller is not None:
+            caller.silent = before
+
+    def _acquit_page(self, caller: Caller) -> None:
+        """What was asked again on a new connection was answered: those that are as old may be as dead."""
+        before, caller.silent = caller.silent, None
+        if not self.trace.reused and before is not None and self.plan.home is not None:
+            self.plan.home.close_idle(before)
 
     def _learn(self, caller: Caller) -> None:
         """The server had closed a connection that was idle: sent again, its request was answered."""

@@ -13,7 +13,7 @@ class Caller:
             one that connects is its own. Not so if it may not be repeated, or makes pauses of its own.
     """
 
-    __slots__ = ("chokes", "gate", "joined", "round", "shares", "suspect")
+    __slots__ = ("chokes", "gate", "joined", "round", "shares", "silent", "suspect")
 
     def __init__(self, shares: Callable[[], bool]) -> None:
         self.shares = shares
@@ -27,3 +27,6 @@ class Caller:
         #: For how many seconds a connection was idle on which the call's last request met its end. Set by the
         #: connection.
         self.suspect: float | None = None
+        #: Connections idle since before this moment may be as dead as the one that has been silent, as long
+        #: as nobody knows whether that was the connection or the page. Set by the connection.
+        self.silent: float | None = None

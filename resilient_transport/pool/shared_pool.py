@@ -101,6 +101,8 @@ class SharedPool:
         self.keep_alive = KeepAlivePolicy()
         #: Where its connections have failed after TCP's connect.
         self.failed_addresses = FailedAddresses()
+        #: Since when idle connections are doubted, and since when those have been idle, at the latest.
+        self._doubt = (inf, -inf)
         #: Whether nobody can find it again once its last lease has ended. Set by the registry.
         self.is_disposable = False
         #: What all leases together want to be kept.
@@ -200,7 +202,29 @@ class SharedPool:
             return False
         if not self.keep_alive.allows(idle_for):
             return False
+        if not trace.replayable and connection.proven_at <= self._doubt[1]:
+            return False
         return trace.replayable or idle_for < self.keep_alive.fresh_for(connection.hint)
+
+    def doubt(self, before: float) -> None:
+        """One that was idle was silent when it was asked: others that have been idle for as long may be dead.
+
+        Until one of them has answered only a request that may be repeated takes one. If a second one is
+        silent instead, whoever met it has them closed.
+
+        Args:
+            before: since when they have been idle, at the latest.
+        """
+        self._doubt = monotonic(), before
+
+    def trust(self) -> None:
+        """What was silent was a page."""
+        self._doubt = (inf, -inf)
+
+    def doubts(self, connection: Connection) -> bool:
+        """Whether a connection was doubted when it was taken."""
+        since, before = self._doubt
+        return connection.proven_at <= before and since <= connection.taken_at
 
     def dial_for_others(self, route: Route | None) -> None:
         """Begin a TCP connect for each caller that waits for the first handshake, within the window."""
@@ -266,6 +290,8 @@ class SharedPool:
         """Take a connection back whose response was read to its end."""
         if connection.was_asked:
             self.keep_alive.open_after(connection.taken_at - connection.proven_at)
+            if self.doubts(connection):
+                self.trust()
             connection.proven_at = monotonic()
             connection.keep_session()
         # Otherwise it was warmed, so it is as well known to work as it was before.

@@ -1,4 +1,4 @@
-"""Silence on a connection that was idle: the repetition makes a new one, and siblings as old are closed."""
+"""Silence on a connection that was idle: a new one's answer closes siblings as old."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +53,8 @@ class DeadPool(VerbatimServer):
 
     def _next(self, head):
         super()._next(head)
+        if b"/slow" in head:
+            return Answer(b"", STALL)
         if self._mine.number <= self.most:
             with self._lock:
                 self.met += 1
@@ -119,7 +121,7 @@ def test_without_either_each_is_met(dead_pool, six, monkeypatch):
 
 
 def test_a_post_fails_once_and_the_next_does_not(dead_pool, six):
-    """It may not be repeated. Its siblings are closed all the same."""
+    """It may not be repeated, nor may the next one, which takes none that may be as dead."""
     with pytest.raises(requests.ReadTimeout):
         six.post(dead_pool.url, data=b"x", timeout=PATIENCE)
     second = six.post(dead_pool.url, data=b"x", timeout=PATIENCE)
@@ -134,7 +136,7 @@ def test_a_body_that_nobody_takes(dead_pool, six):
     with pytest.raises(requests.ConnectionError):
         six.post(dead_pool.url, data=body, timeout=PATIENCE)
 
-    assert [idle for _, idle in registry.connections().values()] == [0]
+    assert reused_by(six.post(dead_pool.url, data=b"x", timeout=PATIENCE)) == [False]
 
 
 @pytest.mark.parametrize("fault", [TimeoutError("the source's own"), None], ids=["source", "deadline"])
@@ -167,11 +169,74 @@ def test_calls_at_once(dead_pool, six):
 
 
 def test_a_deadline_teaches_as_well(dead_pool, six):
-    """A call whose own time is over cannot be repeated; the next call meets no dead one."""
-    with pytest.raises(requests.Timeout), override(deadline=SHORT_TIMEOUT):
-        six.get(dead_pool.url)
+    """Calls whose own time is over cannot be repeated: after the second of them nobody meets a dead one."""
+    for _ in range(2):
+        with pytest.raises(requests.Timeout), override(deadline=SHORT_TIMEOUT):
+            six.get(dead_pool.url)
 
     assert reused_by(six.get(dead_pool.url, timeout=PATIENCE)) == [False]
+    assert dead_pool.met == 2
+
+
+def test_one_that_answers_acquits_the_others(dead_pool, server, dial):
+    """A slow page, again and again, for calls that cannot be repeated: who is idle works, and stays."""
+    session = dial(server, max_retries=0)
+    dead_pool.have(session, 4)
+    for _ in range(3):
+        with pytest.raises(requests.ReadTimeout):
+            session.get(dead_pool.url + "slow", timeout=PATIENCE)
+        assert session.get(dead_pool.url, timeout=LONG_TIMEOUT).ok
+
+    # One is lost each time, as with stock.
+    assert [idle for _, idle in registry.connections().values()] == [1]
+    assert dead_pool.accepts == 4
+
+
+@pytest.mark.parametrize("limit", [{}, {"deadline": SHORT_TIMEOUT}], ids=["time-out", "deadline"])
+def test_a_slow_page_closes_nobody(dead_pool, server, dial, limit):
+    """What is silent on a new connection, too, is the page; the control is above: dead ones are closed."""
+    session = dial(server)
+    dead_pool.have(session, 4)
+    with pytest.raises(requests.Timeout), override(**limit):
+        session.get(dead_pool.url + "slow", timeout=LONG_TIMEOUT if limit else PATIENCE)
+
+    assert [idle for _, idle in registry.connections().values()] == [3]
+    assert reused_by(session.get(dead_pool.url, timeout=LONG_TIMEOUT)) == [True]
+    assert reused_by(session.post(dead_pool.url, timeout=LONG_TIMEOUT)) == [True]
+
+
+def close_newest(shared_pool):
+    """Close the idle connection that was used last."""
+    newest = max(shared_pool.gate.idle(), key=lambda one: one.proven_at)
+    assert shared_pool.evict(newest)
+    newest.close()
+
+
+def test_a_slow_post_closes_nobody(dead_pool, server, dial):
+    """Other POSTs leave those alone that may be dead, until a GET has been answered by one of them."""
+    session = dial(server)
+    dead_pool.have(session, 4)
+    with pytest.raises(requests.ReadTimeout):
+        session.post(dead_pool.url + "slow", timeout=PATIENCE)
+
+    assert reused_by(session.post(dead_pool.url, timeout=LONG_TIMEOUT)) == [False]
+    assert [idle for _, idle in registry.connections().values()] == [4]
+    (shared_pool,) = (one for one in registry._all() if one.gate.idle())
+    close_newest(shared_pool)
+    assert reused_by(session.get(dead_pool.url, timeout=LONG_TIMEOUT)) == [True]
+    close_newest(shared_pool)
+    assert reused_by(session.post(dead_pool.url, timeout=LONG_TIMEOUT)) == [True]
+
+
+def test_slow_pages_at_once(dead_pool, server, dial):
+    """Three that were taken together are one suspicion, and not a second one."""
+    session = dial(server, max_retries=0)
+    dead_pool.have(session, 6)
+    with ThreadPoolExecutor(3) as threads:
+        calls = [threads.submit(session.get, dead_pool.url + "slow", timeout=PATIENCE) for _ in range(3)]
+    assert all(isinstance(call.exception(), requests.ReadTimeout) for call in calls)
+
+    assert [idle for _, idle in registry.connections().values()] == [3]
 
 
 def test_one_that_was_used_meanwhile_stays(dead_pool, server, dial):
