@@ -7,7 +7,6 @@ and `_maxsize` and `_container` of the container of pools.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -32,6 +31,8 @@ _OWN_TO_THE_LEASE = ("timeout", "retries", "block", "maxsize", "headers")
 _OF_THE_SERVER: Final = frozenset(
     {"assert_hostname", "assert_fingerprint", "server_hostname", "cert_file", "key_file", "key_password"}
 )
+#: Those by which the client shows who it is.
+_SHOWN: Final = frozenset({"cert_file", "key_file", "key_password"})
 
 
 class LeasingPoolManager(PoolManager):
@@ -68,7 +69,7 @@ class LeasingPoolManager(PoolManager):
             request_context = {**request_context, "socket_options": on_sockets}
         scheme = request_context["scheme"].lower()
         if scheme == "https":
-            request_context = _identified(request_context)
+            request_context = _identified(request_context, self.connection_pool_kw.get("ssl_context"))
         if Inbox.is_mine():
             # A handler's call, in the middle of this thread's own bookkeeping: the holder of urllib3's lock
             # may wait for ours. The pool is the handler's alone.
@@ -180,17 +181,18 @@ def _is_private(context: dict[str, Any]) -> bool:
     return any(one is not None and not is_shared(one) for one in own)
 
 
-def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
+def _identified(request_context: dict[str, Any], of_manager: Any) -> dict[str, Any]:
+    """What urllib3 makes a pool from, with complete contexts in the place of the settings of TLS.
+
+    Args:
+        request_context: as urllib3 has it.
+        of_manager: the TLS context that the manager itself was given; None: none.
+    """
     context = dict(request_context)
     proxy: Any = context.get("_proxy")
-    config: Any = context.get("_proxy_config")
-    if proxy is not None and proxy.scheme == "https" and config.ssl_context is None:
-        # Stock checks the proxy's certificate like the server's and shows it no client certificate.
-        told = ("ca_", "cert_reqs", "ssl_m", "ssl_v")
-        settings = {name: value for name, value in context.items() if name.startswith(told)}
-        settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
-        context["_proxy_config"] = config._replace(ssl_context=registry.contexts.of(settings))
-    own: ssl.SSLContext | None = context.get("ssl_context")
+    if proxy is not None and proxy.scheme == "https":
+        context = _with_proxys(context, of_manager)
+    own: Any = context.get("ssl_context")
     if own is not None and is_shared(own):
         return {**context, "cert_reqs": own.verify_mode}
     if own is None:
@@ -201,3 +203,43 @@ def _identified(request_context: dict[str, Any]) -> dict[str, Any]:
     for name in TLS_SETTINGS:
         context.pop(name, None)
     return {**context, "ssl_context": own, "cert_reqs": verify_mode}
+
+
+def _with_proxys(context: dict[str, Any], of_manager: Any) -> dict[str, Any]:
+    """The same with the context for TLS with the proxy, if the program has given none for that."""
+    config: Any = context["_proxy_config"]
+    is_forwarded = _is_forwarded(context)
+    if config.ssl_context is not None:
+        return context
+    if is_forwarded and of_manager is not None and not is_shared(of_manager):
+        # As in stock it is the proxy's. What the server is shown is not for the proxy.
+        context = {name: value for name, value in context.items() if name not in _SHOWN}
+        context["ssl_context"] = of_manager
+        made, _ = complete(of_manager, context)
+    else:
+        # Stock checks the proxy's certificate like the server's and shows it no client certificate.
+        told = ("ca_", "cert_reqs", "ssl_m", "ssl_v")
+        settings = {name: value for name, value in context.items() if name.startswith(told)}
+        settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
+        made = registry.contexts.of(settings)
+    return {**context, "_proxy_config": config._replace(ssl_context=made)}
+
+
+def _is_forwarded(context: Mapping[str, Any]) -> bool:
+    """Whether the proxy passes on what it reads, so that TLS is with the proxy only.
+
+    Raises:
+        ValueError: then a pin of the server cannot be checked.
+    """
+    proxy, config = context["_proxy"], context["_proxy_config"]
+    if (context["host"], context["port"]) == (proxy.host, proxy.port):
+        # So urllib3 asks for a URL with http.
+        return True
+    pins = [name for name in ("assert_fingerprint", "assert_hostname") if context.get(name)]
+    if config.use_forwarding_for_https and pins:
+        raise ValueError(
+            f"{' and '.join(pins)} cannot be checked with use_forwarding_for_https=True, since TLS ends at "
+            "the proxy: leave out one of both. For the proxy there are proxy_assert_fingerprint and "
+            "proxy_assert_hostname"
+        )
+    return bool(config.use_forwarding_for_https)

@@ -219,6 +219,84 @@ def test_a_client_certificate_is_shown_to_the_server(server, dial, proxies_for, 
     assert said == [["alice"] if way == "direct" else [], ["alice"]]
 
 
+def forwarding(base, **settings):
+    """An adapter whose HTTPS proxy passes on what it reads, with settings for its managers of proxies."""
+
+    class Forwarding(base):
+        def proxy_manager_for(self, proxy, **kwargs):
+            given = {"use_forwarding_for_https": True, "proxy_assert_hostname": "misnamed.invalid"}
+            return super().proxy_manager_for(proxy, **{**given, **kwargs, **settings})
+
+    return Forwarding()
+
+
+def own_context(authority):
+    """A program's own TLS context, with a client certificate, that compares no names."""
+    context = ssl.create_default_context(cafile=authority.ca_file)
+    context.check_hostname = False
+    context.load_cert_chain(*authority.other_client)
+    return context
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::urllib3.exceptions.InsecureRequestWarning")
+@pytest.mark.parametrize("cert", [True, False])
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize("base", [HTTPAdapter, ResilientAdapter])
+def test_the_managers_own_context_is_the_forwarding_proxys(
+    secure_proxy, dial, proxies_for, base, scheme, cert
+):
+    """As with stock it is shown the certificate in there, and never the session's."""
+    secure_proxy.play(Script())
+    adapter = forwarding(base, ssl_context=own_context(secure_proxy.authority))
+    session = dial(secure_proxy, adapter)
+    session.cert = secure_proxy.authority.client if cert else None
+    url = f"{scheme}://localhost/"
+    response = session.get(url, proxies=proxies_for("https"), timeout=LONG_TIMEOUT)
+
+    assert response.status_code == 200
+    assert [one.client for one in secure_proxy.executions()] == ["bob"]
+
+
+def test_what_is_for_the_server_a_forwarding_proxy_does_not_see(secure_proxy, dial, proxies_for):
+    """The control: a context of `init_poolmanager` is not shown to it, nor the session's certificate."""
+
+    class Bringing(type(forwarding(ResilientAdapter))):
+        def init_poolmanager(self, *args, **kwargs):
+            super().init_poolmanager(*args, ssl_context=own_context(secure_proxy.authority), **kwargs)
+
+    secure_proxy.play(Script())
+    session = dial(secure_proxy, Bringing())
+    session.get("https://localhost/", proxies=proxies_for("https"), timeout=LONG_TIMEOUT)
+
+    assert [one.client for one in secure_proxy.executions()] == [None]
+
+
+@pytest.mark.parametrize(
+    "pin", [{"assert_fingerprint": WRONG}, {"assert_hostname": "another.example"}], ids=str
+)
+@pytest.mark.parametrize("where", ["init", "proxy"])
+def test_a_pin_beside_a_forwarding_proxy_is_refused(secure_proxy, dial, proxies_for, pin, where):
+    """Nobody could check it: the server is behind the proxy. Stock passes over it."""
+    secure_proxy.play(Script())
+    for base in (HTTPAdapter, ResilientAdapter):
+        adapter = forwarding(base, **(pin if where == "proxy" else {}))
+        if where == "init":
+            adapter.poolmanager.connection_pool_kw.update(pin)
+        session = dial(secure_proxy, adapter)
+        session.cert = None
+
+        def call(session=session):
+            return session.get("https://localhost/", proxies=proxies_for("https"), timeout=LONG_TIMEOUT)
+
+        if base is HTTPAdapter:
+            assert call().ok
+        else:
+            with pytest.raises(ValueError, match="cannot be checked with use_forwarding_for_https"):
+                call()
+
+    assert secure_proxy.counts().executed == 1
+
+
 def socket_of(response):
     """The TCP socket under a response."""
     sock = response.raw._connection.sock
