@@ -303,7 +303,6 @@ _BY_TLS_REASON: Final = {
         "CERTIFICATE_UNOBTAINABLE",
         "DECOMPRESSION_FAILURE",
         "UNKNOWN_PSK_IDENTITY",
-        "UNKNOWN_PSK_IDENTITY",
         # What the client finds.
         "WRONG_VERSION_NUMBER",
         "WRONG_SSL_VERSION",
@@ -441,13 +440,13 @@ _DEEPEST: Final = 8
 
 def _held_by(error: BaseException) -> BaseException | None:
     """The error that a wrapper holds; None: it is no wrapper, or says itself what was met."""
-    first, last = (error.args[0], error.args[-1]) if error.args else (None, None)
+    first = error.args[0] if error.args else None
     if isinstance(error, urllib3_errors.SSLError):
         return first if isinstance(first, ssl.SSLError) else None
     if isinstance(error, urllib3_errors.ProxyError):
         return error.original_error
     if isinstance(error, urllib3_errors.ProtocolError) and not isinstance(error, _SAY_IT):
-        return last if isinstance(last, _HELD) else None
+        return next((one for one in reversed(error.args) if isinstance(one, _HELD)), None)
     if isinstance(error, urllib3_errors.NewConnectionError) and not isinstance(error, _SAY_IT):
         return error.__cause__ or error.__context__
     # PySocks': the error that it has met, if it was not the proxy's reply.

@@ -128,6 +128,13 @@ def test_what_the_system_says_is_named(names, cause):
         assert {classify(met), classify(wrapped), classify(shown)} == {cause}, name
 
 
+def test_what_was_said_of_an_error_hides_nothing():
+    """A sentence behind the error that a wrapper holds leaves the cause as it is."""
+    wrapper = urllib3_errors.ProtocolError("Connection aborted.", refused(), "Nobody listens there.")
+
+    assert classify(wrapper) is Cause.REFUSED
+
+
 def test_a_wrapper_that_was_raised_while_the_error_was_handled():
     """urllib3 leaves out the `from` where a SOCKS proxy could not be reached."""
     wrapper = urllib3_errors.NewConnectionError(None, "it failed")
