@@ -119,7 +119,7 @@ class ConnectAnswer:
     def __call__(self, *args: Any, **kwargs: Any) -> HTTPResponse:
         """Make the response."""
         response: Any = self._kind(*args, **kwargs)
-        response.fp = lines = _Lines(response.fp)
+        response.fp = head = _Lines(response.fp)
         read_status = response._read_status
 
         def read_head() -> tuple[str, int, str]:
@@ -132,19 +132,21 @@ class ConnectAnswer:
                     parse_headers(response.fp)
                     told = read_status()
             except BadStatusLine as error:
-                if isinstance(error, RemoteDisconnected) or not _is_cut(lines.last):
+                if isinstance(error, RemoteDisconnected) or not _is_cut(head.last):
                     raise
                 raise RemoteDisconnected(_CUT) from None
-            if told[1] in UNREADY_STATUSES:
-                response.fp = self._read_fields(response.fp)
+            if told[1] != OK:
+                lines = self._read_fields(response.fp) if told[1] in UNREADY_STATUSES else []
+                # Nobody waits for the rest of the head, or for more than that.
+                response.fp = _Reread(response.fp, [*lines, b"\r\n"])
             return told
 
         response._read_status = read_head
         made: HTTPResponse = response
         return made
 
-    def _read_fields(self, file: Any) -> _Reread:
-        """Read the fields, as far as they come, and return a file in which they are still to be read."""
+    def _read_fields(self, file: Any) -> list[bytes]:
+        """Read the fields, as far as they come."""
         lines: list[bytes] = []
         hasten(file, _FIELDS_WITHIN)
         with suppress(OSError):
@@ -153,7 +155,7 @@ class ConnectAnswer:
         for line in lines:
             name, _, value = line.decode("latin-1").partition(":")
             self._fields.setdefault(name.lower(), value.strip())
-        return _Reread(file, lines)
+        return [line for line in lines if line.strip()]
 
     def retry_after(self) -> float | None:
         """Seconds after which to ask again, as far as the proxy has said so."""

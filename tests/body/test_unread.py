@@ -347,7 +347,7 @@ def test_who_closes_it_in_another_thread_ends_it(way, kind):
     with VerbatimServer([stalled, whole()]) as server, open_session(kind) as session:
         with suppress(requests.RequestException, AttributeError, ValueError):
             # What it ends in depends on the moment, in stock as well.
-            session.get(server.url, hooks=hooked(look), timeout=SHORT_TIMEOUT)
+            session.get(server.url, hooks=hooked(look), timeout=5 * SHORT_TIMEOUT)
         ending[0].join()
 
     assert len(server.heads) == 1

@@ -175,7 +175,8 @@ def test_a_refused_certificate_is_found_out_by_warming(haproxy, dial, authority,
 
     assert (in_background, still_warming) == ((), False)
     assert told.value.alert == told_again.value.alert == "certificate_expired"
-    assert server.connections() == 3
+    # On a busy machine the first may pass for accepted, before the refusal comes, and the others are made.
+    assert 3 <= server.connections() <= 2 + CONNECTIONS
 
 
 @protocols
