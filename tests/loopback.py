@@ -19,6 +19,15 @@ class LeftThisMachine(AssertionError):
     """A test connected to somewhere else. Not an OSError, so that no code under test retries or hides it."""
 
 
+def has_ipv6() -> bool:
+    """Tell whether this machine has a loopback of IPv6."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the address that this text spells, None for a name."""
     try:

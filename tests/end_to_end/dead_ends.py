@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.end_to_end.slow_peers import FOR_EVER
-from tests.loopback import full_queue
+from tests.loopback import full_queue, has_ipv6
 from tests.timeouts import SHORT_TIMEOUT
 
 #: How many addresses a name has whose every address is full: one deadline each would be much too late.
@@ -27,7 +27,7 @@ class Full:
     proxies = ()
 
     def __init__(self, names=False):
-        self._families = [socket.AF_INET, *([socket.AF_INET6] if names and _has_ipv6() else [])]
+        self._families = [socket.AF_INET, *([socket.AF_INET6] if names and has_ipv6() else [])]
         self._names = names
         self.slow = threading.Event()
 
@@ -75,11 +75,3 @@ class Resolver:
         self.slow.set()
         self._over.wait(FOR_EVER)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-
-def _has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True

@@ -19,6 +19,7 @@ from resilient_transport.connection import connect
 from resilient_transport.connection.connect import FailedAddresses
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.listening import Listening
+from tests.loopback import has_ipv6
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 NAME = "several.test"
@@ -155,15 +156,6 @@ def test_each_address_in_turn(several, call):
 
     assert [one.accepts for one in ill] == [1, 1, 1]
     assert well.accepts == 1
-
-
-def has_ipv6():
-    """Whether this machine has a loopback of that family."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6")

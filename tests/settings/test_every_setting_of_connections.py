@@ -12,6 +12,7 @@ from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.end_to_end.socks5 import SOCKS5
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, most_at_once, resolved_to_both
+from tests.loopback import has_ipv6
 
 WAYS = [ENVIRONMENT, CONSTRUCTOR]
 
@@ -123,9 +124,7 @@ class SixTeller(VerbatimServer):
 def both():
     """One server for each family, at one port."""
     answers = lambda _: Answer(told("204 No Content", b""))  # noqa: E731 - as short as it is
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
+    if not has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
     for _ in range(9):
         with ExitStack() as stack:

@@ -12,6 +12,7 @@ from resilient_transport.testing import FaultServer
 from tests.call.test_resume import BODY, V1, V2, chunks, part, whole
 from tests.end_to_end.hearing import Heard
 from tests.end_to_end.verbatim_server import STALL, Answer, VerbatimServer, told
+from tests.loopback import has_ipv6
 from tests.timeouts import LONG_TIMEOUT
 
 FAST = {"backoff": 0.0, "jitter": 0.0}
@@ -69,15 +70,6 @@ def test_a_call_recovers_once():
         assert response.content == BODY
         assert len(heard.of(Recovered)) == 1
         assert len(attempts_of(response)) == 3
-
-
-def has_ipv6():
-    """Whether there is a loopback of it."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")

@@ -225,6 +225,13 @@ ELSEWHERE = {
 IMPORTS = "import io, logging, logging.config, logging.handlers, os, sys\n"
 
 
+def program_with(own, moment):
+    """Return the program with logging of its own, set up before our import or after the mount."""
+    setup = f"{IMPORTS}{own}\n"
+    mounted = "resilient_transport.mount(session)\n"
+    return setup + PROGRAM if moment == "before" else PROGRAM.replace(mounted, mounted + setup)
+
+
 def gave_up(text):
     """Return how often a text tells that the call has given up; rich breaks its lines."""
     return " ".join(text.split()).count("gave up: attempt")
@@ -235,9 +242,7 @@ def gave_up(text):
 @pytest.mark.parametrize("own", OWN_LOGGING)
 def test_nothing_is_written_twice(server, own, moment):
     """RESILIENT_TRANSPORT_LOG beside a program's own logging, set up before our import or after the mount."""
-    setup = IMPORTS + OWN_LOGGING[own] + "\n"
-    mounted = "resilient_transport.mount(session)\n"
-    text = setup + PROGRAM if moment == "before" else PROGRAM.replace(mounted, mounted + setup)
+    text = program_with(OWN_LOGGING[own], moment)
     for asked in ("debug", "warning"):
         said, errors = program(server, text, RESILIENT_TRANSPORT_LOG=asked)
 
@@ -249,9 +254,7 @@ def test_nothing_is_written_twice(server, own, moment):
 @pytest.mark.parametrize("own", ELSEWHERE)
 def test_what_nobody_else_shows_is_written(server, own, moment):
     """The control: the program's own logging goes elsewhere, or takes less."""
-    setup = IMPORTS + ELSEWHERE[own] + "\n"
-    mounted = "resilient_transport.mount(session)\n"
-    text = setup + PROGRAM if moment == "before" else PROGRAM.replace(mounted, mounted + setup)
+    text = program_with(ELSEWHERE[own], moment)
     _, errors = program(server, text, RESILIENT_TRANSPORT_LOG="warning")
 
     assert gave_up(errors) == 1
