@@ -40,6 +40,16 @@ class WatchedHTTPResponse(HTTPResponse):
     _interim = 0
 
     def _read_status(self) -> tuple[str, int, str]:
+        # `http.client` lets go of the file before it says that the line is none.
+        lines: Any = self.fp
+        try:
+            return self._read_final_status()
+        except BadStatusLine as error:
+            if isinstance(error, RemoteDisconnected) or not _is_cut(lines.last):
+                raise
+            raise RemoteDisconnected(_CUT) from None
+
+    def _read_final_status(self) -> tuple[str, int, str]:
         # http.client skips 100 only; 103 and its kin are interim, too (RFC 9110 section 15.2), 101 is not.
         while self._interim < _INTERIM_AT_MOST:
             version, status, reason = super()._read_status()  # type: ignore[misc]
@@ -61,10 +71,6 @@ class WatchedHTTPResponse(HTTPResponse):
         self.fp: Any = lines
         try:
             super().begin()
-        except BadStatusLine as error:
-            if isinstance(error, RemoteDisconnected) or not _is_cut(lines.last):
-                raise
-            raise RemoteDisconnected(_CUT) from None
         finally:
             if self.fp is lines:
                 self.fp = lines.file
@@ -119,22 +125,17 @@ class ConnectAnswer:
     def __call__(self, *args: Any, **kwargs: Any) -> HTTPResponse:
         """Make the response."""
         response: Any = self._kind(*args, **kwargs)
-        response.fp = head = _Lines(response.fp)
+        response.fp = _Lines(response.fp)
         read_status = response._read_status
 
         def read_head() -> tuple[str, int, str]:
             # It is called once, and the response must not hold itself.
             del response._read_status
-            try:
-                told: tuple[str, int, str] = read_status()
-                while told[1] == CONTINUE:
-                    # Nobody has asked for it; some proxies say so all the same.
-                    parse_headers(response.fp)
-                    told = read_status()
-            except BadStatusLine as error:
-                if isinstance(error, RemoteDisconnected) or not _is_cut(head.last):
-                    raise
-                raise RemoteDisconnected(_CUT) from None
+            told: tuple[str, int, str] = read_status()
+            while told[1] == CONTINUE:
+                # Nobody has asked for it; some proxies say so all the same.
+                parse_headers(response.fp)
+                told = read_status()
             if told[1] != OK:
                 lines = self._read_fields(response.fp) if told[1] in UNREADY_STATUSES else []
                 # Nobody waits for the rest of the head, or for more than that.
