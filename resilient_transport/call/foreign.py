@@ -6,7 +6,7 @@ that it is repeated only if its method allows that.
 
 from __future__ import annotations
 
-from urllib3.exceptions import MaxRetryError, ProtocolError
+from urllib3.exceptions import MaxRetryError
 
 from ..connection.trace import Trace
 from ..gate.shared_failure import WIRE_ERRORS
@@ -22,8 +22,5 @@ def fail_as_met(trace: Trace, error: Exception) -> None:
     inner = error.args[0] if error.args else None
     if isinstance(inner, MaxRetryError):
         inner = inner.reason
-    if isinstance(inner, ProtocolError) and len(inner.args) > 1:
-        # "Connection aborted.", and what it was aborted by.
-        inner = inner.args[1]
     if isinstance(inner, WIRE_ERRORS):
         trace.fail(inner)

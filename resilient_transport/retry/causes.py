@@ -57,8 +57,8 @@ class Treatment(NamedTuple):
     limit: str | None
     #: What belongs to it, as the README says it.
     about: str
-    #: What an error says of it, where `SENTENCES` has nothing more special; nothing, where stock's own words
-    #: say all. `{who}` is who has failed.
+    #: What an error says of it, where `SENTENCES` has nothing more special; nothing for a response, and where
+    #: stock's own words say all. `{who}` is who has failed.
     sentence: str
 
 
@@ -125,11 +125,9 @@ CAUSES: Final[dict[Cause, Treatment]] = {
     Cause.STATUS: Treatment(
         "retries",
         "status 408, 429, 502, 503 or 504",
-        "{who} answered with a status that says that it is not ready.",
+        "",
     ),
-    Cause.MISDIRECTED: Treatment(
-        "retries", "status 421", "{who} says that it is not the one to answer this request."
-    ),
+    Cause.MISDIRECTED: Treatment("retries", "status 421", ""),
     Cause.CERTIFICATE: Treatment(
         None,
         "a server certificate that is not trusted, expired, or of another name",
