@@ -251,6 +251,61 @@ def test_a_connection_remembers_the_response_that_is_read():
     assert "_HTTPConnection__response" in vars(HTTPConnection("localhost"))
 
 
+def test_a_connection_says_what_it_is_doing():
+    """`connection.py` says that a request was sent, which `http.client` keeps in a name of its own."""
+    connection = http.client.HTTPConnection("localhost")
+    one, other = socket.socketpair()
+    connection.sock = one
+    states = [connection._HTTPConnection__state]
+    connection.request("GET", "/")
+    states.append((connection._HTTPConnection__state, connection._method))
+    other.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    connection.getresponse().read()
+    states.append(connection._HTTPConnection__state)
+    connection.close()
+    other.close()
+
+    assert states == ["Idle", ("Request-sent", "GET"), "Idle"]
+
+
+def test_a_response_whose_head_is_known_reads_none():
+    """`response_head.py` reads a head before `http.client` asks for it."""
+    one, other = socket.socketpair()
+    with one, other:
+        answer = http.client.HTTPResponse(one)
+        answer.headers = http.client.HTTPMessage()
+        answer.begin()
+        answer.close()
+
+    assert answer.status == "UNKNOWN"
+
+
+def test_urllib3_keeps_what_a_response_needs_to_know():
+    """`connection.py` gives it these, in their order, where a request goes past urllib3."""
+    from urllib3._base_connection import _ResponseOptions
+
+    assert _ResponseOptions._fields == (
+        "request_method",
+        "request_url",
+        "preload_content",
+        "decode_content",
+        "enforce_content_length",
+    )
+    assert {"_response_options", "_ResponseOptions"} <= names_in(HTTPConnection.request)
+    assert "_response_options" in names_in(HTTPConnection.getresponse)
+    assert "_response_options" in names_in(HTTPConnection.close)
+
+
+def test_where_fields_are_kept():
+    """`head_parser.py` fills them in, and `request_head.py` reads requests' at once."""
+    message = http.client.parse_headers(io.BytesIO(b"A: 1\r\n\r\n"))
+    fields = urllib3.HTTPHeaderDict([("A", "1"), ("a", "2")])
+
+    assert (message._headers, message._payload) == ([("A", "1")], "")
+    assert fields._container == {"a": ["A", "1", "2"]}
+    assert dict(requests.structures.CaseInsensitiveDict({"A": "1"})._store) == {"a": ("A", "1")}
+
+
 @pytest.mark.parametrize("name", ["_pool", "_connection", "_fp", "_fp_bytes_read", "length_remaining"])
 def test_what_a_response_has(name):
     """What body/source.py, body.py and streamed.py read and set."""

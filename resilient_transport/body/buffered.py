@@ -68,7 +68,7 @@ def buffer(response: Response, call: Reader) -> None:
         if call.serves_session:
             # It reads the body next, so that nothing is left of `raw`.
             raw._fp_bytes_read = 0 if raw.chunked else len(response._content)
-            raw.length_remaining = 0
+            raw.length_remaining = None if raw.length_remaining is None else 0
             encoded.close()
 
 

@@ -2,8 +2,12 @@
 
 It sends in pieces, each in its own time, and no byte more or less than was said.
 
+Where a usual request meets an idle connection, it goes past urllib3 (`exchange`), unless somebody has patched
+that (`shipped.py`). Whatever is met there urllib3 is made to meet again, so that it says what it always says.
+
 Leans on these names of urllib3 and http.client, pinned in `tests/test_upstream.py`: `_new_conn`, `_tunnel`,
-`_tunnel_host`, `send`, `request`, `getresponse`, `sock`, `_HTTPConnection__response`.
+`_tunnel_host`, `send`, `request`, `getresponse`, `sock`, `_method`, `_HTTPConnection__response`,
+`_HTTPConnection__state`, `_response_options` and `_ResponseOptions`.
 """
 
 from __future__ import annotations
@@ -14,9 +18,12 @@ import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.client import SWITCHING_PROTOCOLS
+from http.client import HTTPConnection as HTTPClientConnection
 from typing import Any, Final, NoReturn
 
+from urllib3._base_connection import _ResponseOptions
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError
 from urllib3.response import HTTPResponse
@@ -34,15 +41,23 @@ from .connect import FailedAddresses, in_time, is_urllib3s, lacks_descriptors, p
 from .eof import refuse_ragged_end
 from .keepalive import KeepAlivePolicy, hints
 from .preconnect import Route, finish
-from .request_head import is_asked_for, told_by
+from .request_head import host_line, is_asked_for, rendered, told_by
 from .response_head import ConnectAnswer, HurriedHTTPResponse, WatchedHTTPResponse
-from .timed_stream import rearm
+from .timed_stream import rearm, set_timeout
 from .tls_sessions import TLSSessions
 from .trace import Trace
 
 #: Bytes that are sent at once: so many have to get through within a time-out. `socket.sendall` counts that
 #: for all it is given, so that a large body would have to arrive within it.
 PIECE: Final = 65536
+
+#: Bytes of a body that leave in one piece with its head.
+_SMALL: Final = 16384
+#: What `http.client` calls a connection over which nothing is asked, and one that is asked.
+_IDLE: Final = "Idle"
+_SENT: Final = "Request-sent"
+#: What urllib3 calls the version in which it asks.
+_VERSION: Final = "HTTP/1.1"
 
 #: What a connect may meet that is nobody else's affair.
 _ONES_OWN: Final = (Cause.TIMEOUT, Cause.LOCAL)
@@ -146,6 +161,12 @@ class ResilientConnection(HTTPConnection):
     _waited: float = 0.0
     #: The response that was received last.
     _answer: Any = None
+    #: The line of the Host field that `http.client` writes; None: it has written none yet.
+    _host_line: str | None = None
+    _writes_host: bool = False
+    #: What an exchange has met that went past urllib3, and whether it was while the request was sent. urllib3
+    #: is to meet it again, and makes of it what it makes of such errors.
+    met: tuple[BaseException, bool] | None = None
 
     def prepare(self, plan: ConnectionPlan, trace: Trace) -> None:
         """Take what it is made from, before anything is done with it."""
@@ -343,9 +364,9 @@ class ResilientConnection(HTTPConnection):
         if trace.stage is Stage.REQUEST:
             self._due = self._left_after(size)
         elif trace.stage is not Stage.TUNNEL:
-            trace.mark(Stage.REQUEST)
-            owned, self._closing, self._due = told_by(data)
-            self.has_owner = self.has_owner or owned
+            self._begin_request(data)
+            if self._host_line is None and self._writes_host:
+                self._host_line = host_line(data)
         try:
             if size <= PIECE:
                 self._bound_sending()
@@ -357,6 +378,29 @@ class ResilientConnection(HTTPConnection):
             raise
         if trace.stage is Stage.REQUEST and size <= PIECE:
             trace.bytes_out += size
+
+    def _begin_request(self, head: bytes) -> None:
+        """From here on bytes of the request leave."""
+        self.trace.mark(Stage.REQUEST)
+        owned, self._closing, self._due = told_by(head)
+        self.has_owner = self.has_owner or owned
+
+    def _send_at_once(self, head: bytes, body: bytes | None) -> None:
+        """Send a request whose body is what its head says; a small one in one piece."""
+        if body is not None and len(body) > _SMALL:
+            self.send(head)
+            self.send(body)
+            return
+        trace = self.trace
+        self._begin_request(head)
+        data, self._due = head if body is None else head + body, None
+        try:
+            self._bound_sending()
+            super().send(data)
+        except OSError as error:
+            trace.fail(error)
+            raise
+        trace.bytes_out += len(data)
 
     def _send_in_pieces(self, data: memoryview) -> None:
         for at in range(0, len(data), PIECE):
@@ -384,17 +428,97 @@ class ResilientConnection(HTTPConnection):
         if deadline is not None and deadline.is_over():
             raise TimeoutError("the deadline was over while the request was being sent")
         if self.sock is not None and (granted is None or granted >= 0):
-            self.sock.settimeout(deadline.for_socket(granted) if deadline is not None else granted)
+            set_timeout(self.sock, deadline.for_socket(granted) if deadline is not None else granted)
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request; one that authenticates the connection gives it an owner."""
+        if self.met is not None:
+            if self.met[1]:
+                self._meet_again()
+            return
         self.was_asked = not self.trace.warming
         if not self.was_asked:
             return
+        self._writes_host = url.startswith("/") and "host" not in map(str.lower, headers or ())
+        self._ask(partial(super().request, method, url, body=body, headers=headers, **options), body)
+
+    def usual_head(self, method: str, url: str, headers: Any, body: Any) -> bytes | None:
+        """The head of a request that may be exchanged over this connection; None: urllib3 is to write it."""
+        if self._host_line is None or self._HTTPConnection__state != _IDLE:
+            return None
+        return rendered(method, url, self._host_line, headers, body)
+
+    def exchange(
+        self, method: str, url: str, head: bytes, body: bytes | None, timeout: float | None
+    ) -> HTTPResponse:
+        """Send a request and receive the head of its response, past urllib3; `met` has what was met.
+
+        Args:
+            method, url: of the request; the response has them.
+            head: as `usual_head` has it.
+            body: what follows.
+            timeout: seconds to wait between two bytes of the answer.
+        """
+        # `is_drained` has said that it was read to its end.
+        self._HTTPConnection__response: Any = None
+        is_sent = False
+        try:
+            self._HTTPConnection__state, self._method = _SENT, method
+            self._response_options = _ResponseOptions(method, url, False, False, True)
+            self.was_asked = True
+            self._ask(partial(self._send_at_once, head, body), body)
+            is_sent, self.timeout = True, timeout
+            return self.getresponse(at_once=True)
+        except BaseException as error:
+            self.met = error, not is_sent
+            raise
+
+    def _meet_again(self) -> None:
+        met, self.met = self.met, None
+        try:
+            if met is not None:
+                raise met[0]
+        finally:
+            # The traceback holds this frame: what the frame holds must not be the exception.
+            del met
+
+    def _receive(self) -> HTTPResponse:
+        """Receive the head of a response: in one piece, if it comes in one; otherwise as urllib3 does."""
+        sock: Any = self.sock
+        # Closing the connection forgets it.
+        asked: Any = self._response_options
+        set_timeout(sock, self.timeout)
+        kind = self.response_class
+        answer: Any = kind(sock, method=self._method)
+        self.response_class = lambda *args, **kwargs: answer  # type: ignore[assignment]
+        try:
+            if not answer.begin_at_once():
+                return super().getresponse()
+            HTTPClientConnection.getresponse(self)
+        finally:
+            self.response_class = kind
+        self._response_options = None
+        return HTTPResponse(
+            body=answer,
+            headers=answer.usual_headers,
+            status=answer.status,
+            version=answer.version,
+            version_string=_VERSION,
+            reason=answer.reason,
+            preload_content=False,
+            decode_content=False,
+            original_response=answer,
+            request_method=asked.request_method,
+            request_url=asked.request_url,
+            sock_shutdown=getattr(sock, "shutdown", None),
+        )
+
+    def _ask(self, send: Callable[[], object], body: Any) -> None:
+        """Send a request, and look for an answer where it could not be sent to its end."""
         self._bound_timeout()
         self._sent_whole, self._unsent, self._due = False, None, None
         try:
-            super().request(method, url, body=body, headers=headers, **options)
+            send()
         except OSError as error:
             if not self._may_be_answered(error):
                 if self.trace.error is error and isinstance(error, TimeoutError) and not self.trace.is_late():
@@ -431,8 +555,14 @@ class ResilientConnection(HTTPConnection):
             # From now on; who has no deadline is not hurried by it.
             self.response_class = HurriedHTTPResponse
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        """Receive the head of the response."""
+    def getresponse(self, *, at_once: bool = False) -> HTTPResponse:  # type: ignore[override]
+        """Receive the head of the response.
+
+        Args:
+            at_once: in one piece, if it comes in one, past urllib3.
+        """
+        if self.met is not None:
+            self._meet_again()
         trace = self.trace
         if trace.warming:
             return nothing_asked()
@@ -443,7 +573,7 @@ class ResilientConnection(HTTPConnection):
         # Its traceback holds this connection, and this frame: neither may hold it for longer.
         unsent, self._unsent = self._unsent, None
         try:
-            response = super().getresponse()
+            response = self._receive() if at_once else super().getresponse()
         except Exception as error:
             trace.fail(unsent or error)
             self._hear(permit, unsent or error)

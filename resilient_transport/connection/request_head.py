@@ -1,13 +1,70 @@
-"""What a head says about the connection that carries it: who it belongs to, and whether it ends."""
+"""The head of a request: written in one pass where it is a usual one; and what it says of its connection.
+
+Leans on `_store` of requests' `CaseInsensitiveDict`, pinned in `tests/test_upstream.py`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+
+from requests.structures import CaseInsensitiveDict
+from urllib3.util import SKIP_HEADER
 
 #: Schemes that authenticate the connection and not the request (RFC 4559; MS-NTHT).
 _SCHEMES: Final = (b"ntlm", b"negotiate")
 _AUTH: Final = ("www-authenticate", "proxy-authenticate")
+
+#: A target that urllib3 sends as it is.
+_TARGET: Final = re.compile(
+    r"/(?:[-\w.~!$&'()*+,;=:@/]|%[0-9A-F]{2})*(?:\?(?:[-\w.~!$&'()*+,;=:@/?]|%[0-9A-F]{2})*)?", re.ASCII
+)
+#: A head that nobody can take for more than it is: what is in it is of `http.client`'s kind, and stricter.
+_HEAD: Final = re.compile(
+    r"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)+\r\n"
+)
+#: Methods for which urllib3 says nothing of a body that is not there.
+_BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "TRACE", "OPTIONS"})
+
+
+def rendered(method: str, target: str, host: str, headers: Any, body: Any) -> bytes | None:
+    """The head that urllib3 and `http.client` would write; None: it is not a usual one, and theirs to write.
+
+    Args:
+        method, target: of the request.
+        host: the line of the Host field that `http.client` writes where the caller has none.
+        headers: the caller's.
+        body: what follows.
+    """
+    if type(headers) is not CaseInsensitiveDict or _TARGET.fullmatch(target) is None:
+        return None
+    fields = headers._store  # type: ignore[attr-defined]
+    if "user-agent" not in fields or "accept-encoding" not in fields or "transfer-encoding" in fields:
+        return None
+    length = fields.get("content-length")
+    if body is None:
+        if length is not None or method not in _BODILESS:
+            return None
+    elif type(body) is not bytes or length is None or length[1] != str(len(body)):
+        return None
+    host = "" if "host" in fields else host
+    try:
+        lines = "\r\n".join(map(": ".join, fields.values()))
+        text = f"{method} {target} HTTP/1.1\r\n{host}{lines}\r\n\r\n"
+        head = text.encode("latin-1")
+    except (TypeError, UnicodeEncodeError):
+        return None
+    # A line for each field, the first one, the empty one, and that of the host.
+    if text.count("\n") != len(fields) + 2 + bool(host) or SKIP_HEADER in text:
+        return None
+    return head if _HEAD.fullmatch(text) else None
+
+
+def host_line(head: bytes) -> str:
+    """The line of the Host field in a head that `http.client` has written."""
+    lines = head.split(b"\r\n", 2)
+    return f"{lines[1].decode('latin-1')}\r\n" if lines[1].startswith(b"Host: ") else ""
 
 
 def told_by(head: bytes) -> tuple[bool, bool, int | None]:

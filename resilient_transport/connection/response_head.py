@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.client import (
     CONTINUE,
+    NO_CONTENT,
+    NOT_MODIFIED,
     OK,
     PROCESSING,
     BadStatusLine,
@@ -21,8 +23,11 @@ from http.client import (
 )
 from typing import Any, Final
 
+from urllib3 import HTTPHeaderDict
+
 from ..retry.causes import UNREADY_STATUSES
 from ..retry.retry_after import retry_after
+from .head_parser import parse
 from .timed_stream import hasten, timed
 
 #: Interim responses before the final one that are read, at the most.
@@ -38,6 +43,39 @@ class WatchedHTTPResponse(HTTPResponse):
 
     #: How many interim responses have come.
     _interim = 0
+    #: The fields of a usual head, as urllib3 has them; None: it was read line by line.
+    usual_headers: HTTPHeaderDict | None = None
+    #: What was met when somebody looked for a usual head. `begin` meets it again.
+    _met: BaseException | None = None
+
+    def begin_at_once(self) -> bool:
+        """Receive the head in one piece, if it comes in one and is a usual one; never fails.
+
+        Otherwise `begin` is to be called. It is to be called in any case: it knows what was done here.
+        """
+        peek = getattr(self.fp, "peek", None)
+        try:
+            head = None if peek is None else parse(peek())
+        except BaseException as error:
+            self._met = error
+            return False
+        if head is None:
+            return False
+        self.fp.read(head.size)
+        status = self.code = self.status = head.status
+        self.reason, self.version = head.reason, 11
+        self.headers = self.msg = head.fields
+        has_no_body = status in (NO_CONTENT, NOT_MODIFIED) or self._method == "HEAD"  # type: ignore[attr-defined]
+        self.length = 0 if has_no_body else head.length
+        self.chunked = head.chunked and not has_no_body
+        # Where nothing says how long the body is, the end of the connection is its end.
+        self.will_close = head.closes or not (self.chunked or self.length is not None)
+        if head.chunked:
+            self.chunk_left = None
+        if self.chunked:
+            self.fp = Chunks(self.fp)
+        self.usual_headers = head.headers
+        return True
 
     def _read_status(self) -> tuple[str, int, str]:
         # `http.client` lets go of the file before it says that the line is none.
@@ -67,6 +105,15 @@ class WatchedHTTPResponse(HTTPResponse):
                 `announces_body` says whether what came says that a body follows.
             http.client.HTTPException: the head cannot be parsed.
         """
+        if self.usual_headers is not None:
+            return
+        if self._met is not None:
+            met, self._met = self._met, None
+            try:
+                raise met
+            finally:
+                # The traceback holds this frame: what the frame holds must not be the exception.
+                del met
         lines = _Lines(self.fp)
         self.fp: Any = lines
         try:

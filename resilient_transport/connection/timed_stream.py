@@ -56,6 +56,12 @@ def timeout_of(sock: Any) -> float | None:
     return timeout
 
 
+def set_timeout(sock: Any, seconds: float | None) -> None:
+    """Set the time-out of a socket, if it has another one: a system call is saved."""
+    if not hasattr(sock, "gettimeout") or sock.gettimeout() != seconds:
+        sock.settimeout(seconds)
+
+
 def _limited() -> Any:
     """The trace of the attempt that runs here, if that has a deadline."""
     trace = CURRENT.get()

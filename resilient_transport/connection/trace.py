@@ -75,6 +75,8 @@ class Trace:
     #: None: none is kept. Set by who resumes a body, and by the pool.
     keeps_slot = False
     slot_of: Any = None
+    #: The connection that it has already; `_get_conn` of its pool hands it out. Set and taken by the pool.
+    given: Any = None
     #: When the connection was ready, on the monotonic clock.
     connected: float | None = None
 

@@ -13,7 +13,7 @@ import queue
 import weakref
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -21,16 +21,21 @@ from urllib3.exceptions import ClosedPoolError, EmptyPoolError
 
 from ..connection.connection import ConnectionPlan, PlainConnection
 from ..connection.liveness import is_alive
+from ..connection.shipped import is_as_shipped
 from ..connection.tls_connection import TLSConnection
 from ..connection.trace import CURRENT, Trace
 from ..gate.permit import Permit
 from ..gate.shared_failure import SharedFailure
+from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
 from ..util.clock import monotonic
 from ..util.origin import origin_name
 from .registry import registry
 from .shared_pool import Connection, SharedPool, Ticket, close_all
 from .slots import Slots
+
+#: What requests asks of `urlopen`, besides what has a name of its own there.
+_ASKED_FOR: Final = {"preload_content": False, "decode_content": False, "chunked": False}
 
 
 class LeasedPool(HTTPConnectionPool):
@@ -106,12 +111,79 @@ class LeasedPool(HTTPConnectionPool):
         """Whether somebody put a connection class of their own into urllib3, as vcrpy does: it is used."""
         return self.upstream.ConnectionCls is not self.stock_connection
 
+    def urlopen(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Any = None,
+        retries: Any = None,
+        redirect: bool = True,
+        assert_same_host: bool = True,
+        timeout: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Send a request as urllib3 does; past it where an idle connection takes a usual one at once."""
+        trace = CURRENT.get()
+        if (
+            trace is not None
+            and options == _ASKED_FOR
+            and retries is ONE_ATTEMPT
+            and not (redirect or assert_same_host)
+            and self._is_open_to(trace)
+        ):
+            response = self._exchange(trace, method, url, body, headers, timeout)
+            if response is not None:
+                return response
+        return super().urlopen(
+            method, url, body, headers, retries, redirect, assert_same_host, timeout=timeout, **options
+        )
+
+    def _is_open_to(self, trace: Trace) -> bool:
+        """Whether an attempt may be made past urllib3: nothing is unusual with this pool, or patched."""
+        plain = not (self.block or self._owned or trace.warming) and self.proxy is None
+        return plain and not self._is_foreign() and is_as_shipped()
+
+    def _exchange(self, trace: Trace, method: str, url: str, body: Any, headers: Any, timeout: Any) -> Any:
+        """Send a request over an idle connection; None: urllib3 is to do so, and meets what was met here."""
+        if timeout.total is not None:
+            return None
+        connection = self._idle_for(trace)
+        if connection is None:
+            return None
+        head = connection.usual_head(method, url, headers, body)
+        if head is not None:
+            self.num_requests += 1
+            try:
+                self._validate_conn(connection)
+                response: Any = connection.exchange(method, url, head, body, timeout.read_timeout)
+                response.retries, response._connection, response._pool = ONE_ATTEMPT, connection, self
+                return response
+            except BaseException:
+                if connection.met is None:
+                    connection.close()
+                    raise
+        trace.given = connection
+        return None
+
+    def _idle_for(self, trace: Trace) -> Any:
+        if registry.reaper.due is not None:
+            registry.reaper.look_if_due()
+        if trace.connection_options is not self.connection_options:
+            self._use(trace.connection_options)
+        found = self.shared_pool.idle_for(trace)
+        return None if found is None else self._hand_out(found, trace)
+
     def _get_conn(self, timeout: float | None = None) -> Any:
         if self._is_foreign():
             self.ConnectionCls = self.upstream.ConnectionCls
             if (trace := CURRENT.get()) is not None:
                 trace.hand_over()
             return super()._get_conn(timeout)
+        trace = CURRENT.get()
+        if trace is not None and trace.given is not None:
+            given, trace.given = trace.given, None
+            return given
         if registry.reaper.due is not None:
             registry.reaper.look_if_due()
         trace = CURRENT.get() or Trace(connect_timeout=self.timeout.connect_timeout)
@@ -250,6 +322,9 @@ class LeasedPool(HTTPConnectionPool):
         close_all(connection for connection in doomed if connection is not None)
 
     def _validate_conn(self, conn: Any) -> None:
+        if getattr(conn, "met", None) is not None:
+            # urllib3 is about to meet it.
+            return
         # urllib3 connects plain connections only when it sends; here the stages are apart.
         if conn.is_closed:
             conn.connect()

@@ -7,6 +7,7 @@ affair. Decisions are the gate's; all I/O happens here, outside of its lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from math import inf
 from typing import Any, Final
 from weakref import WeakSet
@@ -177,22 +178,35 @@ class SharedPool:
         Raises:
             ConnectTimeoutError: neither came in time.
         """
-        gate = self.gate
-        trace.cold = not gate.window.proven
-
-        def suits(connection: Connection) -> bool:
-            return self.suits(connection, trace)
-
+        trace.cold = not self.gate.window.proven
         while True:
-            found = gate.take(suits) or self._wait(Waiter(suits, trace.caller, trace.began), timeout, trace)
+            idle = self.idle_for(trace)
+            if idle is not None:
+                return idle
+            suits = partial(self.suits, trace=trace)
+            found = self._wait(Waiter(suits, trace.caller, trace.began), timeout, trace)
             if isinstance(found, (Permit, SharedFailure)):
                 return found
-            self._all_idle.discard(found)
-            found.taken_at = monotonic()
-            if is_alive(found.sock):
+            if self._is_taken(found):
                 return found
-            self.keep_alive.closed_after(found.taken_at - found.proven_at)
-            found.close()
+
+    def idle_for(self, trace: Trace) -> Connection | None:
+        """A live idle connection that an attempt may use at once; None: there is none."""
+        suits = partial(self.suits, trace=trace)
+        while True:
+            found = self.gate.take(suits)
+            if found is None or self._is_taken(found):
+                return found
+
+    def _is_taken(self, found: Connection) -> bool:
+        """Take a connection that was idle; False: the server has closed it, and so it is here."""
+        self._all_idle.discard(found)
+        found.taken_at = monotonic()
+        if is_alive(found.sock):
+            return True
+        self.keep_alive.closed_after(found.taken_at - found.proven_at)
+        found.close()
+        return False
 
     def suits(self, connection: Connection, trace: Trace) -> bool:
         """Whether an attempt may use a connection that was idle for as long as this one."""

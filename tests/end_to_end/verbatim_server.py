@@ -33,10 +33,12 @@ class VerbatimServer(Listening):
     Args:
         answers: in the order in which they are given; or a function from a request's head to an answer.
         context: TLS, if any.
+        takes_bodies: whether requests' bodies are read.
     """
 
     answers: Sequence[Answer] | Callable[[bytes], Answer]
     context: ssl.SSLContext | None = None
+    takes_bodies: bool = False
     heads: list[bytes] = field(default_factory=list)
     accepts: int = 0
 
@@ -103,7 +105,15 @@ class VerbatimServer(Listening):
             head += data
         with self._lock:
             self._idle.discard(client)
-        return head if head.endswith(b"\r\n\r\n") else b""
+        if not head.endswith(b"\r\n\r\n"):
+            return b""
+        if self.takes_bodies:
+            # What is not read makes a reset of a close.
+            _, _, length = head.lower().partition(b"content-length: ")
+            left = int(length.partition(b"\r\n")[0] or 0)
+            while left:
+                left -= len(client.recv(left)) or left
+        return head
 
     def _next(self, head: bytes) -> Answer:
         with self._lock:
