@@ -18,7 +18,6 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, prepend_sc
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.poolmanager import PoolManager
-from urllib3.response import HTTPResponse
 from urllib3.util import Retry, parse_url
 
 from .. import settings
@@ -52,6 +51,7 @@ from ..telemetry.dispatch import announce
 from ..telemetry.log import write_to_stderr
 from ..util.origin import origin_at, origin_of
 from ..util.url_prefix import Prefix
+from .built import built
 from .max_retries import RetrySettings
 from .overridden import hooks_of, is_plain, socks_manager, warn_of_pools
 from .summary import summary
@@ -176,21 +176,14 @@ class ResilientAdapter(HTTPAdapter):
         return self._call(request, stream, timeout, verify, cert, proxies, serves_session=serves_session)[0]
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        """Make requests' response of urllib3's, without a search for cookies where there is none.
-
-        Leans on `_original_response`, without which requests does not look; pinned in `test_upstream.py`.
-        """
-        if self._bypassed:
+        """Make requests' response of urllib3's, without a search for cookies where there is none."""
+        if self._bypassed or HTTPAdapter.build_response is not _BUILD_RESPONSE:
             return super().build_response(req, resp)
-        head = getattr(resp, "_original_response", None)
-        plain = type(resp) is HTTPResponse and "set-cookie" not in resp.headers
-        if head is None or not plain or "set-cookie2" in resp.headers:
+        response = built(req, resp)
+        if response is None:
             return super().build_response(req, resp)
-        resp._original_response = None
-        try:
-            return super().build_response(req, resp)
-        finally:
-            resp._original_response = head
+        response.connection = self  # type: ignore[attr-defined,unused-ignore]
+        return response
 
     def warm(
         self,
@@ -562,3 +555,5 @@ class ResilientAdapter(HTTPAdapter):
 #: The code of `requests.Session.send`, as it is under what others have wrapped around it.
 _SESSION_SEND: Final = unwrap(Session.send).__code__
 _OWN_HOOKS: Final = hooks_of(ResilientAdapter)
+#: What `built` stands in for; not, if somebody else does.
+_BUILD_RESPONSE: Final = HTTPAdapter.build_response

@@ -1,7 +1,7 @@
 """Response bodies that are read before they are handed out.
 
-Leans on `_content` and `_content_consumed` of requests' response and on `_fp_bytes_read` of urllib3's,
-pinned in `tests/test_upstream.py`.
+Leans on `_content` and `_content_consumed` of requests' response and on `_fp`, `_fp_bytes_read` and
+`_original_response` of urllib3's, pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
@@ -78,6 +78,26 @@ def _be_done_with(raw: Any) -> None:
     raw.release_conn()
 
 
+def is_here(raw: Any) -> bool:
+    """Whether a response's body came with its head, so that to read it is to wait for nothing."""
+    length = raw.length_remaining
+    answer = raw._original_response
+    return length is not None and not raw.chunked and length <= getattr(answer, "ahead", 0)
+
+
+def _read_ahead(raw: Any, length: int) -> bytes:
+    """Read a body that is here, past urllib3; nothing if it is not."""
+    if type(raw) is not urllib3.HTTPResponse or not length or not is_here(raw):
+        return b""
+    answer: Any = raw._fp
+    if answer.length != length:
+        return b""
+    data: bytes = answer.read(length)
+    raw._fp_bytes_read, raw.length_remaining = length, 0
+    raw.release_conn()
+    return data
+
+
 def read_whole(raw: Any, call: Reader) -> io.BytesIO:
     """Read the body of urllib3's response, still encoded; arguments and exceptions are as for `buffer`."""
     length = raw.length_remaining
@@ -85,7 +105,7 @@ def read_whole(raw: Any, call: Reader) -> io.BytesIO:
     try:
         if length is not None and length <= _CHUNK:
             # A short one comes in one piece; if it is cut, the next read says how.
-            data = raw.read(length or None, decode_content=False)
+            data = _read_ahead(raw, length) or raw.read(length or None, decode_content=False)
             encoded, received = io.BytesIO(data), len(data)
         if received != length:
             encoded.seek(received)

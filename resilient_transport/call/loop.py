@@ -12,7 +12,7 @@ from requests import Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, Timeout
 
-from ..body.buffered import buffer, read_whole
+from ..body.buffered import buffer, is_here, read_whole
 from ..body.streamed import report_errors
 from ..body.unread import (
     Unread,
@@ -335,7 +335,7 @@ class Call:
 
     def _watch(self, response: Any) -> None:
         """Resume the body of urllib3's response if it breaks; one byte is there whole or not at all."""
-        if is_redirect(response.status, response.headers):
+        if is_here(response) or is_redirect(response.status, response.headers):
             return
         if self.plan.stream or response.length_remaining not in (0, 1):
             self.resumer = Resumer(self.record, self._adapter)

@@ -53,6 +53,8 @@ PIECE: Final = 65536
 
 #: Bytes of a body that leave in one piece with its head.
 _SMALL: Final = 16384
+#: Bytes that are read at once of an answer: a small body comes with its head. Python 3.14 reads 128 kB.
+_READ_AHEAD: Final = 32768
 #: What `http.client` calls a connection over which nothing is asked, and one that is asked.
 _IDLE: Final = "Idle"
 _SENT: Final = "Request-sent"
@@ -489,7 +491,7 @@ class ResilientConnection(HTTPConnection):
         asked: Any = self._response_options
         set_timeout(sock, self.timeout)
         kind = self.response_class
-        answer: Any = kind(sock, method=self._method)
+        answer: Any = kind(_Wide(sock), method=self._method)  # type: ignore[arg-type]
         self.response_class = lambda *args, **kwargs: answer  # type: ignore[assignment]
         try:
             if not answer.begin_at_once():
@@ -693,6 +695,23 @@ class ResilientConnection(HTTPConnection):
         if begun is not None:
             begun.close()
         super().close()
+
+
+class _Wide:
+    """A socket of which a response reads more at once than `http.client` lets it.
+
+    Args:
+        sock: the socket.
+    """
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: str) -> Any:
+        """The file that the response reads from."""
+        return self._sock.makefile(mode, _READ_AHEAD)
 
 
 def nothing_asked() -> HTTPResponse:

@@ -45,6 +45,8 @@ class WatchedHTTPResponse(HTTPResponse):
     _interim = 0
     #: The fields of a usual head, as urllib3 has them; None: it was read line by line.
     usual_headers: HTTPHeaderDict | None = None
+    #: How many bytes of the body came with such a head: to read them is to wait for nothing.
+    ahead = 0
     #: What was met when somebody looked for a usual head. `begin` meets it again.
     _met: BaseException | None = None
 
@@ -55,7 +57,8 @@ class WatchedHTTPResponse(HTTPResponse):
         """
         peek = getattr(self.fp, "peek", None)
         try:
-            head = None if peek is None else parse(peek())
+            data = b"" if peek is None else peek()
+            head = parse(data)
         except BaseException as error:
             self._met = error
             return False
@@ -74,7 +77,7 @@ class WatchedHTTPResponse(HTTPResponse):
             self.chunk_left = None
         if self.chunked:
             self.fp = Chunks(self.fp)
-        self.usual_headers = head.headers
+        self.usual_headers, self.ahead = head.headers, len(data) - head.size
         return True
 
     def _read_status(self) -> tuple[str, int, str]:

@@ -42,11 +42,12 @@ _GONE_PAST: Final[dict[ModuleType, tuple[str, ...]]] = {
         "HTTPSConnectionPool.urlopen",
         "HTTPSConnectionPool._make_request",
     ),
-    urllib3.response: ("HTTPResponse.__init__",),
+    urllib3.response: ("HTTPResponse.__init__", "HTTPResponse.read", "HTTPResponse._raw_read"),
 }
 _of_http: Final = attrgetter(*_GONE_PAST[http.client])
 _of_connection: Final = attrgetter(*_GONE_PAST[urllib3.connection])
 _of_pool: Final = attrgetter(*_GONE_PAST[urllib3.connectionpool])
+_of_response: Final = attrgetter(*_GONE_PAST[urllib3.response])
 
 #: Arguments that urllib3's response takes since 2.4.
 _ARGUMENTS: Final = {"sock_shutdown", "version_string"}
@@ -60,7 +61,7 @@ def _in_force() -> tuple[Any, ...]:
         _of_http(http.client),
         _of_connection(urllib3.connection),
         _of_pool(urllib3.connectionpool),
-        urllib3.response.HTTPResponse.__init__,
+        _of_response(urllib3.response),
     )
 
 

@@ -30,6 +30,8 @@ PATCHED = [
     (urllib3.connectionpool.HTTPConnectionPool, "urlopen"),
     (urllib3.connectionpool.HTTPConnectionPool, "_make_request"),
     (urllib3.response.HTTPResponse, "__init__"),
+    (urllib3.response.HTTPResponse, "read"),
+    (urllib3.response.HTTPResponse, "_raw_read"),
 ]
 
 
