@@ -15,7 +15,6 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from urllib3.exceptions import SSLError
 
 from ..telemetry.log import say
 from ..util.bounded_dict import keep_newest
+from ..util.frozen import dataclass, replace
 from ..util.inbox import Inbox
 from .identity import Contents, FilesChanged, Look, Sources, TLSIdentity, fault
 

@@ -15,7 +15,6 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 from ..connection.tls_context import build_context, context_kind, is_of_ssl
 from ..retry.causes import tls_reason
 from ..util.clock import monotonic
+from ..util.frozen import dataclass, field
 
 #: A password is compared by a digest that is worth nothing outside of this process.
 _PEPPER: Final = secrets.token_bytes(32)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
 from .. import settings
+from ..util.frozen import dataclass, field, names_of, replace
 from .breaker import Breaker
 from .causes import CAUSES, DEFAULT_LIMITS, Cause
 from .stages import IDEMPOTENT, Failure, Stage
@@ -230,7 +230,7 @@ DEFAULTS: Final = {
 }
 
 _SWITCHES: Final = tuple(name for name, kind in RetryPolicy.__annotations__.items() if kind == "bool")
-_COUNTS: Final = tuple(name for name in RetryPolicy.__dataclass_fields__ if name.endswith("retries"))
+_COUNTS: Final = tuple(name for name in names_of(RetryPolicy) if name.endswith("retries"))
 
 #: Settings that count failures at whatever stage; the others count those before the request has left.
 _AT_EVERY_STAGE: Final = ("timeout_retries", "other_retries")

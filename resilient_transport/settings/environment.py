@@ -11,10 +11,10 @@ import difflib
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from ..util.frozen import dataclass
 from . import value_types as kinds
 from .value_types import Kind
 

@@ -6,11 +6,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
 from ..util.clock import monotonic
+from ..util.frozen import dataclass
 
 P = ParamSpec("P")
 R = TypeVar("R")
