@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import re
-import secrets
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from ..util.clock import monotonic
 from ..util.frozen import dataclass, field
 
 #: A password is compared by a digest that is worth nothing outside of this process.
-_PEPPER: Final = secrets.token_bytes(32)
+_PEPPER: Final = os.urandom(32)
 #: A certificate in a file that may hold anything else besides. OpenSSL knows three labels; a "TRUSTED" one
 #: adds what the certificate is trusted for, or is not (`openssl x509 -addtrust`, `-addreject`).
 _CERTIFICATE: Final = re.compile(

@@ -1,6 +1,8 @@
-"""When to send again, and how often: frozen values, no clock and no socket."""
+"""When to send again, and how often: frozen values, no clock and no socket.
 
-from __future__ import annotations
+Annotations are evaluated here: `RetryPolicy` claims the package as its home, where `typing.get_type_hints`
+would not find the names in them.
+"""
 
 import math
 from collections.abc import Iterable, Sequence, Set
@@ -229,7 +231,7 @@ DEFAULTS: Final = {
     name: settings.default(name) for name in (*_PACING, "retries", "retry_non_idempotent", "deadline")
 }
 
-_SWITCHES: Final = tuple(name for name, kind in RetryPolicy.__annotations__.items() if kind == "bool")
+_SWITCHES: Final = tuple(name for name, kind in RetryPolicy.__annotations__.items() if kind is bool)
 _COUNTS: Final = tuple(name for name in names_of(RetryPolicy) if name.endswith("retries"))
 
 #: Settings that count failures at whatever stage; the others count those before the request has left.
