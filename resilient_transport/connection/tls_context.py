@@ -27,7 +27,7 @@ _SETTINGS = (
 )  # fmt: skip
 #: What is set and not wanted: with the one of Debian's Python a cut stream ends as if it were whole; urllib3
 #: asks for no tickets in TLS 1.2, since it never resumes.
-_UNWANTED = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0) | ssl.OP_NO_TICKET
+_WANTED = ~(getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0) | ssl.OP_NO_TICKET)
 _MISSING = object()
 
 
@@ -143,10 +143,10 @@ def _unfilled(model: ssl.SSLContext) -> ssl.SSLContext:
     if type(model) is context_kind() and _is_stock(type(model)):
         # It becomes one: to make another takes a sixth of a first call.
         model.__class__ = kind
-        model.options &= ~_UNWANTED
+        model.options &= _WANTED
         return model
     context = kind(ssl.PROTOCOL_TLS_CLIENT)
-    context.options = model.options & ~_UNWANTED
+    context.options = model.options & _WANTED
     for name in _SETTINGS:
         value = getattr(model, name, None)
         if value is not None:

@@ -167,8 +167,8 @@ class RetryPolicy:
 
     def repeats_connects(self) -> bool:
         """Whether a failure before the first byte of the request is repeated, whatever its cause."""
-        failures = [Failure(Stage.HANDSHAKE, cause) for cause in _SHARED]
-        return not any(limit.used_up([failure]) for limit in self.in_force() for failure in failures)
+        limits = self.in_force()
+        return not any(limit.used_up(failures) for limit in limits for failures in _SHARED)
 
     def has_counts(self) -> bool:
         """Whether anybody has set a number of repetitions."""
@@ -222,8 +222,10 @@ class RetryPolicy:
         return (Limit("retries", self.retries), *by_cause)
 
 
-#: The causes for which callers that wait for the same connection share a failure.
-_SHARED: Final = (Cause.RESET, Cause.REFUSED, Cause.NAME)
+#: One failure of each kind that callers share which wait for the same connection.
+_SHARED: Final = tuple(
+    (Failure(Stage.HANDSHAKE, cause),) for cause in (Cause.RESET, Cause.REFUSED, Cause.NAME)
+)
 #: What says how long the pauses are.
 _PACING: Final = ("backoff", "backoff_max")
 #: A policy that no environment has a say in, for what is nobody's in particular.
