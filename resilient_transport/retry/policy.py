@@ -167,8 +167,8 @@ class RetryPolicy:
 
     def repeats_connects(self) -> bool:
         """Whether a failure before the first byte of the request is repeated, whatever its cause."""
-        limits = self.in_force()
-        return not any(limit.used_up(failures) for limit in limits for failures in _SHARED)
+        none = [limit for limit in self.in_force() if limit.most < 1]
+        return not any(limit.covers(failure) for limit in none for failure in _SHARED)
 
     def has_counts(self) -> bool:
         """Whether anybody has set a number of repetitions."""
@@ -223,9 +223,7 @@ class RetryPolicy:
 
 
 #: One failure of each kind that callers share which wait for the same connection.
-_SHARED: Final = tuple(
-    (Failure(Stage.HANDSHAKE, cause),) for cause in (Cause.RESET, Cause.REFUSED, Cause.NAME)
-)
+_SHARED: Final = [Failure(Stage.HANDSHAKE, cause) for cause in (Cause.RESET, Cause.REFUSED, Cause.NAME)]
 #: What says how long the pauses are.
 _PACING: Final = ("backoff", "backoff_max")
 #: A policy that no environment has a say in, for what is nobody's in particular.
