@@ -15,6 +15,7 @@ from benchmarks.cuts import table as cuts_table
 from benchmarks.lateness import Lateness
 from benchmarks.lateness import told as lateness_told
 from benchmarks.rounds import CONNECTIONS, CPU, MEMORY, WALL, Comparison, Ratio
+from benchmarks.start import table as start_table
 from benchmarks.tellings import table as telling_table
 
 README: Final = Path(__file__).with_name("README.md")
@@ -27,6 +28,7 @@ def report(
     cut: Sequence[Cuts] = (),
     telling: Sequence[Comparison] = (),
     late: Sequence[Lateness] = (),
+    start: Sequence[Comparison] = (),
 ) -> str:
     """Return everything that is worth telling of a run."""
     told = [where_and_when()]
@@ -38,11 +40,18 @@ def report(
         told += [_ABOUT_TELLING, telling_table(telling)]
     if late:
         told += [lateness_told(late)]
+    if start:
+        told += [_ABOUT_START, start_table(start)]
     return "\n\n".join(filter(None, told))
 
 
 _ABOUT_TELLING: Final = (
     "What telling costs: CPU of a request, against the same code without attempts, counts, log and hooks:"
+)
+_ABOUT_START: Final = (
+    "What a program pays before its first call, in fresh processes: `import resilient_transport` beside "
+    "`import requests`; a session with this adapter beside one with `HTTPAdapter`; pytest with the plugin "
+    "beside pytest without:"
 )
 _ABOUT_CUTS: Final = (
     f"Bodies from nginx, through a proxy that resets each connection after {MEAN / 1e6:g} MB in the mean "

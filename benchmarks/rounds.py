@@ -8,7 +8,7 @@ order drawn anew for each round; a ratio is taken within a round, and the median
 import gc
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from time import perf_counter, process_time
@@ -92,7 +92,18 @@ class Comparison:
 
     def ratio(self, contestant: str, reference: str, quantity: str) -> Ratio:
         """Compare two contestants, round by round."""
-        pairs = zip(self.series(contestant, quantity), self.series(reference, quantity), strict=True)
-        ratios = sorted(own / other for own, other in pairs)
-        place = max(0, int(len(ratios) / 2 - _PLACES * sqrt(len(ratios))))
-        return Ratio(statistics.median(ratios), (ratios[-1 - place] - ratios[place]) / 2)
+        return _middle([own / other for own, other in self._pairs(contestant, reference, quantity)])
+
+    def difference(self, contestant: str, reference: str, quantity: str) -> Ratio:
+        """Tell what a contestant has more than another, round by round; 0 is equal."""
+        return _middle([own - other for own, other in self._pairs(contestant, reference, quantity)])
+
+    def _pairs(self, contestant: str, reference: str, quantity: str) -> Iterable[tuple[float, float]]:
+        return zip(self.series(contestant, quantity), self.series(reference, quantity), strict=True)
+
+
+def _middle(values: Iterable[float]) -> Ratio:
+    """Return the median of the rounds, and half the width of its interval."""
+    found = sorted(values)
+    place = max(0, int(len(found) / 2 - _PLACES * sqrt(len(found))))
+    return Ratio(statistics.median(found), (found[-1 - place] - found[place]) / 2)

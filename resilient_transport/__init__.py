@@ -4,23 +4,35 @@
 >>> session.mount("https://", resilient_transport.ResilientAdapter())
 """
 
-from typing import get_type_hints as _get_type_hints
+import sys
+from typing import TYPE_CHECKING, Any
 
-# isort: off
-from .util import prerequisites as _prerequisites  # noqa: F401 - before all else
-# isort: on
-
-from .adapter.adapter import ResilientAdapter
-from .adapter.arguments import AdapterArguments
-from .events.attempt import Attempt, attempts_of
-from .exceptions import CircuitOpen, ClientCertificateRejected, DeadlineExceeded, EndpointDisabled
-from .install import install, mount, uninstall
-from .pool.registry import registry
-from .retry.breaker import Breaker
-from .retry.policy import RetryPolicy
-from .retry.stages import Stage
-from .settings.override import override
-from .telemetry.stats import stats
+if TYPE_CHECKING:
+    from . import events as events
+    from . import exceptions as exceptions
+    from .public_names import (
+        AdapterArguments,
+        Attempt,
+        Breaker,
+        CircuitOpen,
+        ClientCertificateRejected,
+        DeadlineExceeded,
+        EndpointDisabled,
+        ResilientAdapter,
+        RetryPolicy,
+        Stage,
+        attempts_of,
+        install,
+        mount,
+        override,
+        registry,
+        stats,
+        uninstall,
+    )
+elif "urllib3.connection" in sys.modules:
+    # What cannot work is refused here. Where nobody has imported urllib3 yet, somebody may still patch what
+    # it imports (the pytest plugin comes before every conftest): there the first name is refused.
+    from .util import prerequisites as _prerequisites  # noqa: F401
 
 #: `setup.cfg` reads it here.
 __version__ = "0.1.0.dev0"
@@ -45,11 +57,21 @@ __all__ = [
     "uninstall",
 ]
 
-# Where it claims to be at home, nobody would find the names in its annotations.
-RetryPolicy.__annotations__ = _get_type_hints(RetryPolicy)
+#: Modules that `import resilient_transport` is enough for: they come with the names.
+_MODULES = ("events", "exceptions")
 
-for _name in __all__:
-    if _name != "registry":
-        # What users meet claims the package as its home, in messages and in pickles.
-        globals()[_name].__module__ = __name__
-del _name
+if not TYPE_CHECKING:
+    # A type checker would take any name for one that is there.
+
+    def __getattr__(name: str) -> Any:
+        """Import what the names stand for, when somebody asks for the first of them (PEP 562)."""
+        if name not in __all__ and name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .public_names import BY_NAME
+
+        globals().update(BY_NAME)
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,7 +1,7 @@
 """The ground all tests stand on: this machine only, and nobody's proxy or CA settings.
 
 The fixtures that start a fault server come from the package's own pytest plugin
-(`pytest_resilient_transport`).
+(`resilient_transport.testing.pytest_plugin`).
 """
 
 import os

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
-from inspect import unwrap
 from sys import _getframe
 from typing import Any, Final
 from urllib.parse import urlparse
@@ -552,8 +551,15 @@ class ResilientAdapter(HTTPAdapter):
         super().__setstate__(state)  # type: ignore[misc,unused-ignore]
 
 
+def _unwrapped(function: Any) -> Any:
+    """As `inspect.unwrap`, whose module takes long to import."""
+    while (inner := getattr(function, "__wrapped__", None)) is not None:
+        function = inner
+    return function
+
+
 #: The code of `requests.Session.send`, as it is under what others have wrapped around it.
-_SESSION_SEND: Final = unwrap(Session.send).__code__
+_SESSION_SEND: Final = _unwrapped(Session.send).__code__
 _OWN_HOOKS: Final = hooks_of(ResilientAdapter)
 #: What `built` stands in for; not, if somebody else does.
 _BUILD_RESPONSE: Final = HTTPAdapter.build_response

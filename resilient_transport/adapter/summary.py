@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
 
 from .. import settings
 from ..pool.manager import is_real
-from ..retry.policy import RetryPolicy
+from ..retry.policy import DEFAULTS, RetryPolicy
 from ..settings.options import AdapterOptions
+from ..util.frozen import names_of
 
 #: The arguments of `HTTPAdapter` besides `max_retries`, and what they are without a word.
 _OF_STOCK = {
@@ -36,15 +36,11 @@ def summary(adapter: Any) -> str:
 
 def _of_policy(policy: RetryPolicy) -> Iterator[str]:
     """Each field that is not the default."""
-    for one in fields(policy):
-        value = getattr(policy, one.name)
-        if value != _default(one):
-            yield f"{one.name}={_plain(one.name, value)}"
-
-
-def _default(one: Field[Any]) -> Any:
-    """What a field is if neither a program nor the environment says anything."""
-    return settings.default(one.name) if one.default is MISSING else one.default
+    usual = RetryPolicy(**DEFAULTS)
+    for name in names_of(policy):
+        value = getattr(policy, name)
+        if value != getattr(usual, name):
+            yield f"{name}={_plain(name, value)}"
 
 
 def _plain(name: str, value: Any) -> str:

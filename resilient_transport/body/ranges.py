@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
+
+from ..util.frozen import dataclass
 
 #: RFC 9110 section 8.8.3. An empty one validates nothing; several fields, joined by commas, are none.
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]+"')

@@ -16,7 +16,6 @@ import socket
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 from io import BufferedReader
 from typing import Any, Final, NoReturn, Protocol
@@ -25,6 +24,7 @@ from ..connection.connection import ResilientConnection
 from ..connection.response_head import Chunks, may_be_size
 from ..connection.timed_stream import Timed, hasten
 from ..pool.registry import registry
+from ..util.frozen import dataclass
 from .framing import Chunked, Listener, Sized
 
 #: Seconds for which the end of a response is waited for of which all that was wanted is there.

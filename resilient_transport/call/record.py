@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from requests import PreparedRequest, Response
@@ -30,6 +29,7 @@ from ..retry.retry_after import retry_after
 from ..retry.stages import Column, Failure, Situation, Stage
 from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..telemetry.dispatch import Dispatcher, dispatcher_for
+from ..util.frozen import replace
 from ..util.origin import origin_at
 from .origin_state import state_of
 from .outcome import history, name_of

@@ -6,7 +6,6 @@ body; `body/source.py` hands its bytes to the reader.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import math
 import weakref
@@ -33,6 +32,7 @@ from ..retry.budget import PAY_BACK
 from ..retry.decision import Decision, judge
 from ..retry.stages import Stage
 from ..settings.override import overrides
+from ..util.frozen import replace
 from .record import Record
 
 #: A resumption is free of count and quota if so much of the body came before: bytes, or a share of the whole.
@@ -296,7 +296,7 @@ class Resumer:
         total = known.total if known.total is not None else part.total
         size = known.size_with(part)
         record = self._record
-        self._known = dataclasses.replace(known, total=total, length=size)
+        self._known = replace(known, total=total, length=size)
         self.since, record.carrier, trace.body_resumed = at, trace, True
         owner = self._owner()
         if owner is not None:

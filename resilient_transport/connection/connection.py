@@ -17,7 +17,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from http.client import SWITCHING_PROTOCOLS
 from http.client import HTTPConnection as HTTPClientConnection
@@ -37,6 +36,7 @@ from ..retry.causes import LASTING, Cause, classify
 from ..retry.deadline import Deadline
 from ..retry.stages import Stage
 from ..util.clock import monotonic
+from ..util.frozen import dataclass
 from .connect import FailedAddresses, in_time, is_urllib3s, lacks_descriptors, peer_of, reach
 from .eof import refuse_ragged_end
 from .keepalive import KeepAlivePolicy, hints

@@ -60,7 +60,7 @@ def _pending(sock: Any) -> int:
     return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
 
 
-def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
+def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> ssl.SSLSession | bool:
     """Wait for the server's first flight after a TLS 1.3 handshake, and take it in.
 
     The client's handshake ends one flight before the server has checked the client's certificate
@@ -72,8 +72,8 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
         resumed: the id of the TLS session that was resumed: it came with a ticket, which proves nothing now.
 
     Returns:
-        True: the server sent a session ticket or finished a TLS 1.2 handshake, which proves that it
-        accepted the client. False: it was silent, which is weak proof; some servers send no tickets.
+        The session of a ticket that the server sent, or True for a finished TLS 1.2 handshake: either proves
+        that it accepted the client. False: it was silent, which is weak proof; some servers send no tickets.
 
     Raises:
         ssl.SSLError: the alert with which it refused.
@@ -85,23 +85,30 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
     timeout = sock.gettimeout()
     until = monotonic() + patience
     try:
-        while not _has_ticket(sock, resumed):
+        # No ticket can be there yet: the handshake takes in nothing that comes after it.
+        session: ssl.SSLSession | None = None
+        while session is None:
             left = until - monotonic()
             if left <= 0 or not wait_for_read(sock, timeout=left):
                 return False
             sock.settimeout(0)
             _take_in(sock)
+            session = new_session(sock, resumed)
         # A reset may be right behind the ticket.
         sock.settimeout(0)
         _take_in(sock)
     finally:
         sock.settimeout(timeout)
-    return True
+    return session
 
 
-def _has_ticket(sock: ssl.SSLSocket, resumed: bytes | None) -> bool:
+def new_session(sock: ssl.SSLSocket, resumed: bytes | None) -> ssl.SSLSession | None:
+    """The session of a connection, if it has a ticket and is not the one that was resumed.
+
+    `ssl` copies a session each time that it is asked for it, which takes as long as a third of a handshake.
+    """
     session = sock.session
-    return session is not None and session.has_ticket and session.id != resumed
+    return session if session is not None and session.has_ticket and session.id != resumed else None
 
 
 def _take_in(sock: ssl.SSLSocket) -> None:

@@ -15,12 +15,12 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from urllib3.util.wait import wait_for_write
 
 from ..util.clock import monotonic
+from ..util.frozen import dataclass
 from .eof import WatchedSSLSocket
 
 #: A path is long when its round trip takes longer, in seconds; on a shorter one there is nothing to gain.

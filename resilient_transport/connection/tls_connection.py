@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from urllib3.connection import HTTPSConnection
@@ -23,6 +24,8 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
     _looks: int = 3
     #: The session that was resumed, by its id: a ticket makes it another one.
     _resumed_id: bytes | None = None
+    #: The session whose ticket was the proof, until it is kept.
+    _proof: ssl.SSLSession | None = None
 
     def _connect(self) -> None:
         trace, sessions = self.trace, self.plan.sessions
@@ -45,7 +48,7 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
             return
         self._looks -= 1
         sock: Any = self.sock
-        session = resumable(sock)
+        session, self._proof = self._proof or resumable(sock), None
         if session is not None and session.id != self._resumed_id:
             self._looks = 0
             self.plan.sessions.put(sock.server_hostname, session)
@@ -65,7 +68,7 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
                 # The proof takes a round trip, too: it is theirs to connect in.
                 self.plan.dial_for_others(Route.of(sock, self.source_address, self.socket_options))
             left = trace.deadline.bound(None) if trace.deadline else None
-            self.is_proven = confirm(
-                sock, patience if left is None else min(patience, left), self._resumed_id
-            )
+            proof = confirm(sock, patience if left is None else min(patience, left), self._resumed_id)
+            self.is_proven = bool(proof)
+            self._proof = proof if isinstance(proof, ssl.SSLSession) else None
             self._waited = monotonic() - trace.marked

@@ -27,7 +27,7 @@ _SETTINGS = (
 )  # fmt: skip
 #: What is set and not wanted: with the one of Debian's Python a cut stream ends as if it were whole; urllib3
 #: asks for no tickets in TLS 1.2, since it never resumes.
-_UNWANTED = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0) | ssl.OP_NO_TICKET
+_WANTED = ~(getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0) | ssl.OP_NO_TICKET)
 _MISSING = object()
 
 
@@ -105,12 +105,17 @@ def context_kind() -> type[ssl.SSLContext]:
     return ssl.SSLContext if is_of_ssl(theirs) else theirs
 
 
+def _is_stock(kind: type) -> bool:
+    """Whether a class of contexts is the one of `ssl` itself."""
+    return kind.__module__ == "ssl"
+
+
 def frozen_class() -> type[ssl.SSLContext]:
     """The frozen kind of the class that is in force."""
     base = context_kind()
     if base not in _classes:
         # A context that somebody has put in its place makes sockets of its own kind.
-        if base.__module__ == "ssl":
+        if _is_stock(base):
             bases: tuple[type, ...] = (_Frozen, _Resuming, base)
             members = {"sslsocket_class": WatchedSSLSocket}
         else:
@@ -130,6 +135,23 @@ def frozen_view(context: Any) -> Any:
     view: Any = object.__new__(type("FrozenView", (_Frozen, type(context)), {"_is_view": True}))
     vars(view).update(vars(context), _frozen=True)
     return view
+
+
+def _unfilled(model: ssl.SSLContext) -> ssl.SSLContext:
+    """The context that urllib3 has made, as one that can be frozen. There are two cases."""
+    kind = frozen_class()
+    if type(model) is context_kind() and _is_stock(type(model)):
+        # It becomes one: to make another takes a sixth of a first call.
+        model.__class__ = kind
+        model.options &= _WANTED
+        return model
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
+    context.options = model.options & _WANTED
+    for name in _SETTINGS:
+        value = getattr(model, name, None)
+        if value is not None:
+            setattr(context, name, value)
+    return context
 
 
 def build_context(
@@ -155,15 +177,11 @@ def build_context(
         OSError: `fill` could not read a file.
         ssl.SSLError: a file is not what it should be.
     """
-    model = create_urllib3_context(
-        ssl_version, verify_mode, ssl_minimum_version=minimum, ssl_maximum_version=maximum
+    context = _unfilled(
+        create_urllib3_context(
+            ssl_version, verify_mode, ssl_minimum_version=minimum, ssl_maximum_version=maximum
+        )
     )
-    context = frozen_class()(ssl.PROTOCOL_TLS_CLIENT)
-    context.options = model.options & ~_UNWANTED
-    for name in _SETTINGS:
-        value = getattr(model, name, None)
-        if value is not None:
-            setattr(context, name, value)
     context.check_hostname = False
     context.verify_mode = verify_mode
     context.check_hostname = check_hostname

@@ -13,10 +13,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
 from threading import current_thread
 from typing import Any, ClassVar, Final
 
+from ..util.frozen import dataclass, field, names_of
 from .attempt import Attempt, outcome_of
 
 
@@ -38,7 +38,7 @@ class Event:
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields by name, and its own name as "event", in types that JSON has."""
-        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        told = {name: getattr(self, name) for name in names_of(self)}
         attempt = told.get("attempt")
         if isinstance(attempt, Attempt):
             told["attempt"] = attempt.as_dict()

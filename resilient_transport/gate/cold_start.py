@@ -6,9 +6,10 @@ charged with the rounds that have ended since. Knows nothing of threads or clock
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
+
+from ..util.frozen import dataclass
 
 #: A failure holds for calls that begin so many seconds after it: calls that a program starts at once may
 #: begin one after the other, and nobody replaces a certificate, or starts a server, as fast.

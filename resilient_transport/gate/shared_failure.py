@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Final
 
@@ -11,6 +10,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from ..retry.stages import Stage
+from ..util.frozen import dataclass
 
 #: What can go wrong on the wire; anything else is a mistake in a program.
 WIRE_ERRORS: Final = (OSError, HTTPException, HTTPError, CertificateError)

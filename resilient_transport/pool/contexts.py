@@ -15,7 +15,6 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from urllib3.exceptions import SSLError
 
 from ..telemetry.log import say
 from ..util.bounded_dict import keep_newest
+from ..util.frozen import dataclass, replace
 from ..util.inbox import Inbox
 from .identity import Contents, FilesChanged, Look, Sources, TLSIdentity, fault
 
@@ -99,7 +99,8 @@ class Contexts:
                 files were usable before.
         """
         sources = Sources.of(settings)
-        seen, named = sources.look(), self._named.get(sources.name)
+        name = sources.name
+        seen, named = sources.look(), self._named.get(name)
         if named is not None and named.is_current(seen):
             context = self._contexts.get(named.identity)
             if context is not None:
@@ -107,12 +108,12 @@ class Contexts:
         try:
             identity, context = self._read(sources, named)
         except (OSError, SSLError) as error:
-            context = self._last_usable(sources, seen, error)
+            context = self._last_usable(name, sources, seen, error)
             if context is None:
                 raise
             return context
         if sources.files:
-            self._remember(Named(sources, identity, seen), context)
+            self._remember(name, Named(sources, identity, seen), context)
         return context
 
     def clear(self) -> None:
@@ -178,9 +179,8 @@ class Contexts:
             self.built += 1
             return self._contexts.setdefault(identity, context)
 
-    def _remember(self, now: Named, context: SSLContext) -> None:
+    def _remember(self, name: Hashable, now: Named, context: SSLContext) -> None:
         """Note what files stand for, unless another thread has looked at them later."""
-        name = now.sources.name
         with Inbox.lock:
             before = self._named.get(name)
             if before is not None and before.seen.at > now.seen.at:
@@ -205,15 +205,17 @@ class Contexts:
         if context is not None:
             self._on_retired(context)
 
-    def _last_usable(self, sources: Sources, seen: Look, error: Exception) -> SSLContext | None:
+    def _last_usable(
+        self, name: Hashable, sources: Sources, seen: Look, error: Exception
+    ) -> SSLContext | None:
         """The context that files stood for before they became what they are; None: there is none."""
         with Inbox.lock:
-            named = self._named.get(sources.name)
+            named = self._named.get(name)
             context = None if named is None else self._contexts.get(named.identity)
             if named is None or context is None:
                 return None
             is_news = named.refused is None or named.refused.stamp != seen.stamp
-            self._named[sources.name] = replace(named, refused=seen)
+            self._named[name] = replace(named, refused=seen)
         if is_news:
             # Nobody is given the error, whose traceback holds a context.
             _tell(f"{error}. {fault(error, sources.files)}")

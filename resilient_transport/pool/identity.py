@@ -10,13 +10,12 @@ import hashlib
 import io
 import os
 import re
-import secrets
 import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Final
 
 from urllib3.exceptions import SSLError
@@ -25,9 +24,10 @@ from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 from ..connection.tls_context import build_context, context_kind, is_of_ssl
 from ..retry.causes import tls_reason
 from ..util.clock import monotonic
+from ..util.frozen import dataclass, field
 
 #: A password is compared by a digest that is worth nothing outside of this process.
-_PEPPER: Final = secrets.token_bytes(32)
+_PEPPER: Final = os.urandom(32)
 #: A certificate in a file that may hold anything else besides. OpenSSL knows three labels; a "TRUSTED" one
 #: adds what the certificate is trusted for, or is not (`openssl x509 -addtrust`, `-addreject`).
 _CERTIFICATE: Final = re.compile(
@@ -305,18 +305,25 @@ def fingerprint(paths: tuple[Any, ...]) -> tuple[Any, ...]:
     """What `stat` says of files and of directories' entries: it differs when one was replaced."""
     found: list[Any] = []
     for path in paths:
-        found.append(_stat(path))
-        with suppress(OSError, ValueError):
+        status = _stat(path)
+        found.append(_stamp(status))
+        if status is None or not S_ISDIR(status.st_mode):
+            continue
+        with suppress(OSError):
             # Whoever needs the directory says what is wrong with it.
-            if os.path.isdir(path):
-                found.extend(_stat(entry.path) for entry in os.scandir(path))
+            found.extend(_stamp(_stat(entry.path)) for entry in os.scandir(path))
     return tuple(found)
 
 
-def _stat(path: Any) -> tuple[int, int, int, int, int] | None:
+def _stat(path: Any) -> os.stat_result | None:
     try:
-        status = os.stat(path)
+        return os.stat(path)
     except (OSError, ValueError):
+        return None
+
+
+def _stamp(status: os.stat_result | None) -> tuple[int, int, int, int, int] | None:
+    if status is None:
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -364,7 +371,10 @@ def _bytes(value: Any) -> bytes:
 
 
 def _read(path: str | None) -> bytes | None:
-    return Path(os.fsdecode(path)).read_bytes() if path else None
+    if not path:
+        return None
+    with open(os.fsdecode(path), "rb", buffering=0) as file:
+        return file.readall()
 
 
 def _directory(path: str) -> Iterator[tuple[str, bytes]]:

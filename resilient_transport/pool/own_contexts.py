@@ -16,7 +16,6 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH
@@ -25,6 +24,7 @@ from urllib3.exceptions import SSLError
 from ..connection.tls_context import frozen_view
 from ..telemetry.log import log
 from ..util.fork import Turn, in_child
+from ..util.frozen import dataclass, replace
 from ..util.identity_dict import IdentityDict
 from .contexts import Named
 from .identity import Contents, Look, Sources

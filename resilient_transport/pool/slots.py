@@ -42,7 +42,8 @@ class Slots:
         if 0 < self.maxsize <= len(self.queue):
             raise queue.Full
         self.queue.append(item)
-        self._ring()
+        if self._bells:
+            self._ring()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the slot on top.

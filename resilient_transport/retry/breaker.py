@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..util import atomic
 from ..util.clock import monotonic
+from ..util.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from ..util.frozen import dataclass
 from .backoff import expo, full_jitter
 from .budget import RETRY_COST, TIMEOUT_COST
 from .causes import Cause

@@ -1,14 +1,16 @@
-"""When to send again, and how often: frozen values, no clock and no socket."""
+"""When to send again, and how often: frozen values, no clock and no socket.
 
-from __future__ import annotations
+Annotations are evaluated here: `RetryPolicy` claims the package as its home, where `typing.get_type_hints`
+would not find the names in them.
+"""
 
 import math
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
 from .. import settings
+from ..util.frozen import dataclass, field, names_of, replace
 from .breaker import Breaker
 from .causes import CAUSES, DEFAULT_LIMITS, Cause
 from .stages import IDEMPOTENT, Failure, Stage
@@ -165,8 +167,8 @@ class RetryPolicy:
 
     def repeats_connects(self) -> bool:
         """Whether a failure before the first byte of the request is repeated, whatever its cause."""
-        failures = [Failure(Stage.HANDSHAKE, cause) for cause in _SHARED]
-        return not any(limit.used_up([failure]) for limit in self.in_force() for failure in failures)
+        none = [limit for limit in self.in_force() if limit.most < 1]
+        return not any(limit.covers(failure) for limit in none for failure in _SHARED)
 
     def has_counts(self) -> bool:
         """Whether anybody has set a number of repetitions."""
@@ -220,8 +222,8 @@ class RetryPolicy:
         return (Limit("retries", self.retries), *by_cause)
 
 
-#: The causes for which callers that wait for the same connection share a failure.
-_SHARED: Final = (Cause.RESET, Cause.REFUSED, Cause.NAME)
+#: One failure of each kind that callers share which wait for the same connection.
+_SHARED: Final = [Failure(Stage.HANDSHAKE, cause) for cause in (Cause.RESET, Cause.REFUSED, Cause.NAME)]
 #: What says how long the pauses are.
 _PACING: Final = ("backoff", "backoff_max")
 #: A policy that no environment has a say in, for what is nobody's in particular.
@@ -229,8 +231,8 @@ DEFAULTS: Final = {
     name: settings.default(name) for name in (*_PACING, "retries", "retry_non_idempotent", "deadline")
 }
 
-_SWITCHES: Final = tuple(name for name, kind in RetryPolicy.__annotations__.items() if kind == "bool")
-_COUNTS: Final = tuple(name for name in RetryPolicy.__dataclass_fields__ if name.endswith("retries"))
+_SWITCHES: Final = tuple(name for name, kind in RetryPolicy.__annotations__.items() if kind is bool)
+_COUNTS: Final = tuple(name for name in names_of(RetryPolicy) if name.endswith("retries"))
 
 #: Settings that count failures at whatever stage; the others count those before the request has left.
 _AT_EVERY_STAGE: Final = ("timeout_retries", "other_retries")

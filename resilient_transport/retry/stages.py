@@ -17,10 +17,10 @@ The README's table is this one; a test compares them.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from ..util.frozen import dataclass
 from .causes import LASTING, Cause
 
 #: RFC 9110 section 9.2.2, and QUERY by RFC 10008.

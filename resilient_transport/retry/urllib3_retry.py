@@ -24,11 +24,11 @@ Where urllib3 sorts a failure by the type of its exception, the stage decides he
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from urllib3.util import Retry
 
+from ..util.frozen import replace
 from .causes import Cause
 from .policy import ANSWERED, ANY_CAUSE, EARLY, EVERY, LATE, Limit, RetryPolicy
 

@@ -7,14 +7,13 @@ is not allowed is refused there.
 
 from __future__ import annotations
 
-import difflib
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from ..util.frozen import dataclass
 from . import value_types as kinds
 from .value_types import Kind
 
@@ -134,6 +133,8 @@ def warn_of_unknown() -> None:
     for name in os.environ:
         if name.upper().startswith(PREFIX) and name not in _BY_VARIABLE and name not in _warned:
             _warned.add(name)
+            import difflib
+
             nearest = difflib.get_close_matches(name.upper(), _BY_VARIABLE, 1, cutoff=0.0)[0]
             warnings.warn(f"{name} is no setting and does nothing; the nearest is {nearest}", stacklevel=5)
 

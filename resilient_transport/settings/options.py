@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from ..events import Hook
+from ..util.frozen import dataclass, names_of
 from ..util.url_prefix import Prefix
 from . import environment as settings
 
@@ -54,7 +54,7 @@ class AdapterOptions:
         return next((prefix for prefix in self.disable if prefix.covers(url)), None)
 
 
-_OF_CONNECTIONS: Final = tuple(field.name for field in fields(ConnectionOptions))
+_OF_CONNECTIONS: Final = names_of(ConnectionOptions)
 
 
 def options_from(given: dict[str, Any], on_event: Hook | None) -> AdapterOptions:

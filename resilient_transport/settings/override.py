@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
 from ..util.clock import monotonic
+from ..util.frozen import dataclass
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,7 +106,7 @@ class override:
         Raises:
             TypeError: a generator function or a coroutine function, which does its work after its call.
         """
-        if any(does_later(function) for does_later in _DO_LATER):
+        if _does_later(function):
             raise TypeError(
                 "wrap takes a function that makes its calls before it returns, not a generator or coroutine "
                 "function: wrap what makes the calls inside of it, as in override(...).wrap(session.get)"
@@ -131,11 +130,15 @@ class override:
         return _Block(self, self._retries, expires, self._retry_non_idempotent)
 
 
-_DO_LATER: Final[tuple[Callable[[object], bool], ...]] = (
-    inspect.isgeneratorfunction,
-    inspect.iscoroutinefunction,
-    inspect.isasyncgenfunction,
-)
+def _does_later(function: object) -> bool:
+    """Whether a function does its work after its call has returned."""
+    import inspect
+
+    return (
+        inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
 
 
 def _open(*blocks: _Block) -> None:

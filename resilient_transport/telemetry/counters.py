@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Final
 
 from ..util import atomic
+from ..util.frozen import dataclass, field
 
 #: The upper bounds of the histograms, in seconds; what took longer counts in a last one.
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
 from itertools import count
 from types import FunctionType, MethodType
 from typing import Any, Final
@@ -19,6 +18,7 @@ from requests import PreparedRequest
 
 from ..events import CallEvent, Event, Hook, anybody, subscribers
 from ..events.attempt import Attempt
+from ..util.frozen import names_of
 from ..util.origin import path_at
 from .log import is_heard, say
 
@@ -45,7 +45,7 @@ def write(event: Event) -> None:
 def values_of(event: Event) -> dict[str, object]:
     """The values of an event, as a record of the log has them: `rt_call`, `rt_attempt_stage` and so on."""
     found: dict[str, object] = {"rt_event": type(event).__name__}
-    for name in (field.name for field in fields(event)):
+    for name in names_of(event):
         value = getattr(event, name)
         if isinstance(value, Attempt):
             about = {**value._asdict(), "stage": str(value.stage)}

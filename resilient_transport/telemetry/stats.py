@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from ..util.frozen import dataclass, names_of
 from .counters import Counters, Counts, Durations
 
 
@@ -154,4 +154,4 @@ def stats() -> Stats:
 
 
 def _fields(counts: Counts) -> dict[str, Any]:
-    return {name: getattr(counts, name) for name in Counts.__dataclass_fields__}
+    return {name: getattr(counts, name) for name in names_of(counts)}

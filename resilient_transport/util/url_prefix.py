@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
+from .frozen import dataclass
 from .origin import PORTS, origin_name
 
 #: What no URL has, and who takes one in passes over.

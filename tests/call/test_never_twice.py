@@ -1,5 +1,7 @@
 """The promise that comes first: a request that must not run twice never does."""
 
+import uuid
+
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -126,7 +128,8 @@ def test_the_same_key_goes_with_each_attempt(server, dial):
     keys = [execution.idempotency_key for execution in server.executions()]
     assert len(keys) == 3
     assert len(set(keys)) == 1
-    assert keys[0]
+    made = uuid.UUID(keys[0].strip('"'))
+    assert (made.version, made.variant, f'"{made}"') == (4, uuid.RFC_4122, keys[0])
 
 
 def test_each_call_has_a_key_of_its_own(server, dial):

@@ -147,7 +147,7 @@ def test_a_ticket_is_proof_and_silence_is_weak(tls, version, tickets, proof):
     """In TLS 1.2 the finished handshake is the proof. The socket's time-out is as it was."""
     client, _ = tls(version, tickets)
 
-    assert confirm(client, LONG_TIMEOUT if proof else SHORT_TIMEOUT) is proof
+    assert bool(confirm(client, LONG_TIMEOUT if proof else SHORT_TIMEOUT)) is proof
     assert client.gettimeout() == LONG_TIMEOUT
 
 

@@ -10,6 +10,7 @@ import socket
 import sys
 
 import requests
+from requests.auth import HTTPDigestAuth
 
 from resilient_transport import ResilientAdapter, RetryPolicy, override, registry
 from resilient_transport.testing import Fault, FaultServer, Moment, Rule, Script
@@ -57,9 +58,20 @@ def ways(server):
     yield "503 with a date", Script(), url + DATED, {}
     yield "cut body", rule(Moment.BODY, after_bytes=10), url + "/gzip/100000", {}
     yield "deadline", Script(response_delay=5.0), url, {"deadline": 0.2}
+    yield "refused while warming", Script(), f"https://127.0.0.1:{free_port()}/", {"warm": 2}
+    yield "reset while warming", rule(Moment.HANDSHAKE), url, {"warm": 2}
+    yield "digest", rule(Moment.REQUEST), url, {"auth": HTTPDigestAuth("user", "password")}
+    yield (
+        "a stream that breaks off",
+        rule(Moment.BODY, after_bytes=10),
+        url + "/gzip/100000",
+        {"stream": True},
+    )
+    yield "a POST", rule(Moment.REQUEST), url, {"data": b"x"}
+    yield "no certificate in the file", Script(), url, {"cert": __file__}
 
 
-def ended(server, url, deadline=None, **given):
+def ended(server, url, deadline=None, warm=0, data=None, **given):
     """Make a call in a session of its own; return its status, or the name of what it raises."""
     with requests.Session() as session:
         session.trust_env = False
@@ -67,7 +79,10 @@ def ended(server, url, deadline=None, **given):
         session.mount("https://", ResilientAdapter(policy=POLICY))
         try:
             with override(deadline=deadline) if deadline else override():
-                return str(session.get(url, **given).status_code)
+                if warm:
+                    return str(session.get_adapter(url).warm(url, warm, session=session))
+                response = session.request("POST" if data else "GET", url, data=data, **given)
+                return f"{response.status_code}" if response.content else ""
         except requests.RequestException as error:
             return type(error).__name__
 

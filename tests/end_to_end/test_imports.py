@@ -21,6 +21,12 @@ ENDS = {
     "503 with a date": "503",
     "cut body": "ChunkedEncodingError",
     "deadline": "DeadlineExceeded",
+    "refused while warming": "ConnectionError",
+    "reset while warming": "ConnectionError",
+    "digest": "ConnectionError",
+    "a stream that breaks off": "ChunkedEncodingError",
+    "a POST": "ConnectionError",
+    "no certificate in the file": "SSLError",
 }
 
 

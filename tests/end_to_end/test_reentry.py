@@ -229,7 +229,7 @@ def test_installations_at_each_step():
             pass
 
     try:
-        list(at_each_line(["install.py"], work, meddle))
+        list(at_each_line(["installation.py"], work, meddle))
         in_force = requests.sessions.HTTPAdapter
     finally:
         uninstall()
@@ -241,7 +241,7 @@ def test_installations_at_each_step():
 def test_an_installation_while_another_is_put_in_force(monkeypatch):
     """Another thread installs after the look at what is in force, before the assignment: that one holds."""
     newer = []
-    module = sys.modules["resilient_transport.install"]
+    module = sys.modules["resilient_transport.installation"]
     look = module._in_force
 
     def late():

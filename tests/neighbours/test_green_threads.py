@@ -14,7 +14,8 @@ FIRST = {
 CONFTEST = """
 import sys
 
-early = sorted(name for name in sys.modules if name in ("ssl", "urllib3", "requests", "resilient_transport"))
+patched = ("ssl", "urllib3", "requests", "resilient_transport.public_names")
+early = sorted(name for name in sys.modules if name in patched)
 {first}
 """
 TEST = """
@@ -72,7 +73,8 @@ def test_a_conftest_may_patch(name, environment_of, tmp_path):
     (tmp_path / "conftest.py").write_text(CONFTEST.format(first=FIRST[name]))
     (tmp_path / "test_it.py").write_text(TEST.format(name=name))
     ran = environment_of(name, name).run(
-        "-m", "pytest", "-q", "-p", "pytest_resilient_transport", "--rootdir", str(tmp_path), str(tmp_path),
+        "-m", "pytest", "-q", "-p", "resilient_transport.testing.pytest_plugin",
+        "--rootdir", str(tmp_path), str(tmp_path),
         check=False,
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
     )  # fmt: skip

@@ -8,6 +8,7 @@ from resilient_transport.settings.environment import clean_environment
 from tests.programs import ROOT
 from tests.timeouts import HANG_TIMEOUT
 
+PLUGIN = "resilient_transport.testing.pytest_plugin"
 #: Asks what pytest has loaded by the time that the first conftest is read.
 CONFTEST = """
 import json, sys
@@ -50,20 +51,20 @@ def modules_with(folder, *arguments):
 
 
 def test_it_imports_nothing_but_itself(tmp_path):
-    """Whoever uses none of its fixtures pays for one small module, and may patch `ssl` and sockets."""
+    """Whoever uses none of its fixtures pays for three small modules, and may patch `ssl` and sockets."""
     (tmp_path / "conftest.py").write_text(CONFTEST)
     without = modules_with(tmp_path)
-    loaded = modules_with(tmp_path, "-p", "pytest_resilient_transport") - without
-    # The control: what it imported before.
-    before = modules_with(tmp_path, "-p", "resilient_transport.testing") - without
+    loaded = modules_with(tmp_path, "-p", PLUGIN) - without
+    # The control: what the first public name imports.
+    before = modules_with(tmp_path, "-p", "resilient_transport.public_names") - without
 
-    assert loaded == {"pytest_resilient_transport"}
+    assert loaded == {"resilient_transport", "resilient_transport.testing", PLUGIN}
     assert {"ssl", "urllib3", "requests"} <= before
 
 
 def test_a_fixture_of_a_common_name_is_the_programs_own(tmp_path):
     """A program's own `authority` stays its own, and the fault server does not take it for its."""
     (tmp_path / "test_it.py").write_text(AUTHORITY)
-    ran = run_pytest(tmp_path, "-p", "pytest_resilient_transport")
+    ran = run_pytest(tmp_path, "-p", PLUGIN)
 
     assert "1 passed" in ran.stdout, ran.stdout

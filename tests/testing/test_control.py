@@ -14,6 +14,7 @@ import pytest
 from resilient_transport.testing import Script, ServerOptions
 from resilient_transport.testing import engine as package
 from resilient_transport.testing.engine import control, launch
+from tests.programs import ROOT, run_python
 
 OPENING = {"options": asdict(ServerOptions(tls=False)), "script": Script().to_plain(), "material": None}
 LAUNCH = str(Path(package.__file__).with_name("launch.py"))
@@ -35,8 +36,7 @@ def process(monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *what: handled.append(what))
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    for name in [name for name in sys.modules if name.partition(".")[0] == "resilient_transport"]:
-        monkeypatch.setitem(sys.modules, name, sys.modules[name])
+    monkeypatch.setattr(sys, "path", list(sys.path))
     return handled
 
 
@@ -89,16 +89,31 @@ def test_a_parent_that_stopped_listening_is_no_error(process, monkeypatch):
         control.main()
 
 
-def test_the_launcher_stands_in_for_the_library(process):
-    """The server's modules are found, and the library's own imports are not run."""
-    library = Path(package.__file__).parents[2]
-    before = sys.modules["resilient_transport"]
-    launch.stand_in(library)
-    stand_in = sys.modules["resilient_transport"]
+def test_the_launcher_finds_the_library(process, monkeypatch):
+    """Last of all: what lies beside the library stands for nothing of the standard library's."""
+    monkeypatch.setattr(sys, "path", ["first"])
+    launch.find_library()
 
-    assert stand_in is not before
-    assert vars(stand_in).keys() >= {"__path__"}
-    assert sys.modules["resilient_transport.testing"].__path__ == [str(library / "testing")]
+    assert sys.path == ["first", str(Path(package.__file__).parents[3])]
+
+
+#: What a server's process has imported.
+IMPORTED = """
+import sys
+sys.path.append({root!r})
+import resilient_transport.testing.engine.control
+print(sorted({{"requests", "urllib3", "resilient_transport.public_names"}} & set(sys.modules)))
+{then}
+print(sorted({{"requests", "urllib3", "resilient_transport.public_names"}} & set(sys.modules)))
+"""
+
+
+def test_a_server_imports_nothing_else_of_the_library():
+    """It starts without requests; the control asks for a public name."""
+    program = IMPORTED.format(root=str(ROOT), then="from resilient_transport import stats")
+    said = run_python("-I", "-c", program).stdout.splitlines()
+
+    assert said == ["[]", "['requests', 'resilient_transport.public_names', 'urllib3']"]
 
 
 def test_the_launcher_starts_the_server(process):

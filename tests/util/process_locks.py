@@ -82,10 +82,10 @@ def held_in_child(report):
 
 def main():
     """Hold all, fork, and tell."""
-    if "forgotten" in sys.argv:
-        sys.modules[f"{PACKAGE}.install"]._forgotten = {"lock": threading.Lock()}
     session = requests.Session()
     resilient_transport.mount(session)
+    if "forgotten" in sys.argv:
+        sys.modules[f"{PACKAGE}.installation"]._forgotten = {"lock": threading.Lock()}
     everything = locks()
     taken, over = threading.Event(), threading.Event()
 

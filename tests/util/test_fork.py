@@ -37,7 +37,7 @@ def test_a_forgotten_lock_is_noticed():
     """The control: one that nobody renews is found, and still held in the child."""
     held, stuck = process_locks("forgotten")
 
-    assert stuck == ["resilient_transport.install['_forgotten']['lock']"]
+    assert stuck == ["resilient_transport.installation['_forgotten']['lock']"]
     assert set(stuck) < set(held)
 
 

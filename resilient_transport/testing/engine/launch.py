@@ -1,7 +1,7 @@
-"""Run as a script in a process of its own: serves its parent and imports nothing else of this library.
+"""Run as a script in a process of its own: serves its parent, whatever directory that runs in.
 
-Importing the library by name would import `requests` first, which takes longer than the rest of a server's
-start. So the packages on the way are stood in for by empty ones that know only where their modules lie.
+The packages on the way import nothing by themselves, not even `requests`, which would take longer than the
+rest of a server's start.
 """
 
 from __future__ import annotations
@@ -9,19 +9,13 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-
-_LIBRARY = "resilient_transport"
 
 
-def stand_in(library: Path) -> None:
-    """Make the server's modules importable without running the library's own imports."""
-    for name, path in ((_LIBRARY, library), (f"{_LIBRARY}.testing", library / "testing")):
-        package = ModuleType(name)
-        package.__path__ = [str(path)]
-        sys.modules[name] = package
+def find_library() -> None:
+    """Look for the library where this file is; the standard library comes before what lies beside it."""
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 
 if __name__ == "__main__":
-    stand_in(Path(__file__).resolve().parents[2])
-    import_module(f"{_LIBRARY}.testing.engine.control").main()
+    find_library()
+    import_module("resilient_transport.testing.engine.control").main()

@@ -1,8 +1,8 @@
 """Fixtures for pytest: a fault server, a factory of them, and the certificates they use.
 
-pytest imports this in every run, before the first conftest. So it stands beside the package, and imports it
-when a fixture is used: a conftest may still patch `ssl` and sockets (gevent, eventlet), and who uses no
-fixture pays nothing.
+pytest imports this in every run, before the first conftest, and the two packages around it. So none of the
+three imports anything before a fixture is used: a conftest may still patch `ssl` and sockets (gevent,
+eventlet), and who uses no fixture pays next to nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from resilient_transport.testing import Authority, FaultServer
+    from . import Authority, FaultServer
 
 
 @pytest.fixture(scope="session")
 def fault_server_authority() -> Authority:
     """Return the certificates that all fault servers of this run use."""
-    from resilient_transport.testing import Authority
+    from . import Authority
 
     return Authority.shared()
 
@@ -34,7 +34,7 @@ def fault_server(fault_server_factory: Callable[..., FaultServer]) -> FaultServe
 @pytest.fixture
 def fault_server_factory(fault_server_authority: Authority) -> Iterator[Callable[..., FaultServer]]:
     """Return a function that takes what `FaultServer` takes; its servers end with the test."""
-    from resilient_transport.testing import FaultServer
+    from . import FaultServer
 
     with ExitStack() as stack:
 
