@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
 from sys import _getframe
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlparse
 
@@ -128,15 +129,17 @@ class ResilientAdapter(HTTPAdapter):
         if not (key_password is None or callable(key_password) or isinstance(key_password, (str, bytes))):
             raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")
         #: Whether all of this is off. Then it is an `HTTPAdapter`, for which stock's own methods speak.
-        self._bypassed: bool = settings.value("bypass")
+        self._bypassed, max_idle, log = _for_all()
         self._ssl_context = ssl_context
         self._key_password = key_password
         #: The pools that were found last, by what a call names.
         self._lookup = Lookup(pool_connections)
+        # `HTTPAdapter` assigns a `max_retries` of its own while it is made.
+        self._retry_settings: RetrySettings = SimpleNamespace()  # type: ignore[assignment]
         super().__init__(pool_connections, pool_maxsize, pool_block=pool_block)
         self._retry_settings = RetrySettings(max_retries, policy)
-        registry.idle.most = settings.value("max_idle")
-        write_to_stderr(settings.value("log"))
+        registry.idle.most = max_idle
+        write_to_stderr(log)
         each(self.warm, warm)
 
     def send(
@@ -556,6 +559,12 @@ def _unwrapped(function: Any) -> Any:
     while (inner := getattr(function, "__wrapped__", None)) is not None:
         function = inner
     return function
+
+
+@settings.remembered
+def _for_all() -> tuple[bool, int, Any]:
+    """What only the environment says: whether all is off; how many idle connections are kept; the log."""
+    return settings.value("bypass"), settings.value("max_idle"), settings.value("log")
 
 
 #: The code of `requests.Session.send`, as it is under what others have wrapped around it.

@@ -9,7 +9,11 @@ from urllib3.util import Retry
 
 from ..retry.policy import RetryPolicy
 from ..retry.urllib3_retry import policy_from
+from ..settings.environment import remembered
 from ..settings.options import UNSET
+
+#: The policy of an adapter that was given none.
+_by_environment = remembered(RetryPolicy)
 
 
 class RetrySettings:
@@ -21,7 +25,7 @@ class RetrySettings:
     """
 
     def __init__(self, max_retries: int | Retry | None = UNSET, policy: RetryPolicy | None = None) -> None:
-        self.policy = RetryPolicy() if policy is None else policy
+        self.policy = _by_environment() if policy is None else policy
         #: What was assigned to `max_retries`, if anything.
         self._given: tuple[int | Retry | None, ...] = ()
         #: The `Retry` that others may hold, and what it held when it was translated.

@@ -3,7 +3,17 @@
 `SETTINGS` is the table of what the environment can say.
 """
 
-from .environment import SETTINGS, Setting, checked, clean_environment, default, told, value, warn_of_unknown
+from .environment import (
+    SETTINGS,
+    Setting,
+    checked,
+    clean_environment,
+    default,
+    remembered,
+    told,
+    value,
+    warn_of_unknown,
+)
 
 __all__ = [
     "SETTINGS",
@@ -11,6 +21,7 @@ __all__ = [
     "checked",
     "clean_environment",
     "default",
+    "remembered",
     "told",
     "value",
     "warn_of_unknown",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..util.frozen import dataclass
 from . import value_types as kinds
 from .value_types import Kind
+
+T = TypeVar("T")
 
 #: What the names of all variables begin with.
 PREFIX: Final = "RESILIENT_TRANSPORT_"
@@ -112,6 +114,27 @@ def _read(setting: Setting, text: str) -> Any:
         ) from None
 
 
+def remembered(make: Callable[[], T]) -> Callable[[], T]:
+    """Make something of the environment, and anew only after that has changed.
+
+    Args:
+        make: makes it; it is asked again after it has raised.
+    """
+    kept: tuple[Mapping[Any, Any], T] | None = None
+
+    def made() -> T:
+        nonlocal kept
+        # Bytes, where `os` keeps them: to decode all of it takes ten times as long.
+        now = getattr(os.environ, "_data", os.environ)
+        if kept is None or kept[0] != now:
+            # Copied first: what changes meanwhile is seen next time.
+            seen = dict(now)
+            kept = seen, make()
+        return kept[1]
+
+    return made
+
+
 def checked(name: str, given: Any) -> Any:
     """A value that an argument was given, as the setting it is.
 
@@ -128,10 +151,16 @@ def checked(name: str, given: Any) -> Any:
     raise kind_of_error(f"{name} is {kind.meant or kind.allowed}, not {kinds.shown(given)}")
 
 
+@remembered
+def _unknown() -> list[str]:
+    """The variables that look like settings and are none."""
+    return [name for name in os.environ if name.upper().startswith(PREFIX) and name not in _BY_VARIABLE]
+
+
 def warn_of_unknown() -> None:
     """Warn, once for each, of variables that look like settings and are none."""
-    for name in os.environ:
-        if name.upper().startswith(PREFIX) and name not in _BY_VARIABLE and name not in _warned:
+    for name in _unknown():
+        if name not in _warned:
             _warned.add(name)
             import difflib
 

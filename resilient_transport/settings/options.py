@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ..events import Hook
@@ -57,7 +58,7 @@ class AdapterOptions:
 _OF_CONNECTIONS: Final = names_of(ConnectionOptions)
 
 
-def options_from(given: dict[str, Any], on_event: Hook | None) -> AdapterOptions:
+def options_from(given: Mapping[str, Any], on_event: Hook | None) -> AdapterOptions:
     """Put together what was given and what the environment says.
 
     Args:
@@ -70,6 +71,13 @@ def options_from(given: dict[str, Any], on_event: Hook | None) -> AdapterOptions
     if on_event is not None and not callable(on_event):
         raise TypeError(f"on_event is a callable or None, not {type(on_event).__name__}")
     settings.warn_of_unknown()
+    if on_event is None and all(value is UNSET for value in given.values()):
+        # Most adapters, and two for each `requests.get()`.
+        return _by_environment()
+    return _options(given, on_event)
+
+
+def _options(given: Mapping[str, Any], on_event: Hook | None) -> AdapterOptions:
     said = {
         name: settings.value(name) if value is UNSET else settings.checked(name, value)
         for name, value in given.items()
@@ -82,3 +90,13 @@ def options_from(given: dict[str, Any], on_event: Hook | None) -> AdapterOptions
         connection_options=ConnectionOptions(**{name: said[name] for name in _OF_CONNECTIONS}),
         on_event=on_event,
     )
+
+
+#: The arguments of an adapter that are options.
+ARGUMENTS: Final = ("connect_timeout", "read_timeout", "tcp_keepalive", "disable", *_OF_CONNECTIONS)
+
+
+@settings.remembered
+def _by_environment() -> AdapterOptions:
+    """The options of an adapter that was given none."""
+    return _options(dict.fromkeys(ARGUMENTS, UNSET), None)
