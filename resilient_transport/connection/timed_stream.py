@@ -65,8 +65,7 @@ def set_timeout(sock: Any, seconds: float | None) -> None:
 def _limited() -> Any:
     """The trace of the attempt that runs here, if that has a deadline."""
     trace = CURRENT.get()
-    limited = trace is not None and trace.deadline is not None and trace.deadline.is_limited()
-    return trace if limited else None
+    return trace if trace is not None and trace.is_limited() else None
 
 
 def rearm(sock: Any) -> None:

@@ -124,6 +124,10 @@ class Trace:
         self.is_foreign = True
         self.mark(Stage.REQUEST)
 
+    def is_limited(self) -> bool:
+        """Whether the attempt, or its call, has a deadline."""
+        return self.deadline is not None and self.deadline.is_limited()
+
     def is_late(self) -> bool:
         """Whether its time, or that of its call, is over."""
         return self.deadline is not None and self.deadline.is_over()

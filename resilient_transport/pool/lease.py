@@ -146,7 +146,11 @@ class LeasedPool(HTTPConnectionPool):
 
     def _exchange(self, trace: Trace, method: str, url: str, body: Any, headers: Any, timeout: Any) -> Any:
         """Send a request over an idle connection; None: urllib3 is to do so, and meets what was met here."""
-        if timeout.total is not None:
+        # There are three cases: the time-outs of a caller, a deadline besides, and what is unusual.
+        patience = trace.send_timeout
+        if timeout.total is None:
+            patience = timeout.read_timeout
+        elif not trace.is_limited() or (patience is not None and patience < 0):
             return None
         connection = self._idle_for(trace)
         if connection is None:
@@ -156,7 +160,7 @@ class LeasedPool(HTTPConnectionPool):
             self.num_requests += 1
             try:
                 self._validate_conn(connection)
-                response: Any = connection.exchange(method, url, head, body, timeout.read_timeout)
+                response: Any = connection.exchange(method, url, head, body, patience)
                 response.retries, response._connection, response._pool = ONE_ATTEMPT, connection, self
                 return response
             except BaseException:

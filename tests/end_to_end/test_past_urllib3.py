@@ -5,14 +5,14 @@ here runs three times: with stock, with ours, and with ours where all goes throu
 """
 
 import ssl
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from resilient_transport import ResilientAdapter
+from resilient_transport import ResilientAdapter, RetryPolicy
 from resilient_transport.connection.connection import ResilientConnection
 from resilient_transport.pool import lease
 from tests.end_to_end.test_differential import shape
@@ -135,6 +135,23 @@ def three_ways(answer, call, **server):
         found.append(run(ResilientAdapter(max_retries=0), answer, call, **server))
         assert not made
     return found, count
+
+
+@pytest.mark.parametrize(
+    "answer", ["whole", "chunked", "nothing, and a reset", "nothing at all", "a head that stalls"]
+)
+def test_nobody_can_tell_within_a_deadline(answer):
+    """A call with a deadline goes past urllib3, too, and ends with it."""
+    found = []
+    for _ in range(2):
+        adapter = ResilientAdapter(policy=RetryPolicy(retries=0, deadline=SHORT_TIMEOUT + 0.3))
+        with exchanges() as made, ExitStack() as stack:
+            if found:
+                stack.enter_context(through_urllib3())
+            found.append(run(adapter, Answer(*ANSWERS[answer]), {"method": "GET"}))
+        assert len(made) == (len(found) == 1)
+
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("call", CALLS)
