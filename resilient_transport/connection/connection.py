@@ -446,7 +446,7 @@ class ResilientConnection(HTTPConnection):
 
     def usual_head(self, method: str, url: str, headers: Any, body: Any) -> bytes | None:
         """The head of a request that may be exchanged over this connection; None: urllib3 is to write it."""
-        if self._host_line is None or self._HTTPConnection__state != _IDLE:
+        if self._host_line is None or self._HTTPConnection__state != _IDLE or self.debuglevel > 0:
             return None
         return rendered(method, url, self._host_line, headers, body)
 
@@ -499,6 +499,8 @@ class ResilientConnection(HTTPConnection):
             HTTPClientConnection.getresponse(self)
         finally:
             self.response_class = kind
+        # Nobody may find in a response of his own what follows this one.
+        self._closing = self._closing or answer.has_surplus()
         self._response_options = None
         return HTTPResponse(
             body=answer,

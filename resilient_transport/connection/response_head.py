@@ -134,6 +134,10 @@ class WatchedHTTPResponse(HTTPResponse):
         if self.chunked is True and self.fp is not None:
             self.fp = Chunks(self.fp)
 
+    def has_surplus(self) -> bool:
+        """Whether more came than the response has, as far as its head says how much that is."""
+        return not self.chunked and self.length is not None and self.ahead > self.length
+
 
 def _is_cut(line: bytes) -> bool:
     """Whether this is the beginning of a status line, whose rest is missing."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ClosedPoolError, EmptyPoolError
+from urllib3.util import Timeout
 
 from ..connection.connection import ConnectionPlan, PlainConnection
 from ..connection.liveness import is_alive
@@ -34,8 +35,20 @@ from .registry import registry
 from .shared_pool import Connection, SharedPool, Ticket, close_all
 from .slots import Slots
 
-#: What requests asks of `urlopen`, besides what has a name of its own there.
-_ASKED_FOR: Final = {"preload_content": False, "decode_content": False, "chunked": False}
+#: What requests asks of `urlopen`: these, and some that are false.
+_ASKED_FOR: Final = frozenset({"method", "url", "body", "headers", "retries", "timeout"})
+_FALSE: Final = ("redirect", "assert_same_host", "preload_content", "decode_content", "chunked")
+_ARGUMENTS: Final = _ASKED_FOR.union(_FALSE)
+
+
+def _is_usual(asked: dict[str, Any]) -> bool:
+    """Whether `urlopen` is asked as requests asks it, for one attempt, and for no request in chunks."""
+    return (
+        asked.keys() == _ARGUMENTS
+        and asked["retries"] is ONE_ATTEMPT
+        and True not in map(asked.get, _FALSE)
+        and type(asked["timeout"]) is Timeout
+    )
 
 
 class LeasedPool(HTTPConnectionPool):
@@ -111,41 +124,23 @@ class LeasedPool(HTTPConnectionPool):
         """Whether somebody put a connection class of their own into urllib3, as vcrpy does: it is used."""
         return self.upstream.ConnectionCls is not self.stock_connection
 
-    def urlopen(  # type: ignore[override]
-        self,
-        method: str,
-        url: str,
-        body: Any = None,
-        headers: Any = None,
-        retries: Any = None,
-        redirect: bool = True,
-        assert_same_host: bool = True,
-        timeout: Any = None,
-        **options: Any,
-    ) -> Any:
+    def urlopen(self, *args: Any, **asked: Any) -> Any:
         """Send a request as urllib3 does; past it where an idle connection takes a usual one at once."""
         trace = CURRENT.get()
-        if (
-            trace is not None
-            and options == _ASKED_FOR
-            and retries is ONE_ATTEMPT
-            and not (redirect or assert_same_host)
-            and self._is_open_to(trace)
-        ):
-            response = self._exchange(trace, method, url, body, headers, timeout)
+        if trace is not None and not args and _is_usual(asked) and self._is_open_to(trace):
+            response = self._exchange(trace, asked)
             if response is not None:
                 return response
-        return super().urlopen(
-            method, url, body, headers, retries, redirect, assert_same_host, timeout=timeout, **options
-        )
+        return super().urlopen(*args, **asked)
 
     def _is_open_to(self, trace: Trace) -> bool:
         """Whether an attempt may be made past urllib3: nothing is unusual with this pool, or patched."""
         plain = not (self.block or self._owned or trace.warming) and self.proxy is None
         return plain and not self._is_foreign() and is_as_shipped()
 
-    def _exchange(self, trace: Trace, method: str, url: str, body: Any, headers: Any, timeout: Any) -> Any:
+    def _exchange(self, trace: Trace, asked: dict[str, Any]) -> Any:
         """Send a request over an idle connection; None: urllib3 is to do so, and meets what was met here."""
+        method, url, body, timeout = asked["method"], asked["url"], asked["body"], asked["timeout"]
         # There are three cases: the time-outs of a caller, a deadline besides, and what is unusual.
         patience = trace.send_timeout
         if timeout.total is None:
@@ -155,7 +150,7 @@ class LeasedPool(HTTPConnectionPool):
         connection = self._idle_for(trace)
         if connection is None:
             return None
-        head = connection.usual_head(method, url, headers, body)
+        head = connection.usual_head(method, url, asked["headers"], body)
         if head is not None:
             self.num_requests += 1
             try:

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import pytest
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter, RetryPolicy
@@ -189,3 +190,61 @@ def test_a_body_that_ends_ragged_is_no_body(tls):
     assert found[1] == found[2]
     assert "ChunkedEncodingError" in found[1][0]
     assert "ChunkedEncodingError" not in found[0][0]
+
+
+def test_what_follows_a_response_is_nobodys():
+    """A connection on which more came than the response has is not used again, and stock's is the control."""
+    surplus = told("200 OK", b"0123", Content_Length="4") + told("200 OK", b"evil", Content_Length="4")
+    accepts = []
+    for adapter in (ResilientAdapter(), HTTPAdapter()):
+        answers = [FIRST, Answer(surplus), Answer(WHOLE)]
+        with VerbatimServer(answers) as server, requests.Session() as session:
+            session.trust_env = False
+            session.mount("http://", adapter)
+            texts = [session.get(server.url).text for _ in answers]
+            accepts.append(server.accepts)
+        assert texts == ["first", "0123", "0123456789"]
+
+    assert accepts == [2, 1]
+
+
+def test_who_debugs_sees_every_line(capsys):
+    """`http.client` prints what it sends and receives, where a program says so, on every call."""
+    with VerbatimServer([FIRST, Answer(WHOLE), Answer(WHOLE)]) as server, requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", ResilientAdapter())
+        session.get(server.url)
+        with exchanges() as made:
+            session.get(server.url)
+            (connection,) = made
+            connection.debuglevel = 1
+            session.get(server.url)
+
+    assert len(made) == 1
+    assert {line.split(":")[0] for line in capsys.readouterr().out.splitlines()} == {
+        "send",
+        "reply",
+        "header",
+    }
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda pool: pool.request("GET", "/"),
+        lambda pool: pool.urlopen("GET", "/", None, None, 0, False, True, 10.0),
+        lambda pool: pool.urlopen(method="GET", url="/", timeout=urllib3.Timeout(5), preload_content=True),
+    ],
+)
+def test_who_asks_a_pool_himself_is_heard(ask):
+    """A program that uses the adapter's pools as urllib3's gets what urllib3 gives, its time-outs too."""
+    with VerbatimServer([FIRST, Answer(WHOLE), Answer(WHOLE)]) as server, requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", ResilientAdapter())
+        session.get(server.url)
+        pool = session.get_adapter(server.url).poolmanager.connection_from_url(server.url)
+        pool.timeout = urllib3.Timeout(7)
+        with exchanges() as made:
+            answer = ask(pool)
+
+    assert (answer.data, made) == (b"0123456789", [])
