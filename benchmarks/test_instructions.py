@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.contestants import FLOOR, OURS, STOCK, URLLIB3
-from benchmarks.instructions import per_call, tool
+from benchmarks.instructions import counter, per_call
 from benchmarks.quantities import INSTRUCTIONS
 from benchmarks.rounds import Comparison
 from benchmarks.sites import TINY
@@ -14,7 +14,7 @@ NAMES = (FLOOR, URLLIB3, STOCK, OURS)
 @pytest.mark.parametrize(("way", "prepared"), [("Session.get", False), ("adapter.send", True)])
 def test_instructions(site, remember, way, prepared):
     """Told beside the row of the time."""
-    if tool() is None:
+    if counter() is None:
         pytest.skip(
             "no tool that counts instructions: neither perf nor valgrind (Debian: apt-get install valgrind)"
         )

@@ -5,15 +5,11 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from benchmarks.quantities import CPU
 from benchmarks.rounds import Comparison, alternate
 from benchmarks.sites import TINY, Site
-from benchmarks.tellings import A_HOOK, CONTESTANTS, MUTE, NO_HOOK, actions, adapter_for
+from benchmarks.tellings import CONTESTANTS, MUTE, actions, adapter_for
 
 ROUNDS = 200
-#: The shares of CPU that telling may cost, without a hook and with one.
-NO_HOOK_AT_MOST = 1.03
-A_HOOK_AT_MOST = 1.08
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +27,6 @@ def told(site: Site, remember) -> Comparison:
     return remember(Comparison("telling", site.name, samples, reference=MUTE))
 
 
-@pytest.mark.parametrize(("contestant", "most"), [(NO_HOOK, NO_HOOK_AT_MOST), (A_HOOK, A_HOOK_AT_MOST)])
-def test_telling_is_cheap(told, contestant, most):
-    """A ratio within one run, less the half of its interval: noise alone fails nobody."""
-    ratio = told.ratio(contestant, MUTE, CPU)
-
-    assert ratio.value - ratio.margin <= most
+def test_telling(told):
+    """What it may cost is in the table."""
+    assert set(told.samples) == set(CONTESTANTS)

@@ -49,6 +49,11 @@ class Worker:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def do(self, what: str, **how: Any) -> Sample:
         """Give an order of `work.py`; return its sample."""
         self._process.stdin.write(json.dumps({"do": what, **how}) + "\n")
