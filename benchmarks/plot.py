@@ -102,7 +102,7 @@ def _ratios(comparison: Comparison, quantity: str) -> dict[str, float]:
 def _goals(comparison: Comparison, quantity: str, top: float) -> Iterator[str]:
     """Draw what is to be reached as a line, where it can be said as a ratio against stock."""
     for target in targets_of(comparison, quantity):
-        if target.of != OURS or target.against is None or target.added:
+        if target.of != OURS or target.against is None or target.added or not target.measured(comparison):
             continue
         base = comparison.ratio(target.against, STOCK, quantity).value
         kind = "goal" if target.found(comparison, quantity).value <= target.most else "missed"

@@ -23,6 +23,10 @@ class Target:
     #: Whether the figure is what comes on top of `against`.
     added: bool = False
 
+    def measured(self, comparison: Comparison) -> bool:
+        """Tell whether those it is about took part."""
+        return {self.of, self.against} - {None} <= comparison.samples.keys()
+
     def found(self, comparison: Comparison, quantity: str) -> Estimate:
         """Return what was measured."""
         if self.against is None:
@@ -82,6 +86,9 @@ def reached(comparison: Comparison, quantity: str) -> str:
     """Write what was measured beside them, and whether it is enough."""
     said = []
     for target in targets_of(comparison, quantity):
+        if not target.measured(comparison):
+            said.append("**not measured**")
+            continue
         found = target.found(comparison, quantity)
         figure = ratio(found) if target.against and not target.added else WRITTEN[quantity](found.value)
         said.append(f"yes: {figure}" if found.value <= target.most else f"**no: {figure}**")
