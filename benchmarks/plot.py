@@ -23,21 +23,22 @@ QUANTITIES: Final = {CPU: "CPU", WALL: "wall", INSTRUCTIONS: "instructions", MEM
 #: The others, as small marks: a style for each.
 MARKS: Final = (FLOOR, URLLIB3, RETRY, HTTPX, NIQUESTS, WARMED)
 
-#: A browser that shows pages dark asks for the second set of colours.
+#: It has a ground of its own, so that it can be read on any page. A browser that shows pages dark asks for
+#: the second set of colours.
 _STYLE: Final = """
-text { font: 12px system-ui, sans-serif; fill: #24292f }
-.small { font-size: 11px; fill: #57606a }
-.title { font-size: 15px; font-weight: 600 }
-.grid { stroke: #d0d7de } .one { stroke: #24292f; stroke-width: 1.5 }
-.bar { fill: #3572b0 } .goal { stroke: #1a7f37; stroke-width: 3 } .missed { stroke: #cf222e; stroke-width: 3 }
-.mark { fill: none; stroke-width: 1.8 }
-.m0 { stroke: #57606a } .m1 { stroke: #bf5700 } .m2 { stroke: #8250df }
-.m3 { stroke: #0a7d83 } .m4 { stroke: #b0307a } .m5 { stroke: #7a6a00 }
+.ground { fill: #ffffff } text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: #24292f }
+.small { font-size: 11px; fill: #57606a } .title { font-size: 15px; font-weight: 600 }
+.grid { stroke: #d8dee4 } .one { stroke: #24292f; stroke-width: 1.5 }
+.bar { fill: #9cc3ea } .goal { stroke: #1a7f37; stroke-width: 3 } .missed { stroke: #cf222e; stroke-width: 3 }
+.mark { fill: #ffffff; stroke-width: 2 }
+.m0 { stroke: #24292f } .m1 { stroke: #bf5700 } .m2 { stroke: #8250df }
+.m3 { stroke: #0a7d83 } .m4 { stroke: #c2257f } .m5 { stroke: #8a7400 }
 @media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 } .small { fill: #9da7b1 }
-.grid { stroke: #3d444d } .one { stroke: #e6edf3 }
-.bar { fill: #4d8fd6 } .goal { stroke: #3fb950 } .missed { stroke: #ff6b63 }
-.m0 { stroke: #9da7b1 } .m1 { stroke: #ffa657 } .m2 { stroke: #c297ff }
+.ground { fill: #0d1117 } text { fill: #e6edf3 } .small { fill: #9da7b1 }
+.grid { stroke: #30363d } .one { stroke: #e6edf3 }
+.bar { fill: #2f5d8f } .goal { stroke: #3fb950 } .missed { stroke: #ff6b63 }
+.mark { fill: #0d1117 }
+.m0 { stroke: #e6edf3 } .m1 { stroke: #ffa657 } .m2 { stroke: #c297ff }
 .m3 { stroke: #4fd1d9 } .m4 { stroke: #ff8fc7 } .m5 { stroke: #e3c341 }
 }
 """
@@ -53,6 +54,7 @@ def plot(comparisons: Sequence[Comparison]) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">',
             f"<style>{_STYLE}</style>",
+            f'<rect class="ground" width="{WIDTH}" height="{bottom + FOOT}" rx="8"/>',
             _text(12, 24, title, "title"),
             *_legend(),
             *_scale(bottom),
@@ -123,7 +125,7 @@ def _legend() -> Iterator[str]:
     yield f'<line class="goal" x1="160" x2="160" y1="35" y2="51"/>{_text(168, 48, "to reach: it does")}'
     yield f'<line class="missed" x1="282" x2="282" y1="35" y2="51"/>{_text(290, 48, "it does not")}'
     for number, name in enumerate(MARKS):
-        yield _mark(number, 380 + 92 * number, 44) + _text(389 + 92 * number, 48, name)
+        yield _mark(number, 385 + 98 * number, 44) + _text(394 + 98 * number, 48, name)
 
 
 def _scale(bottom: float) -> Iterator[str]:
@@ -131,6 +133,7 @@ def _scale(bottom: float) -> Iterator[str]:
     for fifth in range(round(MOST * 5) + 1):
         ratio = fifth / 5
         kind, said = ("one", "1 = stock") if ratio == 1 else ("grid", f"{ratio:g}")
+        said += "+" if ratio == MOST else ""
         x = place(ratio)
         yield f'<line class="{kind}" x1="{x}" x2="{x}" y1="{TOP - 6}" y2="{bottom + 4}"/>'
         yield _text(x, TOP - 12, said, "small", "middle")
