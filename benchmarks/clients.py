@@ -82,7 +82,8 @@ class Urllib3:
     def call(self, method: str, url: str, body: bytes | None = None) -> bytes:
         """Make a call."""
         response = self._pool.request(method, url, body=body)
-        assert response.status == 200
+        if response.status != 200:
+            raise ConnectionError(f"no good answer: {response.status}")
         return response.data
 
     def prepared(self, method: str, url: str) -> Callable[[], bytes]:

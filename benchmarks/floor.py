@@ -8,11 +8,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 _TIMEOUT: Final = 10.0
 _CHUNK: Final = 65_536
 _END: Final = b"\r\n\r\n"
+_Result = TypeVar("_Result")
 
 
 class Floor:
@@ -23,56 +24,36 @@ class Floor:
         # append and pop are whole steps of the interpreter: threads need no lock.
         self._idle: list[ssl.SSLSocket] = []
 
-    def call(self, method: str, url: str, body: bytes | None = None) -> bytes:
+    def call(self, method: str, url: str, body: bytes | None = None) -> bytes | bytearray:
         """Send a request; return the body of the answer, which has to be a 200."""
-        host, head = _head(method, url, body)
-        return self._exchange(host, head)
+        return self._over(_whole, *_head(method, url, body))
 
-    def prepared(self, method: str, url: str) -> Callable[[], bytes]:
+    def prepared(self, method: str, url: str) -> Callable[[], bytes | bytearray]:
         """Return a function that sends this request, whose bytes are there already."""
-        return partial(self._exchange, *_head(method, url, None))
+        return partial(self._over, _whole, *_head(method, url, None))
 
     def stream(self, url: str) -> int:
         """Fetch a body bit by bit; return its length."""
-        host, head = _head("GET", url, None)
-        sock, length, rest = self._ask(host, head)
-        left, buffer = length - len(rest), bytearray(_CHUNK)
-        while left:
-            left -= _received(sock, memoryview(buffer)[:left])
-        self._idle.append(sock)
-        return length
+        return self._over(_streamed, *_head("GET", url, None))
 
     def close(self) -> None:
         """Close all connections."""
         while self._idle:
             self._idle.pop().close()
 
-    def _exchange(self, host: str, head: bytes) -> bytes:
-        sock, length, rest = self._ask(host, head)
-        if len(rest) < length:
-            whole = bytearray(length)
-            whole[: len(rest)] = rest
-            view, place = memoryview(whole), len(rest)
-            while place < length:
-                place += _received(sock, view[place:])
-            rest = whole
+    def _over(self, exchange: Callable[[ssl.SSLSocket, bytes], _Result], host: str, head: bytes) -> _Result:
+        """Do something over a connection, which is kept when that has gone well."""
+        try:
+            sock = self._idle.pop()
+        except IndexError:
+            sock = self._connect(host)
+        try:
+            result = exchange(sock, head)
+        except BaseException:
+            sock.close()
+            raise
         self._idle.append(sock)
-        return bytes(rest)
-
-    def _ask(self, host: str, head: bytes) -> tuple[ssl.SSLSocket, int, bytes]:
-        """Send a request; return the connection, the length of the body and what came of it already."""
-        sock = self._idle.pop() if self._idle else self._connect(host)
-        sock.sendall(head)
-        data = sock.recv(_CHUNK)
-        while _END not in data:
-            if not (more := sock.recv(_CHUNK)):
-                raise ConnectionError("the server has closed the connection")
-            data += more
-        fields, _, rest = data.partition(_END)
-        if not fields.startswith(b"HTTP/1.1 200 "):
-            raise ConnectionError(f"no good answer: {fields[:40]!r}")
-        length = fields.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-        return sock, int(length), rest
+        return result
 
     def _connect(self, host: str) -> ssl.SSLSocket:
         name, _, port = host.partition(":")
@@ -86,6 +67,43 @@ def _head(method: str, url: str, body: bytes | None) -> tuple[str, bytes]:
     host, _, path = url.removeprefix("https://").partition("/")
     length = f"Content-Length: {len(body)}\r\n" if body is not None else ""
     return host, f"{method} /{path} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n".encode() + (body or b"")
+
+
+def _asked(sock: ssl.SSLSocket, head: bytes) -> tuple[int, bytes]:
+    """Send a request; return the length of the body, and what came of it already."""
+    sock.sendall(head)
+    data = sock.recv(_CHUNK)
+    while _END not in data:
+        if not (more := sock.recv(_CHUNK)):
+            raise ConnectionError("the server has closed the connection")
+        data += more
+    fields, _, rest = data.partition(_END)
+    if not fields.startswith(b"HTTP/1.1 200 "):
+        raise ConnectionError(f"no good answer: {fields[:40]!r}")
+    length = fields.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+    return int(length), rest
+
+
+def _whole(sock: ssl.SSLSocket, head: bytes) -> bytes | bytearray:
+    """Return the body of an answer."""
+    length, rest = _asked(sock, head)
+    if len(rest) == length:
+        return rest
+    body, place = bytearray(length), len(rest)
+    body[:place] = rest
+    view = memoryview(body)
+    while place < length:
+        place += _received(sock, view[place:])
+    return body
+
+
+def _streamed(sock: ssl.SSLSocket, head: bytes) -> int:
+    """Read the body of an answer bit by bit; return its length."""
+    length, rest = _asked(sock, head)
+    left, view = length - len(rest), memoryview(bytearray(_CHUNK))
+    while left:
+        left -= _received(sock, view[:left])
+    return length
 
 
 def _received(sock: ssl.SSLSocket, view: memoryview) -> int:
