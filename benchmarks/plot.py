@@ -92,7 +92,7 @@ def _row(comparison: Comparison, quantity: str, top: float) -> Iterator[str]:
     for number, name in enumerate(MARKS):
         if name in ratios:
             yield _mark(number, place(ratios[name]), middle, f"{name}: {ratios[name]:.2f}")
-    yield from _goals(comparison, quantity, top)
+    yield from _goals(comparison, quantity, ratios[OURS], top)
     yield _text(RIGHT + 14, middle + 4, f"{ratios[OURS]:.2f}", "figure")
 
 
@@ -101,14 +101,15 @@ def _ratios(comparison: Comparison, quantity: str) -> dict[str, float]:
     return {name: comparison.ratio(name, STOCK, quantity).value for name in names}
 
 
-def _goals(comparison: Comparison, quantity: str, top: float) -> Iterator[str]:
+def _goals(comparison: Comparison, quantity: str, ours: float, top: float) -> Iterator[str]:
     """Draw what is to be reached as a line, where it can be said as a ratio against stock."""
     for target in targets_of(comparison, quantity):
         if target.of != OURS or target.against is None or target.added or not target.measured(comparison):
             continue
-        base = comparison.ratio(target.against, STOCK, quantity).value
-        kind = "goal" if target.found(comparison, quantity).value <= target.most else "missed"
-        x = place(target.most * base)
+        found = target.found(comparison, quantity).value
+        kind = "goal" if found <= target.most else "missed"
+        # So it lies beside the end of the bar as the figures do: medians of ratios do not multiply.
+        x = place(ours * target.most / found)
         yield (
             f'<line class="{kind}" x1="{x}" x2="{x}" y1="{top + 1}" y2="{top + ROW - 1}">'
             f"<title>{escape(target.said(quantity))}</title></line>"

@@ -132,6 +132,17 @@ def test_a_plot_draws_a_bar_for_each_row():
     assert "a < b: CPU" in [each.text for each in picture.iter()]
 
 
+@pytest.mark.parametrize(("ours", "kind"), [(0.6, "goal"), (0.7, "missed")])
+def test_a_plot_draws_what_is_to_be_reached(ours, kind):
+    """The line is beyond the end of the bar if that reaches it, else before it."""
+    picture = ElementTree.fromstring(plot.plot([comparison([ours] * 3, floor=[0.5] * 3)]))
+    lines = [each for each in picture.iter() if each.get("class") == kind]
+
+    # The first is the legend's.
+    assert [float(each.get("x1")) for each in lines[1:]] == [plot.place(1.3 * 0.5)]
+    assert (plot.place(ours) <= plot.place(1.3 * 0.5)) == (kind == "goal")
+
+
 def test_starts_that_failed_have_no_time():
     """Their number is told, and what is missed is marked."""
     samples = [{WALL: 0.05, COMPLETED: starts.CALLS}, {WALL: 0.01, COMPLETED: 1}]
