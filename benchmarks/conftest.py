@@ -7,37 +7,33 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import plot, report
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.cuts import Cuts
-from benchmarks.lateness import Lateness
-from benchmarks.rounds import CPU, Action, Comparison, alternate
-from benchmarks.sites import SITES, Site
+from benchmarks.quantities import CPU
+from benchmarks.rounds import Action, Comparison, alternate
+from benchmarks.sites import AMONG_MANY, SITES, Site
 from benchmarks.tape import Tape
+from benchmarks.targets import without_row
+from benchmarks.workers import Worker, absent, staying
 from resilient_transport.settings.environment import clean_environment
 from resilient_transport.testing import Authority
 from tests.real.conftest import require
 
 TAPE = Tape()
+#: What was measured in rounds, and what else is to be said below the tables, as functions that say it.
 RESULTS = pytest.StashKey[list[Comparison]]()
-CUTS = pytest.StashKey[list[Cuts]]()
-TELLING = pytest.StashKey[list[Comparison]]()
-LATENESS = pytest.StashKey[list[Lateness]]()
-START = pytest.StashKey[list[Comparison]]()
+SAYINGS = pytest.StashKey[dict[Callable[[list[Any]], str], list[Any]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--write`."""
-    parser.addoption("--write", action="store_true", help="put the table into benchmarks/README.md")
+    parser.addoption("--write", action="store_true", help="put tables and plot into benchmarks/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with no results."""
     config.stash[RESULTS] = []
-    config.stash[CUTS] = []
-    config.stash[TELLING] = []
-    config.stash[LATENESS] = []
-    config.stash[START] = []
+    config.stash[SAYINGS] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,19 +44,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """Print the table; write it down if that was asked for and nothing is missing from it."""
-    found = [config.stash[key] for key in (RESULTS, CUTS, TELLING, LATENESS, START)]
-    if not any(found):
+    """Print the tables; write them down if that was asked for and nothing is missing from them."""
+    found, sayings = config.stash[RESULTS], config.stash[SAYINGS]
+    if not found and not sayings:
         return
-    text = report.report(*found)
-    terminalreporter.section("against stock, in the same rounds")
+    text = report.report(found, [say(what) for say, what in sayings.items()], absent())
+    terminalreporter.section("beside stock, in the same rounds")
     terminalreporter.write_line(text)
     if not config.getoption("write"):
         return
-    if exitstatus or terminalreporter.stats.keys() & {"skipped", "deselected"}:
-        terminalreporter.write_line("Not written: it is not complete.", red=True)
+    lost = [f"no row for the target of {key}" for key in without_row(found)]
+    if exitstatus or lost or terminalreporter.stats.keys() & {"skipped", "deselected"}:
+        terminalreporter.write_line("; ".join(["Not written: it is not complete", *lost]), red=True)
     else:
         report.write(text)
+        plot.write(found)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,6 +69,12 @@ def nobodys_settings() -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("NETRC", os.devnull)
         yield
+
+
+@pytest.fixture(scope="session")
+def authority(fault_server_authority: Authority) -> Authority:
+    """Return the certificates of all servers, by a shorter name."""
+    return fault_server_authority
 
 
 @pytest.fixture(scope="session")
@@ -89,52 +93,54 @@ def sites(authority: Authority) -> Iterator[Callable[[str], Site]]:
         yield start
 
 
-@pytest.fixture(scope="session", params=["fault server", "nginx"])
-def site(request: pytest.FixtureRequest, sites: Callable[[str], Site]) -> Site:
-    """Each server, whose CA is all that is trusted."""
-    return sites(request.param)
+@pytest.fixture(scope="session")
+def site(sites: Callable[[str], Site]) -> Site:
+    """Return nginx, whose CA is all that is trusted."""
+    return sites("nginx")
 
 
-@pytest.fixture(scope="session", params=SITES)
+@pytest.fixture(scope="session", params=["nginx", AMONG_MANY])
 def cold_site(request: pytest.FixtureRequest, sites: Callable[[str], Site]) -> Site:
-    """Each server, and nginx with a large CA bundle too: that is felt when connections are made."""
+    """Return nginx, and nginx with a large CA bundle too: that is felt when connections are made."""
     return sites(request.param)
+
+
+@pytest.fixture(scope="module")
+def staff(site: Site) -> Iterator[Callable[[Iterable[str]], dict[str, Worker]]]:
+    """Return a function that gives each contestant a process which stays for this module."""
+    with ExitStack() as stack:
+        yield lambda contestants: stack.enter_context(staying(contestants, site))
 
 
 @pytest.fixture(scope="session")
-def compare(pytestconfig: pytest.Config) -> Callable[..., Comparison]:
-    """Return a function that runs actions in alternation and remembers what came of them."""
+def remember(pytestconfig: pytest.Config) -> Callable[[Comparison], Comparison]:
+    """Return a function that puts a comparison into the tables, a row for each of its quantities."""
 
-    def run(title: str, site: Site, actions: Mapping[str, Action], rounds: int, **how: bool) -> Comparison:
-        comparison = Comparison(title, site.name, alternate(actions, rounds, **how))
+    def keep(comparison: Comparison) -> Comparison:
         pytestconfig.stash[RESULTS].append(comparison)
         return comparison
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def compare(remember: Callable[[Comparison], Comparison]) -> Callable[..., Comparison]:
+    """Return a function that runs actions in alternation and remembers what came of them."""
+
+    def run(title: str, site: str, actions: Mapping[str, Action], rounds: int, **how: bool) -> Comparison:
+        return remember(Comparison(title, site, alternate(actions, rounds, **how)))
 
     return run
 
 
 @pytest.fixture(scope="session")
-def remember_cuts(pytestconfig: pytest.Config) -> Callable[[Iterable[Cuts]], None]:
-    """Return a function that keeps what came of bodies that were cut, for the table."""
-    return pytestconfig.stash[CUTS].extend
+def tell(pytestconfig: pytest.Config) -> Callable[[Callable[[list[Any]], str], Any], None]:
+    """Return a function that keeps something for the end, for a function that makes a text of all of it."""
 
+    def keep(say: Callable[[list[Any]], str], what: Any) -> None:
+        pytestconfig.stash[SAYINGS].setdefault(say, []).append(what)
 
-@pytest.fixture(scope="session")
-def remember_telling(pytestconfig: pytest.Config) -> Callable[[Comparison], None]:
-    """Return a function that keeps what telling costs, for the table."""
-    return pytestconfig.stash[TELLING].append
-
-
-@pytest.fixture(scope="session")
-def remember_lateness(pytestconfig: pytest.Config) -> Callable[[Lateness], None]:
-    """Return a function that keeps how late calls ended."""
-    return pytestconfig.stash[LATENESS].append
-
-
-@pytest.fixture(scope="session")
-def remember_start(pytestconfig: pytest.Config) -> Callable[[Comparison], None]:
-    """Return a function that keeps what a beginning costs, for the table."""
-    return pytestconfig.stash[START].append
+    return keep
 
 
 @pytest.fixture(params=CONTESTANTS)
@@ -144,10 +150,13 @@ def contestant(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def play(benchmark: Any, contestant: str) -> Callable[[Comparison], None]:
+def play(request: pytest.FixtureRequest, contestant: str) -> Callable[[Comparison], None]:
     """Return a function that tells pytest-benchmark of the contestant's CPU time, the rest as extra info."""
 
     def tell(comparison: Comparison) -> None:
+        if contestant not in comparison.samples:
+            return
+        benchmark = request.getfixturevalue("benchmark")
         seconds = comparison.series(contestant, CPU)
         benchmark.group = f"{comparison.title}, {comparison.site}: CPU"
         for quantity in comparison.quantities:

@@ -1,44 +1,34 @@
-"""Who is compared, and with what each is put into `requests`.
+"""Who is compared, in the order of the tables' columns. `clients.py` has what each of them does.
 
-`stock` is what all ratios are against. `stock again` is the control: the same thing once more, so that its
+`stock` is what most ratios are against. `stock again` is the control: the same thing once more, so that its
 ratio shows nothing but noise.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import Final
-from unittest import mock
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
-
-from resilient_transport import ResilientAdapter, install
-
+#: `ssl` and `socket` by hand, with one context: what nobody can go below.
+FLOOR: Final = "floor"
+#: urllib3's `PoolManager` with one context.
+URLLIB3: Final = "urllib3"
 STOCK: Final = "stock"
 CONTROL: Final = "stock again"
+RETRY: Final = "Retry(3)"
+#: httpx, with httpx-retries as its transport.
+HTTPX: Final = "httpx-retries"
+NIQUESTS: Final = "niquests"
 OURS: Final = "ResilientAdapter"
+#: The same, with its connections made before the clock starts.
+WARMED: Final = "warmed"
 
-#: Each makes the adapter of one contestant.
-CONTESTANTS: Final[Mapping[str, Callable[[], HTTPAdapter]]] = {
-    STOCK: HTTPAdapter,
-    CONTROL: HTTPAdapter,
-    "Retry(3)": lambda: HTTPAdapter(max_retries=Retry(3)),
-    OURS: ResilientAdapter,
-}
-
-
-def session_of(contestant: str, ca_file: str, cert: tuple[str, str]) -> requests.Session:
-    """Return a session with the contestant's adapter that shows a client certificate."""
-    session = requests.Session()
-    session.trust_env = False
-    session.verify, session.cert = ca_file, cert
-    session.mount("https://", CONTESTANTS[contestant]())
-    return session
+CONTESTANTS: Final = (FLOOR, URLLIB3, STOCK, CONTROL, RETRY, HTTPX, NIQUESTS, OURS, WARMED)
+#: Those that make calls without having been warmed.
+PEERS: Final = CONTESTANTS[:-1]
+#: Those that are adapters of `requests`.
+ADAPTERS: Final = (STOCK, CONTROL, RETRY, OURS)
 
 
-def everywhere(contestant: str) -> AbstractContextManager[object]:
-    """Put the contestant behind `requests.get`, in the way that `install` does it."""
-    if contestant == OURS:
-        return install()
-    return mock.patch.object(requests.sessions, "HTTPAdapter", CONTESTANTS[contestant])
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort names as the columns are sorted; others come last, as they came."""
+    known = {name: place for place, name in enumerate(CONTESTANTS)}
+    return sorted(dict.fromkeys(names), key=lambda name: known.get(name, len(known)))

@@ -10,7 +10,9 @@ from typing import Final
 
 import requests
 
-from benchmarks.contestants import CONTESTANTS, CONTROL, session_of
+from benchmarks.adapted import session_of
+from benchmarks.contestants import ADAPTERS, CONTROL
+from benchmarks.markdown import table as markdown
 from benchmarks.sites import CUT, LARGE, Site
 from resilient_transport import registry
 from resilient_transport.call import origin_state
@@ -24,6 +26,14 @@ SIZES: Final = dict(zip((*CUT, LARGE), (40, 20, 8, 2), strict=True))
 THREADS: Final = 4
 #: What a streaming caller asks for at a time, in bytes.
 CHUNK: Final = 65_536
+
+#: Who fetches them.
+NAMES: Final = tuple(name for name in ADAPTERS if name != CONTROL)
+
+ABOUT: Final = (
+    f"Bodies from nginx, through a proxy that resets each connection after {MEAN / 1e6:g} MB in the mean "
+    f"(exponentially distributed), {THREADS} at a time:"
+)
 
 Fetch = Callable[[requests.Session, str], str]
 
@@ -63,9 +73,7 @@ def streamed(session: requests.Session, url: str) -> str:
 
 def measure(site: Site, port: int, size: int, fetch: Fetch, expected: str) -> Iterator[Cuts]:
     """Let each contestant fetch the bodies of a size through cuts that fall in the same places."""
-    for contestant in CONTESTANTS:
-        if contestant == CONTROL:
-            continue
+    for contestant in NAMES:
         origin_state.clear()
         with (
             Cutter(port, MEAN, seed=size) as cutter,
@@ -99,16 +107,15 @@ def _peak() -> Iterator[list[int]]:
         tracemalloc.stop()
 
 
-def table(results: Sequence[Cuts]) -> str:
-    """Return one row for each size and way to fetch."""
-    names = [name for name in CONTESTANTS if name != CONTROL]
-    heads = ["bodies", "of", *(f"whole: {name}" for name in names), "passed ÷ needed", "peak memory"]
+def said(results: Sequence[Cuts]) -> str:
+    """Return a table of one row for each size and way to fetch."""
+    heads = ["bodies", "of", *(f"whole: {name}" for name in NAMES), "passed ÷ needed", "peak memory"]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     by_kind: dict[tuple[str, int], dict[str, Cuts]] = {}
     for result in results:
         by_kind.setdefault((result.how, result.size), {})[result.contestant] = result
     for (how, size), found in by_kind.items():
-        ours = found[names[-1]]
-        whole = [f"{found[name].whole} of {found[name].fetched}" for name in names]
+        ours = found[NAMES[-1]]
+        whole = [f"{found[name].whole} of {found[name].fetched}" for name in NAMES]
         rows.append([how, f"{size / 1e6:g} MB", *whole, f"{ours.passed:.3f}", f"{ours.peak / 1e6:.1f} MB"])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return f"{ABOUT}\n\n{markdown(rows)}"

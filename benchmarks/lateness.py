@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 #: How often each call is made.
-TIMES: Final = 3
+TIMES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Lateness:
     seconds: tuple[float, ...]
 
 
-def told(found: Sequence[Lateness]) -> str:
+def said(found: Sequence[Lateness]) -> str:
     """Return a sentence about all of them."""
     every = [seconds for one in found for seconds in one.seconds]
     worst = max(found, key=lambda one: max(one.seconds))

@@ -8,16 +8,14 @@ order drawn anew for each round; a ratio is taken within a round, and the median
 import gc
 import random
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from time import perf_counter, process_time
 from typing import Final
 
-CPU: Final = "CPU"
-WALL: Final = "wall"
-CONNECTIONS: Final = "connections"
-MEMORY: Final = "peak memory"
+from benchmarks.contestants import STOCK
+from benchmarks.quantities import CPU, WALL
 
 #: What one contestant took in one round, by quantity: seconds, a count, or bytes.
 Sample = Mapping[str, float]
@@ -57,13 +55,21 @@ def alternate(actions: Mapping[str, Action], rounds: int, *, warm: bool = True) 
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """How a contestant compares with the reference: the median of the rounds' ratios."""
+class Estimate:
+    """What many rounds say: the median of their figures."""
 
-    #: 1 is equal, less is better.
+    #: The figure in the middle.
     value: float
     #: Half the width of its 95 % interval.
     margin: float
+
+
+def estimate(figures: Iterable[float]) -> Estimate:
+    """Sum up what rounds have given."""
+    ordered = sorted(figures)
+    place = max(0, int(len(ordered) / 2 - _PLACES * sqrt(len(ordered))))
+    low, high = ordered[place], ordered[-1 - place]
+    return Estimate(statistics.median(ordered), (high - low) / 2 if high > low else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,8 @@ class Comparison:
     site: str
     #: The samples of each contestant, round by round.
     samples: Mapping[str, Sequence[Sample]]
+    #: Whom the others are compared with.
+    reference: str = STOCK
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -90,20 +98,19 @@ class Comparison:
         """Return the figure in the middle."""
         return statistics.median(self.series(contestant, quantity))
 
-    def ratio(self, contestant: str, reference: str, quantity: str) -> Ratio:
-        """Compare two contestants, round by round."""
-        return _middle([own / other for own, other in self._pairs(contestant, reference, quantity)])
+    def ratio(self, contestant: str, reference: str, quantity: str) -> Estimate:
+        """Compare two contestants, round by round: how many times as much one takes."""
+        return estimate(
+            [own / other if other else inf for own, other in self._pairs(contestant, reference, quantity)]
+        )
 
-    def difference(self, contestant: str, reference: str, quantity: str) -> Ratio:
-        """Tell what a contestant has more than another, round by round; 0 is equal."""
-        return _middle([own - other for own, other in self._pairs(contestant, reference, quantity)])
+    def difference(self, contestant: str, reference: str, quantity: str) -> Estimate:
+        """Compare two contestants, round by round: how much more one takes."""
+        return estimate([own - other for own, other in self._pairs(contestant, reference, quantity)])
 
-    def _pairs(self, contestant: str, reference: str, quantity: str) -> Iterable[tuple[float, float]]:
+    def own(self, contestant: str, quantity: str) -> Estimate:
+        """Return one contestant's figure for itself."""
+        return estimate(self.series(contestant, quantity))
+
+    def _pairs(self, contestant: str, reference: str, quantity: str) -> Iterator[tuple[float, float]]:
         return zip(self.series(contestant, quantity), self.series(reference, quantity), strict=True)
-
-
-def _middle(values: Iterable[float]) -> Ratio:
-    """Return the median of the rounds, and half the width of its interval."""
-    found = sorted(values)
-    place = max(0, int(len(found) / 2 - _PLACES * sqrt(len(found))))
-    return Ratio(statistics.median(found), (found[-1 - place] - found[place]) / 2)

@@ -1,9 +1,10 @@
-"""The servers that the contestants talk to: both demand a client certificate, neither does anything wrong."""
+"""The servers that the contestants talk to. All demand a client certificate."""
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,20 +42,26 @@ class Site:
     cert: tuple[str, str]
     #: Returns how many TCP connections came since it was last called.
     new_connections: Callable[[], int]
+    #: Returns how many full handshakes, none resumed, came since it was last called. Only connections that
+    #: carried a request count.
+    full_handshakes: Callable[[], int]
 
 
-@contextmanager
-def fault_server(authority: Authority) -> Iterator[Site]:
-    """Run the fault server with its faults off."""
-    with FaultServer(authority=authority) as server:
+def site_of(server: FaultServer) -> Site:
+    """Return a fault server as a site; counting begins its script anew, as one without faults."""
 
-        def new_connections() -> int:
-            accepts = server.counts().accepts
-            server.play(Script())
-            return accepts
+    def new_connections() -> int:
+        accepts = server.counts().accepts
+        server.play(Script())
+        return accepts
 
-        url = f"https://127.0.0.1:{server.port}"
-        yield Site("fault server", url, authority.ca_file, authority.client, new_connections)
+    def full_handshakes() -> int:
+        counts = server.counts()
+        server.play(Script())
+        return counts.handshakes - counts.resumptions
+
+    url, authority = f"https://127.0.0.1:{server.port}", server.authority
+    return Site("fault server", url, authority.ca_file, authority.client, new_connections, full_handshakes)
 
 
 @contextmanager
@@ -64,6 +71,7 @@ def nginx(authority: Authority) -> Iterator[Site]:
         tempfile.TemporaryDirectory() as directory,
         requests.Session() as session,
         _nginx_in(Path(directory), authority) as server,
+        ExitStack() as stack,
     ):
         session.trust_env = False
         seen = 0
@@ -73,8 +81,17 @@ def nginx(authority: Authority) -> Iterator[Site]:
             before, seen = seen, _accepts(session, server)
             return seen - before
 
+        log = (server.directory / "access.log").open("rb")
+        stack.callback(log.close)
+
+        def full_handshakes() -> int:
+            # nginx has one worker: an answer to this one says that the requests before it are in the log.
+            _accepts(session, server)
+            seen = [json.loads(line) for line in log]
+            return len({line["connection"] for line in seen if line["protocol"] and line["resumed"] != "r"})
+
         new_connections()
-        yield Site("nginx", server.url, authority.ca_file, authority.client, new_connections)
+        yield Site("nginx", server.url, authority.ca_file, authority.client, new_connections, full_handshakes)
 
 
 @contextmanager
@@ -110,7 +127,6 @@ def nginx_among_many(authority: Authority) -> Iterator[Site]:
 
 #: How each is started.
 SITES: Final[Mapping[str, Callable[[Authority], AbstractContextManager[Site]]]] = {
-    "fault server": fault_server,
     "nginx": nginx,
     AMONG_MANY: nginx_among_many,
 }

@@ -14,15 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks.rounds import CPU, Comparison, Sample
+from benchmarks.contestants import CONTROL, OURS, STOCK
+from benchmarks.quantities import CPU, MODULES, RSS
+from benchmarks.rounds import Sample
 from resilient_transport.settings.environment import clean_environment
 
-MODULES: Final = "modules"
-RSS: Final = "resident memory"
-
-STOCK: Final = "stock"
-CONTROL: Final = "stock again"
-OURS: Final = "resilient_transport"
+#: Who begins: stock twice, and then with the package.
 CONTESTANTS: Final = (STOCK, CONTROL, OURS)
 
 PLUGIN: Final = "resilient_transport.testing.pytest_plugin"
@@ -37,7 +34,7 @@ open(os.environ["REPORT"], "w").write(f"{len(sys.modules)} {pages * os.sysconf('
 _MOUNT: Final = "; import requests; session = requests.Session(); session.mount('https://', Adapter())"
 #: What is begun, and how it is begun without the package and with it: the arguments of a Python.
 BEGINNINGS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
-    "import": (
+    "import beside requests": (
         ("-c", "import requests" + _REPORT),
         ("-c", "import requests, resilient_transport" + _REPORT),
     ),
@@ -89,33 +86,3 @@ def beginnings(name: str) -> Iterator[dict[str, Callable[[], Sample]]]:
             contestant: lambda given=given: begin(given, Path(place))  # type: ignore[misc]
             for contestant, given in arguments.items()
         }
-
-
-def table(comparisons: Sequence[Comparison]) -> str:
-    """Return one row for each quantity: stock's own figure, and what comes on top of it."""
-    heads = ["what", "quantity", STOCK, f"{CONTROL} − {STOCK}", f"{OURS} − {STOCK}"]
-    rows = [
-        [
-            comparison.title,
-            quantity,
-            _figure(quantity, comparison.median(STOCK, quantity)),
-            *(_difference(comparison, name, quantity) for name in (CONTROL, OURS)),
-        ]
-        for comparison in comparisons
-        for quantity in comparison.quantities
-    ]
-    ruler = ["---", "---", "---:", "---:", "---:"]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ruler, *rows])
-
-
-def _difference(comparison: Comparison, contestant: str, quantity: str) -> str:
-    found = comparison.difference(contestant, STOCK, quantity)
-    margin = f" ± {_figure(quantity, found.margin)}" if found.margin else ""
-    return f"{_figure(quantity, found.value)}{margin}"
-
-
-def _figure(quantity: str, value: float) -> str:
-    """Write a figure with its unit."""
-    if quantity == MODULES:
-        return f"{value:.0f}"
-    return f"{value / 1e6:.2f} MB" if quantity == RSS else f"{value * 1e3:.1f} ms"

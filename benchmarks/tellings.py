@@ -1,14 +1,15 @@
 """What telling costs: the same code with it, and with it taken out."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Final
 from unittest import mock
 
 import requests
 
-from benchmarks.rounds import CPU, Comparison, Sample, timed
+from benchmarks.quantities import CPU
+from benchmarks.rounds import Sample, timed
 from resilient_transport import ResilientAdapter
 from resilient_transport.call import record
 from resilient_transport.telemetry.counters import Counters
@@ -62,14 +63,3 @@ def _action(name: str, session: requests.Session, url: str) -> Callable[[], Samp
             return {CPU: timed(send, REQUESTS)[CPU]}
 
     return act
-
-
-def table(results: Sequence[Comparison]) -> str:
-    """Return one row for each server."""
-    heads = ["what", "server", MUTE, *(f"{name} ÷ {MUTE}" for name in CONTESTANTS[1:])]
-    rows = [heads, ["---", "---", *["---:"] * (len(heads) - 2)]]
-    for result in results:
-        ratios = [result.ratio(name, MUTE, CPU) for name in CONTESTANTS[1:]]
-        figures = [f"{ratio.value:.3f} ± {ratio.margin:.3f}" for ratio in ratios]
-        rows.append([result.title, result.site, f"{result.median(MUTE, CPU) * 1e6:.0f} µs", *figures])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.contestants import OURS
-from benchmarks.cuts import SIZES, buffered, measure, streamed
+from benchmarks.cuts import SIZES, buffered, measure, said, streamed
 
 #: What may pass, over what is needed.
 MARGIN = 1.05
@@ -16,12 +16,12 @@ HELD = 8_000_000
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("fetch", [buffered, streamed], ids=lambda fetch: fetch.__name__)
-def test_cut_bodies(sites, remember_cuts, size, fetch):
+def test_cut_bodies(site, tell, size, fetch):
     """All come whole, hardly a byte passes twice, and a stream is never held."""
-    site = sites("nginx")
     expected = hashlib.sha256(bytes(size)).hexdigest()
     found = {one.contestant: one for one in measure(site, urlsplit(site.url).port, size, fetch, expected)}
-    remember_cuts(found.values())
+    for one in found.values():
+        tell(said, one)
     ours = found[OURS]
 
     assert ours.whole == ours.fetched

@@ -4,81 +4,48 @@ Every round has a connection of its own, made before the clock starts. What decr
 OpenSSL's buffers happen to lie, by a third in either direction, and that lasts as long as the connection.
 """
 
-import tracemalloc
-from collections.abc import Callable, Mapping
-from functools import partial
-
 import pytest
-import requests
 
-from benchmarks.contestants import CONTESTANTS, OURS, STOCK, session_of
-from benchmarks.rounds import MEMORY, Action, Comparison, Sample, timed
+from benchmarks.contestants import OURS, PEERS, STOCK
+from benchmarks.quantities import MEMORY
+from benchmarks.rounds import Comparison
 from benchmarks.sites import LARGE, TINY, Site
-from resilient_transport import registry
-from tests.timeouts import LONG_TIMEOUT
+from benchmarks.workers import orders
 
-ROUNDS = 11
-#: What a streaming caller asks for at a time, in bytes.
-CHUNK = 65_536
-
-Fetch = Callable[[requests.Session, str], int]
-Measure = Callable[[Callable[[], None]], Sample]
+ROUNDS = 7
 
 
-def buffered(session: requests.Session, url: str) -> int:
-    """Fetch a body at once, and return its length."""
-    return len(session.get(url, timeout=LONG_TIMEOUT).content)
+@pytest.fixture(scope="module")
+def workers(staff):
+    """Give each contestant one process for all of it."""
+    return staff(PEERS)
 
 
-def streamed(session: requests.Session, url: str) -> int:
-    """Fetch a body bit by bit, and return its length."""
-    with session.get(url, stream=True, timeout=LONG_TIMEOUT) as response:
-        return sum(map(len, response.iter_content(CHUNK)))
+@pytest.fixture(scope="module", params=[False, True], ids=["buffered", "streamed"])
+def order(request, site: Site):
+    """Return what is fetched, and how."""
+    urls = {"url": f"{site.url}/bytes/{LARGE}", "tiny": f"{site.url}/bytes/{TINY}"}
+    return {**urls, "length": LARGE, "streamed": request.param}
 
 
-def peak(action: Callable[[], None]) -> Sample:
-    """Measure the most that Python had allocated at once."""
-    tracemalloc.start()
-    try:
-        action()
-        return {MEMORY: tracemalloc.get_traced_memory()[1]}
-    finally:
-        tracemalloc.stop()
-
-
-def fetched(contestant: str, site: Site, fetch: Fetch, measure: Measure) -> Sample:
-    """Measure one fetch over a connection that is there, and nobody else's; all of the body has to come."""
-
-    def whole() -> None:
-        assert fetch(session, f"{site.url}/bytes/{LARGE}") == LARGE
-
-    with session_of(contestant, site.ca_file, site.cert) as session:
-        fetch(session, f"{site.url}/bytes/{TINY}")
-        sample = measure(whole)
-    registry.clear()
-    return sample
-
-
-def actions(site: Site, fetch: Fetch, measure: Measure) -> Mapping[str, Action]:
-    """Return what each contestant does in a round."""
-    return {name: partial(fetched, name, site, fetch, measure) for name in CONTESTANTS}
-
-
-@pytest.fixture(scope="module", params=[buffered, streamed], ids=lambda fetch: fetch.__name__)
-def bodies(request, site: Site, compare) -> Comparison:
+@pytest.fixture(scope="module")
+def bodies(order, workers, site: Site, compare) -> Comparison:
     """Compare the time."""
-    title = f"64 MB, {request.param.__name__}"
-    return compare(title, site, actions(site, request.param, timed), ROUNDS)
+    return compare(title(order), site.name, orders(workers, "fetch", **order), ROUNDS)
 
 
-@pytest.fixture(scope="module", params=[buffered, streamed], ids=lambda fetch: fetch.__name__)
-def peaks(request, site: Site, compare) -> Comparison:
+@pytest.fixture(scope="module")
+def peaks(order, workers, site: Site, compare) -> Comparison:
     """Compare the memory: it is the same in every round, so one will do."""
-    title = f"64 MB, {request.param.__name__}"
-    return compare(title, site, actions(site, request.param, peak), 1, warm=False)
+    return compare(title(order), site.name, orders(workers, "peak", **order), 1, warm=False)
 
 
-def test_a_large_body(bodies, play):
+def title(order) -> str:
+    """Return what the table says."""
+    return f"64 MB, {'streamed' if order['streamed'] else 'buffered'}"
+
+
+def test_a_large_body(bodies, contestant, play):
     """A large body takes this much."""
     play(bodies)
 

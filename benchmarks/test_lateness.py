@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.lateness import TIMES, Lateness
+from benchmarks.lateness import TIMES, Lateness, said
 from resilient_transport import DeadlineExceeded, registry
 from resilient_transport.call import origin_state
 from tests.end_to_end.slow_calls import CASES, STREAMS, lateness
@@ -14,7 +14,7 @@ CALLS += [(name, "override", case) for name, case in CASES.items()]
 
 
 @pytest.mark.parametrize(("name", "way", "case"), CALLS, ids=[f"{name}-{way}" for name, way, _ in CALLS])
-def test_a_call_ends_with_its_deadline(authority, remember_lateness, name, way, case):
+def test_a_call_ends_with_its_deadline(authority, tell, name, way, case):
     """In DeadlineExceeded, never before it, and, but for the machine's own delays, at once."""
     ends = []
     for _ in range(TIMES):
@@ -23,6 +23,6 @@ def test_a_call_ends_with_its_deadline(authority, remember_lateness, name, way, 
         late, error = lateness(case, way, authority)
         assert isinstance(error, DeadlineExceeded)
         ends.append(late)
-    remember_lateness(Lateness(f"{name}, {way}", tuple(ends)))
+    tell(said, Lateness(f"{name}, {way}", tuple(ends)))
 
     assert min(ends) <= CLAIM

@@ -2,33 +2,19 @@
 
 import pytest
 
-from benchmarks.rounds import CPU, Comparison, alternate
-from benchmarks.start import BEGINNINGS, CONTESTANTS, MODULES, OURS, RSS, STOCK, beginnings
+from benchmarks.contestants import OURS, STOCK
+from benchmarks.quantities import MODULES
+from benchmarks.rounds import Comparison
+from benchmarks.start import BEGINNINGS, CONTESTANTS, beginnings
 
 ROUNDS = 20
-#: The most that may come on top of stock: seconds of CPU, and bytes.
-AT_MOST = {
-    "import": {CPU: 0.015, RSS: 1_500_000},
-    "a mounted adapter": {CPU: 0.040, RSS: 4_000_000},
-    "a start of pytest": {CPU: 0.010, RSS: 1_500_000},
-}
 
 
 @pytest.fixture(scope="module", params=BEGINNINGS)
-def started(request, remember_start) -> Comparison:
+def started(request, compare) -> Comparison:
     """Begin in each way, without the package and with it."""
     with beginnings(request.param) as actions:
-        comparison = Comparison(request.param, "", alternate(actions, ROUNDS))
-    remember_start(comparison)
-    return comparison
-
-
-@pytest.mark.parametrize("quantity", [CPU, RSS])
-def test_a_start_costs_little_more(started, quantity):
-    """A difference within one run, less the half of its interval: noise alone fails nobody."""
-    found = started.difference(OURS, STOCK, quantity)
-
-    assert found.value - found.margin <= AT_MOST[started.title][quantity]
+        return compare(request.param, "none", actions, ROUNDS)
 
 
 def test_modules_are_counted(started):
