@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 #: Stands for a default that there is not.
 _MISSING: Final[Any] = object()
@@ -77,7 +77,17 @@ class _Shape:
         fields: all of them by name, in their order, inherited ones first.
     """
 
-    __slots__ = ("_standard", "compared", "defaults", "fields", "kind", "names", "positional", "setters")
+    __slots__ = (
+        "_standard",
+        "checks",
+        "compared",
+        "defaults",
+        "fields",
+        "kind",
+        "names",
+        "positional",
+        "setters",
+    )
 
     def __init__(self, fields: dict[str, _Field]) -> None:
         self.fields = fields
@@ -149,29 +159,11 @@ def _field(given: Any, type_: Any) -> _Field:
 
 
 def _init(self: Any, *values: Any, **named: Any) -> None:
-    shape = self._shape
-    if len(values) == len(shape.names) and not named and len(shape.positional) == len(values):
-        for set_field, value in zip(shape.setters.values(), values, strict=True):
-            set_field(self, value)
-    else:
-        _fill(self, shape, values, named)
-    if (check := getattr(self, "__post_init__", None)) is not None:
-        check()
-
-
-def _fill(self: Any, shape: _Shape, values: tuple[Any, ...], named: dict[str, Any]) -> None:
-    """Set each field to what is given, or to its default."""
-    if len(values) > len(shape.positional):
-        raise TypeError(
-            f"{shape.kind.__qualname__}.__init__() takes {len(shape.positional) + 1} positional arguments "
-            f"but {len(values) + 1} were given"
-        )
-    given = dict(zip(shape.positional, values, strict=False))
-    for name in named:
-        if name in given or name not in shape.setters:
-            what = "multiple values for" if name in given else "an unexpected keyword"
-            raise TypeError(f"{shape.kind.__qualname__}.__init__() got {what} argument {name!r}")
-    given |= named
+    shape: _Shape = self._shape
+    given = dict(zip(shape.positional, values))  # noqa: B905 - counted below
+    given.update(named)
+    if len(given) != len(values) + len(named) or not given.keys() <= shape.setters.keys():
+        _complain(shape, values, named)
     for name, set_field in shape.setters.items():
         if name in given:
             set_field(self, given[name])
@@ -179,6 +171,21 @@ def _fill(self: Any, shape: _Shape, values: tuple[Any, ...], named: dict[str, An
             set_field(self, one.default if one.default is not _MISSING else one.factory())
         else:
             raise TypeError(f"{shape.kind.__qualname__}.__init__() missing required argument: {name!r}")
+    if (check := getattr(self, "__post_init__", None)) is not None:
+        check()
+
+
+def _complain(shape: _Shape, values: tuple[Any, ...], named: dict[str, Any]) -> NoReturn:
+    """Say which argument is one too many."""
+    if len(values) > len(shape.positional):
+        raise TypeError(
+            f"{shape.kind.__qualname__}.__init__() takes {len(shape.positional) + 1} positional arguments "
+            f"but {len(values) + 1} were given"
+        )
+    given = shape.positional[: len(values)]
+    name = next(name for name in named if name in given or name not in shape.setters)
+    what = "multiple values for" if name in given else "an unexpected keyword"
+    raise TypeError(f"{shape.kind.__qualname__}.__init__() got {what} argument {name!r}")
 
 
 def _repr(self: Any) -> str:
