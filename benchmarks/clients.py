@@ -142,15 +142,15 @@ def adapter_of(contestant: str) -> Any:
     return HTTPAdapter(max_retries=Retry(3)) if contestant == RETRY else HTTPAdapter()
 
 
-#: What each needs to have imported.
+#: What each needs to have imported. `resilient_transport` alone imports nothing before its first name.
 _LIBRARIES: Final[dict[str, tuple[str, ...]]] = {
     # The codec is what `requests` and urllib3 have imported, too; `ssl` needs it for the server's name.
     FLOOR: ("encodings.idna",),
     URLLIB3: ("urllib3",),
     HTTPX: ("httpx", "httpx_retries"),
     NIQUESTS: ("niquests",),
-    OURS: ("requests", "resilient_transport"),
-    WARMED: ("requests", "resilient_transport"),
+    OURS: ("requests", "resilient_transport.public_names"),
+    WARMED: ("requests", "resilient_transport.public_names"),
 }
 
 
