@@ -28,6 +28,7 @@ from urllib3 import HTTPHeaderDict
 from ..retry.causes import UNREADY_STATUSES
 from ..retry.retry_after import retry_after
 from .head_parser import parse
+from .shipped import is_as_shipped
 from .timed_stream import hasten, timed
 
 #: Interim responses before the final one that are read, at the most.
@@ -47,7 +48,8 @@ class WatchedHTTPResponse(HTTPResponse):
     usual_headers: HTTPHeaderDict | None = None
     #: How many bytes of the body came with such a head: to read them is to wait for nothing.
     ahead = 0
-    #: What was met when somebody looked for a usual head. `begin` meets it again.
+    #: Whether somebody has looked for a usual head, and what was met then: `begin` meets it again.
+    _was_tried = False
     _met: BaseException | None = None
 
     def begin_at_once(self) -> bool:
@@ -55,6 +57,7 @@ class WatchedHTTPResponse(HTTPResponse):
 
         Otherwise `begin` is to be called. It is to be called in any case: it knows what was done here.
         """
+        self._was_tried = True
         peek = getattr(self.fp, "peek", None)
         try:
             data = b"" if peek is None else peek()
@@ -100,6 +103,12 @@ class WatchedHTTPResponse(HTTPResponse):
             parse_headers(self.fp)
         raise BadStatusLine("too many interim responses")
 
+    def _is_begun(self) -> bool:
+        """Whether the head was received in one piece, now or before."""
+        if not self._was_tried and self.debuglevel == 0 and is_as_shipped():
+            self.begin_at_once()
+        return self.usual_headers is not None
+
     def begin(self) -> None:
         """Receive the head.
 
@@ -108,7 +117,7 @@ class WatchedHTTPResponse(HTTPResponse):
                 `announces_body` says whether what came says that a body follows.
             http.client.HTTPException: the head cannot be parsed.
         """
-        if self.usual_headers is not None:
+        if self._is_begun():
             return
         if self._met is not None:
             met, self._met = self._met, None

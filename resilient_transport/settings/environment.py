@@ -76,44 +76,6 @@ _BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS}
 _warned: set[str] = set()
 
 
-def default(name: str) -> Any:
-    """What a setting is when nobody says anything."""
-    return _BY_NAME[name].default
-
-
-def value(name: str) -> Any:
-    """What a setting is by the environment, or else by default.
-
-    Raises:
-        ValueError: the environment says something that is not allowed.
-    """
-    return told(name)[0]
-
-
-def told(name: str) -> tuple[Any, bool]:
-    """What a setting is, and whether the environment has said so.
-
-    Raises:
-        ValueError: as in `value`.
-    """
-    setting = _BY_NAME[name]
-    text = os.environ.get(setting.variable)
-    if text is None or not text.strip():
-        return setting.default, False
-    return _read(setting, text.strip()), True
-
-
-@lru_cache(maxsize=64)
-def _read(setting: Setting, text: str) -> Any:
-    try:
-        return setting.kind.read(text)
-    except ValueError:
-        # Without its cause, which may tell more of the value.
-        raise ValueError(
-            f"{setting.variable}={kinds.shown(text)}: allowed is {setting.kind.allowed}"
-        ) from None
-
-
 def remembered(make: Callable[[], T]) -> Callable[[], T]:
     """Make something of the environment, and anew only after that has changed.
 
@@ -135,6 +97,50 @@ def remembered(make: Callable[[], T]) -> Callable[[], T]:
     return made
 
 
+@remembered
+def _ours() -> dict[str, str]:
+    """The variables whose names begin like those of settings."""
+    return {name: text for name, text in os.environ.items() if name.upper().startswith(PREFIX)}
+
+
+def default(name: str) -> Any:
+    """What a setting is when nobody says anything."""
+    return _BY_NAME[name].default
+
+
+def value(name: str) -> Any:
+    """What a setting is by the environment, or else by default.
+
+    Raises:
+        ValueError: the environment says something that is not allowed.
+    """
+    return told(name)[0]
+
+
+def told(name: str) -> tuple[Any, bool]:
+    """What a setting is, and whether the environment has said so.
+
+    Raises:
+        ValueError: as in `value`.
+    """
+    setting = _BY_NAME[name]
+    text = _ours().get(setting.variable)
+    if text is None or not text.strip():
+        return setting.default, False
+    return _read(setting, text.strip()), True
+
+
+@lru_cache(maxsize=64)
+def _read(setting: Setting, text: str) -> Any:
+    try:
+        return setting.kind.read(text)
+    except ValueError:
+        # Without its cause, which may tell more of the value.
+        raise ValueError(
+            f"{setting.variable}={kinds.shown(text)}: allowed is {setting.kind.allowed}"
+        ) from None
+
+
 def checked(name: str, given: Any) -> Any:
     """A value that an argument was given, as the setting it is.
 
@@ -151,16 +157,10 @@ def checked(name: str, given: Any) -> Any:
     raise kind_of_error(f"{name} is {kind.meant or kind.allowed}, not {kinds.shown(given)}")
 
 
-@remembered
-def _unknown() -> list[str]:
-    """The variables that look like settings and are none."""
-    return [name for name in os.environ if name.upper().startswith(PREFIX) and name not in _BY_VARIABLE]
-
-
 def warn_of_unknown() -> None:
     """Warn, once for each, of variables that look like settings and are none."""
-    for name in _unknown():
-        if name not in _warned:
+    for name in _ours():
+        if name not in _BY_VARIABLE and name not in _warned:
             _warned.add(name)
             import difflib
 

@@ -14,6 +14,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter, RetryPolicy
+from resilient_transport.connection import response_head
 from resilient_transport.connection.connection import ResilientConnection
 from resilient_transport.pool import lease
 from tests.end_to_end.test_differential import shape
@@ -70,8 +71,8 @@ CALLS = {
 
 @contextmanager
 def through_urllib3():
-    """Let nothing go past urllib3."""
-    with patch.object(lease, "is_as_shipped", lambda: False):
+    """Let nothing go past urllib3 and `http.client`."""
+    with patch.multiple(lease, is_as_shipped=bool), patch.multiple(response_head, is_as_shipped=bool):
         yield
 
 
