@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any, Final
 
@@ -99,17 +100,73 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
     return True
 
 
+def listen(sock: Any, patience: float, resumed: bytes | None, read: Callable[[], Any]) -> tuple[bool, Any]:
+    """Wait for the same flight with the request already on its way; the first read of the answer takes it in.
+
+    Args:
+        sock: the TLS socket.
+        patience: seconds to wait for the flight; no longer than the socket's time-out.
+        resumed: the id of the TLS session that was resumed.
+        read: reads of the answer what has come.
+
+    Returns:
+        Whether the server sent a session ticket, or began to answer; and what was read; None: nothing yet.
+
+    Raises:
+        OSError: as `read` does; the server has refused, reset or closed the connection.
+    """
+    timeout = sock.gettimeout()
+    until = monotonic() + (patience if timeout is None else min(patience, timeout))
+    try:
+        while (left := until - monotonic()) > 0 and wait_for_read(sock, timeout=left):
+            sock.settimeout(0)
+            data = _unless_it_blocks(read)
+            if data is not None:
+                return bool(data), data
+            if _has_ticket(sock, resumed):
+                return True, None
+    finally:
+        sock.settimeout(timeout)
+    return False, None
+
+
+def read_for_the_rest(sock: Any, since: float, read: Callable[[], Any]) -> Any:
+    """Read within what is left of the socket's time-out, which has run since a moment.
+
+    Raises:
+        OSError: as `read` does; nothing came in time.
+    """
+    timeout = sock.gettimeout()
+    if timeout is None:
+        return read()
+    left = timeout - (monotonic() - since)
+    if left <= 0:
+        raise TimeoutError("The read operation timed out")
+    sock.settimeout(left)
+    try:
+        return read()
+    finally:
+        sock.settimeout(timeout)
+
+
+def _unless_it_blocks(read: Callable[[], Any]) -> Any:
+    """What was read; None: nothing has come."""
+    try:
+        return read()
+    except OSError as error:
+        if not would_block(error):
+            raise
+    return None
+
+
 def _has_ticket(sock: ssl.SSLSocket, resumed: bytes | None) -> bool:
     session = sock.session
     return session is not None and session.has_ticket and session.id != resumed
 
 
 def _take_in(sock: ssl.SSLSocket) -> None:
-    try:
-        data = sock.recv(1)
-    except OSError as error:
-        if not would_block(error):
-            raise
+    data = _unless_it_blocks(lambda: sock.recv(1))
+    if data is None:
         return
     if data:
         raise BadStatusLine("data before the request")

@@ -226,10 +226,15 @@ class SharedPool:
         since, before = self._doubt
         return connection.proven_at <= before and since <= connection.taken_at
 
-    def dial_for_others(self, route: Route | None) -> None:
-        """Begin a TCP connect for each caller that waits for the first handshake, within the window."""
+    def dial_for_others(self, route: Route | None, most: int) -> None:
+        """Begin a TCP connect for each caller that waits for the first handshake, within the window.
+
+        Args:
+            route: where to; None: nobody can say.
+            most: no more than so many.
+        """
         if route is not None:
-            self.preconnects.begin(route, min(self.gate.waiting(), self.gate.window.maximum))
+            self.preconnects.begin(route, min(self.gate.waiting(), self.gate.window.maximum, most))
 
     def _wait(
         self, waiter: Waiter[Connection], timeout: float | None, trace: Trace
