@@ -214,8 +214,6 @@ class ResilientConnection(HTTPConnection):
 
     def _settle(self) -> None:
         """Settle the permit after a success."""
-        # Before others are let in: they may resume it.
-        self.keep_session()
         if self.permit is not None:
             self.permit.succeeded(self.is_proven)
 

@@ -61,7 +61,15 @@ def _pending(sock: Any) -> int:
     return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
 
 
-def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
+#: Is given the session of a ticket that has come. To read it off a socket takes a millisecond.
+Found = Callable[[ssl.SSLSession], None]
+
+
+def _nobody(session: ssl.SSLSession) -> None:
+    """Whom a session is given that nobody wants."""
+
+
+def confirm(sock: Any, patience: float, resumed: bytes | None = None, found: Found = _nobody) -> bool:
     """Wait for the server's first flight after a TLS 1.3 handshake, and take it in.
 
     The client's handshake ends one flight before the server has checked the client's certificate
@@ -71,6 +79,7 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
         sock: the TLS socket.
         patience: seconds to wait for the flight.
         resumed: the id of the TLS session that was resumed: it came with a ticket, which proves nothing now.
+        found: is given the session of the ticket.
 
     Returns:
         True: the server sent a session ticket or finished a TLS 1.2 handshake, which proves that it
@@ -86,7 +95,7 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
     timeout = sock.gettimeout()
     until = monotonic() + patience
     try:
-        while not _has_ticket(sock, resumed):
+        while not _has_ticket(sock, resumed, found):
             left = until - monotonic()
             if left <= 0 or not wait_for_read(sock, timeout=left):
                 return False
@@ -100,7 +109,9 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> bool:
     return True
 
 
-def listen(sock: Any, patience: float, resumed: bytes | None, read: Callable[[], Any]) -> tuple[bool, Any]:
+def listen(
+    sock: Any, patience: float, resumed: bytes | None, read: Callable[[], Any], found: Found = _nobody
+) -> tuple[bool, Any]:
     """Wait for the same flight with the request already on its way; the first read of the answer takes it in.
 
     Args:
@@ -108,6 +119,7 @@ def listen(sock: Any, patience: float, resumed: bytes | None, read: Callable[[],
         patience: seconds to wait for the flight; no longer than the socket's time-out.
         resumed: the id of the TLS session that was resumed.
         read: reads of the answer what has come.
+        found: is given the session of the ticket.
 
     Returns:
         Whether the server sent a session ticket, or began to answer; and what was read; None: nothing yet.
@@ -123,7 +135,7 @@ def listen(sock: Any, patience: float, resumed: bytes | None, read: Callable[[],
             data = _unless_it_blocks(read)
             if data is not None:
                 return bool(data), data
-            if _has_ticket(sock, resumed):
+            if _has_ticket(sock, resumed, found):
                 return True, None
     finally:
         sock.settimeout(timeout)
@@ -159,9 +171,12 @@ def _unless_it_blocks(read: Callable[[], Any]) -> Any:
     return None
 
 
-def _has_ticket(sock: ssl.SSLSocket, resumed: bytes | None) -> bool:
+def _has_ticket(sock: ssl.SSLSocket, resumed: bytes | None, found: Found) -> bool:
     session = sock.session
-    return session is not None and session.has_ticket and session.id != resumed
+    if session is None or not session.has_ticket or session.id == resumed:
+        return False
+    found(session)
+    return True
 
 
 def _take_in(sock: ssl.SSLSocket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,6 +28,8 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
     _looks: int = 3
     #: The session that was resumed, by its id: a ticket makes it another one.
     _resumed_id: bytes | None = None
+    #: The session of a ticket that has come, until it is kept.
+    _found: Any = None
 
     def _connect(self) -> None:
         trace, sessions = self.trace, self.plan.sessions
@@ -39,7 +42,7 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
         sock: Any = self.sock
         trace.tls_resumed = bool(getattr(sock, "session_reused", False))
         if trace.tls_resumed:
-            self._resumed_id = sock.session.id
+            self._resumed_id = None if offer.offered is None else offer.offered.id
         elif offer.offered is not None:
             sessions.drop(offer.offered)
 
@@ -49,7 +52,7 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
             return
         self._looks -= 1
         sock: Any = self.sock
-        session = resumable(sock)
+        session, self._found = self._found or resumable(sock), None
         if session is not None and session.id != self._resumed_id:
             self._looks = 0
             self.plan.sessions.put(sock.server_hostname, session)
@@ -89,12 +92,21 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
             return
         trace.mark(Stage.CONFIRM)
         left = trace.deadline.bound(None) if trace.deadline else None
-        self.is_proven = confirm(sock, patience if left is None else min(patience, left), self._resumed_id)
+        if left is not None:
+            patience = min(patience, left)
+        self.is_proven = confirm(sock, patience, self._resumed_id, self._find)
+
+    def _find(self, session: ssl.SSLSession) -> None:
+        self._found = session
 
     def _settle(self) -> None:
         sock: Any = self.sock
-        if getattr(sock, "reads_first", None) is None:
-            super()._settle()
+        if getattr(sock, "reads_first", None) is not None:
+            return
+        if self.plan.wants_proof or self.trace.tls_version != "TLSv1.3":
+            # Before others are let in: they may resume it. Otherwise nothing was read yet, tickets neither.
+            self.keep_session()
+        super()._settle()
 
     def _read_first(self, patience: float, read: Callable[[], Any]) -> Any:
         """The first read of the first answer: what comes with it, or before, proves that the server accepts.
@@ -103,7 +115,7 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
         """
         # http.client may let go of it, when the answer is read.
         sock, since = self.sock, monotonic()
-        self.is_proven, began = listen(sock, patience, self._resumed_id, read)
+        self.is_proven, began = listen(sock, patience, self._resumed_id, read, self._find)
         if self.is_proven:
             self._trust_address()
         self._settle()
