@@ -23,6 +23,7 @@ RESULTS = pytest.StashKey[list[Comparison]]()
 CUTS = pytest.StashKey[list[Cuts]]()
 TELLING = pytest.StashKey[list[Comparison]]()
 LATENESS = pytest.StashKey[list[Lateness]]()
+STARTS = pytest.StashKey[list[Comparison]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CUTS] = []
     config.stash[TELLING] = []
     config.stash[LATENESS] = []
+    config.stash[STARTS] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the table; write it down if that was asked for and nothing is missing from it."""
-    found = [config.stash[key] for key in (RESULTS, CUTS, TELLING, LATENESS)]
+    found = [config.stash[key] for key in (RESULTS, CUTS, TELLING, LATENESS, STARTS)]
     if not any(found):
         return
     text = report.report(*found)
@@ -127,6 +129,12 @@ def remember_telling(pytestconfig: pytest.Config) -> Callable[[Comparison], None
 def remember_lateness(pytestconfig: pytest.Config) -> Callable[[Lateness], None]:
     """Return a function that keeps how late calls ended."""
     return pytestconfig.stash[LATENESS].append
+
+
+@pytest.fixture(scope="session")
+def remember_starts(pytestconfig: pytest.Config) -> Callable[[Comparison], None]:
+    """Return a function that keeps what programs that have just started took."""
+    return pytestconfig.stash[STARTS].append
 
 
 @pytest.fixture(params=CONTESTANTS)

@@ -15,6 +15,7 @@ from benchmarks.cuts import table as cuts_table
 from benchmarks.lateness import Lateness
 from benchmarks.lateness import told as lateness_told
 from benchmarks.rounds import CONNECTIONS, CPU, MEMORY, WALL, Comparison, Ratio
+from benchmarks.starts import FULL
 from benchmarks.tellings import table as telling_table
 
 README: Final = Path(__file__).with_name("README.md")
@@ -27,6 +28,7 @@ def report(
     cut: Sequence[Cuts] = (),
     telling: Sequence[Comparison] = (),
     late: Sequence[Lateness] = (),
+    starts: Sequence[Comparison] = (),
 ) -> str:
     """Return everything that is worth telling of a run."""
     told = [where_and_when()]
@@ -38,11 +40,36 @@ def report(
         told += [_ABOUT_TELLING, telling_table(telling)]
     if late:
         told += [lateness_told(late)]
+    if starts:
+        told += [_ABOUT_STARTS, starts_table(starts)]
     return "\n\n".join(filter(None, told))
+
+
+def starts_table(starts: Sequence[Comparison]) -> str:
+    """Return one row for each quantity of each start: the first way's own figure, then ratios against it."""
+    ways = list(dict.fromkeys(way for each in starts for way in each.samples))
+    rows = [["what", "where", "quantity", *ways], ["---"] * 3 + ["---:"] * len(ways)]
+    for each in starts:
+        first = next(iter(each.samples))
+        for quantity in (WALL, CPU):
+            cells = {way: _cell(each.ratio(way, first, quantity)) for way in each.samples}
+            cells[first] = _figure(quantity, each.median(first, quantity))
+            rows.append([each.title, each.site, quantity, *(cells.get(way, "") for way in ways)])
+        counts = {
+            way: f"{each.median(way, CONNECTIONS):.0f} ({each.median(way, FULL):.0f})" for way in each.samples
+        }
+        rows.append(
+            [each.title, each.site, "connections (full handshakes)", *(counts.get(way, "") for way in ways)]
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 _ABOUT_TELLING: Final = (
     "What telling costs: CPU of a request, against the same code without attempts, counts, log and hooks:"
+)
+_ABOUT_STARTS: Final = (
+    "Calls that a fresh process makes at once, over mutual TLS, against nginx: the first way's figure, then "
+    "ratios against it. 40 ms is a round trip through two TUN devices:"
 )
 _ABOUT_CUTS: Final = (
     f"Bodies from nginx, through a proxy that resets each connection after {MEAN / 1e6:g} MB in the mean "
