@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.contestants import CONTESTANTS
+from benchmarks.crowd import Crowd
 from benchmarks.cuts import Cuts
 from benchmarks.lateness import Lateness
 from benchmarks.rounds import CPU, Action, Comparison, alternate
@@ -23,6 +24,7 @@ RESULTS = pytest.StashKey[list[Comparison]]()
 CUTS = pytest.StashKey[list[Cuts]]()
 TELLING = pytest.StashKey[list[Comparison]]()
 LATENESS = pytest.StashKey[list[Lateness]]()
+CROWDS = pytest.StashKey[list[Crowd]]()
 STARTS = pytest.StashKey[list[Comparison]]()
 
 
@@ -38,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TELLING] = []
     config.stash[LATENESS] = []
     config.stash[STARTS] = []
+    config.stash[CROWDS] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the table; write it down if that was asked for and nothing is missing from it."""
-    found = [config.stash[key] for key in (RESULTS, CUTS, TELLING, LATENESS, STARTS)]
+    found = [config.stash[key] for key in (RESULTS, CUTS, TELLING, LATENESS, STARTS, CROWDS)]
     if not any(found):
         return
     text = report.report(*found)
@@ -135,6 +138,12 @@ def remember_lateness(pytestconfig: pytest.Config) -> Callable[[Lateness], None]
 def remember_starts(pytestconfig: pytest.Config) -> Callable[[Comparison], None]:
     """Return a function that keeps what programs that have just started took."""
     return pytestconfig.stash[STARTS].append
+
+
+@pytest.fixture(scope="session")
+def remember_crowd(pytestconfig: pytest.Config) -> Callable[[Crowd], None]:
+    """Return a function that keeps what came of a crowd."""
+    return pytestconfig.stash[CROWDS].append
 
 
 @pytest.fixture(params=CONTESTANTS)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.contestants import CONTESTANTS, CONTROL, STOCK
+from benchmarks.crowd import Crowd
+from benchmarks.crowd import told as crowd_told
 from benchmarks.cuts import MEAN, THREADS, Cuts
 from benchmarks.cuts import table as cuts_table
 from benchmarks.lateness import Lateness
@@ -29,6 +31,7 @@ def report(
     telling: Sequence[Comparison] = (),
     late: Sequence[Lateness] = (),
     starts: Sequence[Comparison] = (),
+    crowds: Sequence[Crowd] = (),
 ) -> str:
     """Return everything that is worth telling of a run."""
     told = [where_and_when()]
@@ -42,6 +45,7 @@ def report(
         told += [lateness_told(late)]
     if starts:
         told += [_ABOUT_STARTS, starts_table(starts)]
+    told += map(crowd_told, crowds)
     return "\n\n".join(filter(None, told))
 
 
