@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.contestants import FLOOR, OURS, RETRY, STOCK
+from benchmarks.contestants import FLOOR, OURS, RETRY, STOCK, WARMED
+from benchmarks.long_path import AFAR
 from benchmarks.quantities import CPU, HANDSHAKES, RSS, WALL, WRITTEN
 from benchmarks.rounds import Comparison, Estimate
 from benchmarks.tellings import A_HOOK, MUTE, NO_HOOK
@@ -62,6 +63,11 @@ TARGETS: Final[Mapping[tuple[str, str, str], tuple[Target, ...]]] = {
     ("keep-alive, adapter.send, 1 B", "nginx", CPU): (Target(0.70),),
     ("keep-alive, adapter.send, 10,000 B", "nginx", CPU): (Target(0.70),),
     ("100 × requests.get", "nginx", CPU): (Target(0.25),),
+    ("one GET", AFAR, WALL): (Target(1.05),),
+    ("4 GETs", AFAR, WALL): (Target(1.35, FLOOR), Target(0.45, FLOOR, of=WARMED)),
+    ("32 GETs", AFAR, WALL): (Target(1.6, FLOOR),),
+    ("4 POSTs", AFAR, WALL): (Target(1.65, FLOOR),),
+    ("a POST every 2 s", AFAR, WALL): (Target(1.0),),
     ("import beside requests", "none", CPU): (Target(0.015, STOCK, added=True),),
     ("import beside requests", "none", RSS): (Target(1.5e6, STOCK, added=True),),
     ("a start of pytest", "none", CPU): (Target(0.010, STOCK, added=True),),

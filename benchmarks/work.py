@@ -1,6 +1,7 @@
 """What a worker can be told to do for its contestant; each order returns a sample."""
 
 import gc
+import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from benchmarks.clients import Client, load, maker
 from benchmarks.contestants import OURS, WARMED
-from benchmarks.quantities import COMPLETED, MEMORY
+from benchmarks.quantities import COMPLETED, CPU, MEMORY, WALL
 from benchmarks.rounds import timed
 
 
@@ -89,6 +90,17 @@ def burst(
         return {**timed(at_once), COMPLETED: len(completed)}
 
 
+def now_and_then(work: Work, url: str, times: int, pause: float, ignored: int) -> dict[str, float]:
+    """Make POSTs with a pause before each, which is not counted; return what those after the first take."""
+    call, total = _call(work, url, "POST", "{}", False), dict.fromkeys((CPU, WALL), 0.0)
+    for number in range(times):
+        time.sleep(pause if number else 0)
+        sample = timed(call)
+        if number >= ignored:
+            total = {name: total[name] + sample[name] for name in total}
+    return {**total, COMPLETED: times}
+
+
 def fetch(work: Work, url: str, tiny: str, length: int, streamed: bool) -> dict[str, float]:
     """Fetch a body over a connection that is there, and nobody else's."""
     return _fetching(work, url, tiny, length, streamed, timed)
@@ -101,7 +113,7 @@ def peak(work: Work, url: str, tiny: str, length: int, streamed: bool) -> dict[s
 
 #: What a worker understands.
 ORDERS: Final[dict[str, Callable[..., dict[str, float]]]] = {
-    order.__name__: order for order in (calls, calls_of_threads, burst, fetch, peak)
+    order.__name__: order for order in (calls, calls_of_threads, burst, now_and_then, fetch, peak)
 }
 
 

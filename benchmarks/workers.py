@@ -76,9 +76,9 @@ class Worker:
         self.close()
 
 
-def fresh(contestant: str, site: Site, what: str, **how: Any) -> Sample:
-    """Give one order to a process that was made for it."""
-    with Worker(contestant, site) as worker:
+def fresh(contestant: str, site: Site, what: str, command: Iterable[str] = (), **how: Any) -> Sample:
+    """Give one order to a process that was made for it, and that a command runs, if any."""
+    with Worker(contestant, site, command) as worker:
         return worker.do(what, **how)
 
 

@@ -90,9 +90,11 @@ class ConnectionPlan:
     #: A TCP connect that was begun ahead.
     begun: socket.socket | None = None
     #: Begins connects for those that wait, once this one's has succeeded; None: nobody waits for that.
-    dial_for_others: Callable[[Route | None], None] | None = None
-    #: Whether to wait for proof after the handshake.
+    dial_for_others: Callable[[Route | None, bool], None] | None = None
+    #: Whether to wait for proof after the handshake; and whether the request leaves first, since it may be
+    #: repeated.
     wants_proof: bool = False
+    sends_first: bool = False
     #: Whether the last handshake of its pool was reset.
     in_doubt: bool = False
     #: The registry's generation: after a fork it is not the child's.
@@ -225,16 +227,18 @@ class ResilientConnection(HTTPConnection):
         self.made_at = self.proven_at = self.taken_at = trace.connected = monotonic()
         if self.is_proven:
             self._trust_address()
-        # Before others are let in: they may resume it.
-        self.keep_session()
-        if self.permit is not None:
-            self.permit.succeeded(self.is_proven)
+        self._settle()
         if trace.counters is not None and trace.tls_version is not None:
             trace.counters.shook_hands(trace.tls_resumed)
         dispatcher, trace.dispatcher = trace.dispatcher, None
         if dispatcher is not None:
             confirmed = self.plan.wants_proof and self.is_proven and trace.tls_version is not None
             dispatcher(HandshakeDone, trace.tls_version, trace.tls_resumed, confirmed, self.made_at - began)
+
+    def _settle(self) -> None:
+        """Settle the permit after a success."""
+        if self.permit is not None:
+            self.permit.succeeded(self.is_proven)
 
     def _connect(self) -> None:
         super().connect()
@@ -579,6 +583,9 @@ class ResilientConnection(HTTPConnection):
         try:
             response = self._receive() if at_once else super().getresponse()
         except Exception as error:
+            if classify(error) in _REFUSALS or not (self.is_proven or isinstance(unsent, TimeoutError)):
+                # It says more of why the server took no more; of one that is new, at any rate.
+                unsent = None
             trace.fail(unsent or error)
             self._hear(permit, unsent or error)
             if not isinstance(unsent, TimeoutError):
@@ -625,10 +632,11 @@ class ResilientConnection(HTTPConnection):
             permit.proved()
             self._trust_address()
         elif cause in _REFUSALS and error is not None:
-            permit.refused(SharedFailure.of(error, self.trace.stage, self.has_connected_to_proxy))
-        elif cause is Cause.RESET and error is not None:
+            # Who shares it has sent nothing.
+            permit.refused(SharedFailure.of(error, Stage.CONFIRM, self.has_connected_to_proxy))
+        elif cause in (Cause.RESET, Cause.DAMAGED) and error is not None:
             self._leave_address(error)
-            if not self.plan.wants_proof:
+            if not self.plan.wants_proof or self.plan.sends_first:
                 # With TLS 1.3 it may have been the handshake.
                 permit.doubted()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ssl
+from collections.abc import Callable
 from typing import Any, Final
 
 from .timed_stream import rearm
@@ -19,6 +20,9 @@ class WatchedSSLSocket(ssl.SSLSocket):
 
     #: Set by the connection when only an orderly close can say that a body is whole.
     refuses_ragged_end = False
+    #: Reads what comes first, in the place of the first read; None: that is a read as any other. Set by the
+    #: connection.
+    reads_first: Callable[[Callable[[], Any]], Any] | None = None
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands; an error says whether the server had answered: then it is about what it got since."""
@@ -36,6 +40,9 @@ class WatchedSSLSocket(ssl.SSLSocket):
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the name in `ssl`
         """Read and decrypt; an end without close_notify is an end of file, as with `suppress_ragged_eofs`."""
+        if self.reads_first is not None:
+            first, self.reads_first = self.reads_first, None
+            return first(lambda: self.read(len, buffer))
         try:
             return super().read(len, buffer)
         except ssl.SSLError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any, Final
 
@@ -102,6 +103,69 @@ def confirm(sock: Any, patience: float, resumed: bytes | None = None) -> ssl.SSL
     return session
 
 
+def listen(
+    sock: Any, patience: float, resumed: bytes | None, read: Callable[[], Any]
+) -> tuple[ssl.SSLSession | bool, Any]:
+    """Wait for the same flight with the request already on its way; the first read of the answer takes it in.
+
+    Args:
+        sock: the TLS socket.
+        patience: seconds to wait for the flight; no longer than the socket's time-out.
+        resumed: the id of the TLS session that was resumed.
+        read: reads of the answer what has come.
+
+    Returns:
+        The session of a ticket that the server sent, or whether it began to answer; and what was read; None:
+        nothing yet.
+
+    Raises:
+        OSError: as `read` does; the server has refused, reset or closed the connection.
+    """
+    timeout = sock.gettimeout()
+    until = monotonic() + (patience if timeout is None else min(patience, timeout))
+    try:
+        while (left := until - monotonic()) > 0 and wait_for_read(sock, timeout=left):
+            sock.settimeout(0)
+            data = _unless_it_blocks(read)
+            if data is not None:
+                return bool(data), data
+            session = new_session(sock, resumed)
+            if session is not None:
+                return session, None
+    finally:
+        sock.settimeout(timeout)
+    return False, None
+
+
+def read_for_the_rest(sock: Any, since: float, read: Callable[[], Any]) -> Any:
+    """Read within what is left of the socket's time-out, which has run since a moment.
+
+    Raises:
+        OSError: as `read` does; nothing came in time.
+    """
+    timeout = sock.gettimeout()
+    if timeout is None:
+        return read()
+    left = timeout - (monotonic() - since)
+    if left <= 0:
+        raise TimeoutError("The read operation timed out")
+    sock.settimeout(left)
+    try:
+        return read()
+    finally:
+        sock.settimeout(timeout)
+
+
+def _unless_it_blocks(read: Callable[[], Any]) -> Any:
+    """What was read; None: nothing has come."""
+    try:
+        return read()
+    except OSError as error:
+        if not would_block(error):
+            raise
+    return None
+
+
 def new_session(sock: ssl.SSLSocket, resumed: bytes | None) -> ssl.SSLSession | None:
     """The session of a connection, if it has a ticket and is not the one that was resumed.
 
@@ -112,11 +176,8 @@ def new_session(sock: ssl.SSLSocket, resumed: bytes | None) -> ssl.SSLSession | 
 
 
 def _take_in(sock: ssl.SSLSocket) -> None:
-    try:
-        data = sock.recv(1)
-    except OSError as error:
-        if not would_block(error):
-            raise
+    data = _unless_it_blocks(lambda: sock.recv(1))
+    if data is None:
         return
     if data:
         raise BadStatusLine("data before the request")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from urllib3.connection import HTTPSConnection
@@ -11,7 +14,7 @@ from ..retry.stages import Stage
 from ..util.clock import monotonic
 from .connection import ResilientConnection
 from .eof import WatchedSSLSocket
-from .liveness import PROOF_WAIT, PROOF_WAIT_IN_DOUBT, confirm
+from .liveness import PROOF_WAIT, PROOF_WAIT_IN_DOUBT, confirm, listen, read_for_the_rest
 from .preconnect import Route, is_long
 from .tls_sessions import Offer, offering, resumable
 
@@ -38,7 +41,7 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
         sock: Any = self.sock
         trace.tls_resumed = bool(getattr(sock, "session_reused", False))
         if trace.tls_resumed:
-            self._resumed_id = sock.session.id
+            self._resumed_id = None if offer.offered is None else offer.offered.id
         elif offer.offered is not None:
             sessions.drop(offer.offered)
 
@@ -53,22 +56,68 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
             self._looks = 0
             self.plan.sessions.put(sock.server_hostname, session)
 
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        # They may shake hands as soon as this one has.
+        self._dial_for_others(sock, for_all=False)
+        return sock
+
+    def _dial_for_others(self, sock: Any, for_all: bool) -> None:
+        if self._is_far(sock) and self.plan.dial_for_others is not None:
+            self.plan.dial_for_others(Route.of(sock, self.source_address, self.socket_options), for_all)
+
+    def _is_far(self, sock: Any) -> bool:
+        """Whether the server is far away; connects are begun ahead only where it is."""
+        return self.plan.begun is not None or is_long(sock, self._dialled_in)
+
     def _prove(self) -> None:
-        trace = self.trace
+        trace, plan = self.trace, self.plan
         sock: Any = self.sock
         if isinstance(sock, WatchedSSLSocket):
             sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         trace.tls_version = sock.version()
-        if self.plan.wants_proof:
-            # Twice the handshake just measured, never TCP's round trip: a proxy or a sidecar answers that.
-            floor = PROOF_WAIT_IN_DOUBT if self.plan.in_doubt else PROOF_WAIT
-            patience = max(floor, 2 * (monotonic() - trace.marked))
-            trace.mark(Stage.CONFIRM)
-            if self.plan.dial_for_others is not None and is_long(sock, self._dialled_in):
-                # The proof takes a round trip, too: it is theirs to connect in.
-                self.plan.dial_for_others(Route.of(sock, self.source_address, self.socket_options))
-            left = trace.deadline.bound(None) if trace.deadline else None
-            proof = confirm(sock, patience if left is None else min(patience, left), self._resumed_id)
-            self.is_proven = bool(proof)
-            self._proof = proof if isinstance(proof, ssl.SSLSession) else None
-            self._waited = monotonic() - trace.marked
+        if not plan.wants_proof:
+            return
+        # Twice the handshake just measured, never TCP's own round trip: a proxy or a sidecar answers that.
+        floor = PROOF_WAIT_IN_DOUBT if plan.in_doubt else PROOF_WAIT
+        patience = max(floor, 2 * (monotonic() - trace.marked))
+        # The proof takes a round trip, too: it is theirs to connect in.
+        self._dial_for_others(sock, for_all=True)
+        if self.permit is not None:
+            self.permit.shook_hands(patience, self._is_far(sock))
+        if plan.sends_first and isinstance(sock, WatchedSSLSocket) and trace.tls_version == "TLSv1.3":
+            self.is_proven = False
+            sock.reads_first = partial(self._read_first, patience)
+            return
+        trace.mark(Stage.CONFIRM)
+        left = trace.deadline.bound(None) if trace.deadline else None
+        if left is not None:
+            patience = min(patience, left)
+        self._take(confirm(sock, patience, self._resumed_id))
+
+    def _take(self, proof: ssl.SSLSession | bool) -> None:
+        self.is_proven = bool(proof)
+        self._proof = proof if isinstance(proof, ssl.SSLSession) else None
+
+    def _settle(self) -> None:
+        sock: Any = self.sock
+        if getattr(sock, "reads_first", None) is not None:
+            return
+        if self.plan.wants_proof or self.trace.tls_version != "TLSv1.3":
+            # Before others are let in: they may resume it. Otherwise nothing was read yet, tickets neither.
+            self.keep_session()
+        super()._settle()
+
+    def _read_first(self, patience: float, read: Callable[[], Any]) -> Any:
+        """The first read of the first answer: what comes with it, or before, proves that the server accepts.
+
+        The others that wait are let in as soon as it does, and no later than when it might have.
+        """
+        # http.client may let go of it, when the answer is read.
+        sock, since = self.sock, monotonic()
+        proof, began = listen(sock, patience, self._resumed_id, read)
+        self._take(proof)
+        if self.is_proven:
+            self._trust_address()
+        self._settle()
+        return read_for_the_rest(sock, since, read) if began is None else began

@@ -30,11 +30,13 @@ from .caller import Caller
 from .cold_start import ColdStart
 from .permit import Permit
 from .waiter import Suits, T, Waiter
-from .window import MAXIMUM, Window
+from .window import MAXIMUM, Window, ahead_of
 
 #: A handshake that takes longer holds nobody else up, in seconds: TCP's first retransmission time-out
 #: (RFC 6298 section 2.1).
 STALLED: Final = 1.0
+#: Permits are given sparingly for so many seconds at the most, however far the server is.
+MOST_THRIFT: Final = 0.2
 #: Seconds between two looks of those who wait at what nobody has announced: permits that were lost.
 LOOK_EVERY: Final = 1.0
 
@@ -127,10 +129,9 @@ class Gate(Generic[T]):
         with self.inbox.lock:
             now = self._clock()
             pause = self._pause_for(waiter, now)
-            ages = self._ages(now)
+            ends = self._ends(now)
         if pause:
             return min(LOOK_EVERY, pause), True
-        ends = [STALLED - age for age in ages if 0 <= age < STALLED]
         return min([LOOK_EVERY, *ends, self._thrift_left(now) or LOOK_EVERY]), False
 
     def offer(self, item: T) -> T | None:
@@ -193,6 +194,10 @@ class Gate(Generic[T]):
     def made(self, permit: Permit, proof: bool) -> None:
         """Called by a permit: its item was made."""
         self.inbox.do(self._made, permit, proof)
+
+    def shook_hands(self, permit: Permit, patience: float, is_far: bool) -> None:
+        """Called by a permit: its item is made but for the server's proof."""
+        self.inbox.do(self._shook_hands, permit, patience, is_far)
 
     def failed(self, permit: Permit, failure: Any, reset: bool, fatal: bool, caller: Caller | None) -> bool:
         """Called by a permit: its item could not be made; whether the pool pauses in the caller's place."""
@@ -301,6 +306,15 @@ class Gate(Generic[T]):
         caller.round += 1
         return cold_start.last_failure
 
+    def _shook_hands(self, permit: Permit, patience: float, is_far: bool) -> None:
+        now = self._clock()
+        permit.holds_until = min(permit.holds_until, now + patience)
+        if is_far:
+            permit.ahead = ahead_of(len(self._queue))
+            # So far away the first answers take longer: a handshake, and a request as long.
+            self._thrift = max(self._thrift, min(2 * patience, MOST_THRIFT))
+        self._admit(now)
+
     def _made(self, permit: Permit, proof: bool) -> None:
         if self._making.pop(permit, None) is not None:
             self._open.add(permit)
@@ -382,8 +396,9 @@ class Gate(Generic[T]):
         return self.cold_start.left(now) if waiter.is_paced else 0.0
 
     def _has_room(self, now: float) -> bool:
-        ages = self._ages(now)
-        return self.window.has_room(len(ages), sum(age >= STALLED for age in ages))
+        permits = self._permits()
+        stalled = sum(permit.holds_until <= now for permit in permits)
+        return self.window.has_room(len(permits), stalled, max((one.ahead for one in permits), default=0))
 
     def _is_worth_one(self, now: float) -> bool:
         """Whether one more connection serves those who wait sooner than the open ones: a guess.
@@ -397,9 +412,9 @@ class Gate(Generic[T]):
         left = 0.0 if self._thrifty_until is None else self._thrifty_until - now
         return left if 0 < left <= self._thrift else 0.0
 
-    def _ages(self, now: float) -> list[float]:
-        """For how many seconds each item has been in the making."""
-        return [now - self._making[permit] for permit in self._permits()]
+    def _ends(self, now: float) -> list[float]:
+        """In how many seconds those whose items are being made hold others up no longer."""
+        return [permit.holds_until - now for permit in self._permits() if permit.holds_until > now]
 
     def _permits(self) -> list[Permit]:
         """Those whose items are being made.
@@ -410,6 +425,7 @@ class Gate(Generic[T]):
 
     def _grant(self, waiter: Waiter[T], now: float) -> None:
         permit = Permit(self)
+        permit.holds_until = now + STALLED
         self._making[permit] = now
         self._serve(waiter, permit)
 

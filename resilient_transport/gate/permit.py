@@ -5,6 +5,7 @@ Knows nothing of sockets.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Protocol
 
 from .caller import Caller
@@ -15,6 +16,9 @@ class PermitIssuer(Protocol):
 
     def made(self, permit: Permit, proof: bool) -> None:
         """The item was made."""
+
+    def shook_hands(self, permit: Permit, patience: float, is_far: bool) -> None:
+        """The item is made but for the server's proof."""
 
     def failed(self, permit: Permit, failure: Any, reset: bool, fatal: bool, caller: Caller | None) -> bool:
         """The item could not be made."""
@@ -45,13 +49,27 @@ class Permit:
     by being forgotten.
     """
 
-    __slots__ = ("__weakref__", "_gate", "_is_settled")
+    __slots__ = ("__weakref__", "_gate", "_is_settled", "ahead", "holds_until")
 
     def __init__(self, gate: PermitIssuer | None) -> None:
         #: None: the gate was in the middle of something, and does not count this one.
         self._gate = gate
         #: Set by whoever makes the item, when that has ended.
         self._is_settled = False
+        #: Until then it holds others up, on the gate's clock; and how many it lets in meanwhile. Set by the
+        #: gate.
+        self.holds_until = inf
+        self.ahead = 0
+
+    def shook_hands(self, patience: float, is_far: bool = False) -> None:
+        """The item is made but for the server's proof, which follows.
+
+        Args:
+            patience: for so many seconds others wait for it, too.
+            is_far: whether the server is far away: then some of them are let in meanwhile.
+        """
+        if self._gate is not None and not self._is_settled:
+            self._gate.shook_hands(self, patience, is_far)
 
     def succeeded(self, proof: bool = True) -> None:
         """The item was made, with proof that the server has accepted it or without."""

@@ -9,6 +9,16 @@ from typing import Final
 
 #: How many handshakes may run at once, at the most.
 MAXIMUM: Final = 16
+#: How many more may run while the first one, but for the server's proof, is done, where that is far away: so
+#: many, or one in so many of those that wait. If the proof is a refusal, they have shaken hands for nothing.
+AHEAD: Final = 4
+
+
+def ahead_of(waiting: int) -> int:
+    """How many of those that wait may shake hands before the server's first proof."""
+    return max(AHEAD, waiting // AHEAD)
+
+
 #: How many may have stalled beside these, at the most.
 MOST_STALLED: Final = 64
 
@@ -60,11 +70,15 @@ class Window:
         self.size = max(1, self.size // 2)
         self.doubted = True
 
-    def has_room(self, making: int, stalled: int) -> bool:
+    def has_room(self, making: int, stalled: int, ahead: int = 0) -> bool:
         """Whether one more may be made.
 
         Args:
             making: how many are being made.
             stalled: how many of these have stalled; they have a bound of their own.
+            ahead: how many more than the window one of them lets in. That is for a server of which nothing is
+                known: it has neither accepted a connection nor reset one.
         """
-        return making - stalled < self.size and stalled < MOST_STALLED
+        is_new = not self.proven and not self.doubted
+        size = min(self.maximum, self.size + ahead) if is_new else self.size
+        return making - stalled < size and stalled < MOST_STALLED

@@ -26,6 +26,7 @@ from ..gate.gate import Gate
 from ..gate.permit import Permit
 from ..gate.shared_failure import SharedFailure
 from ..gate.waiter import Waiter
+from ..gate.window import ahead_of
 from ..retry.decision import RESET_PAUSE, backoff_delay
 from ..retry.policy import DEFAULTS, RetryPolicy
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
@@ -240,10 +241,17 @@ class SharedPool:
         since, before = self._doubt
         return connection.proven_at <= before and since <= connection.taken_at
 
-    def dial_for_others(self, route: Route | None) -> None:
-        """Begin a TCP connect for each caller that waits for the first handshake, within the window."""
+    def dial_for_others(self, route: Route | None, for_all: bool) -> None:
+        """Begin TCP connects for callers that wait for the first handshake, within the window.
+
+        Args:
+            route: where to; None: nobody can say.
+            for_all: for each of them; otherwise for those that may shake hands before the server's proof.
+        """
         if route is not None:
-            self.preconnects.begin(route, min(self.gate.waiting(), self.gate.window.maximum))
+            waiting = self.gate.waiting()
+            most = waiting if for_all else min(waiting, ahead_of(waiting))
+            self.preconnects.begin(route, min(most, self.gate.window.maximum))
 
     def _wait(
         self, waiter: Waiter[Connection], timeout: float | None, trace: Trace

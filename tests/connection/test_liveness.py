@@ -4,13 +4,14 @@ import select
 import socket
 import ssl
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import BadStatusLine, RemoteDisconnected
 
 import pytest
 from urllib3.util.wait import wait_for_read
 
-from resilient_transport.connection.liveness import confirm, is_alive
+from resilient_transport.connection.liveness import confirm, is_alive, listen, read_for_the_rest
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -149,6 +150,50 @@ def test_a_ticket_is_proof_and_silence_is_weak(tls, version, tickets, proof):
 
     assert bool(confirm(client, LONG_TIMEOUT if proof else SHORT_TIMEOUT)) is proof
     assert client.gettimeout() == LONG_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("tickets", "answer", "is_proof"),
+    [(0, b"", False), (2, b"", True), (0, b"HTTP", True), (2, b"HTTP", True)],
+    ids=["silence", "ticket", "answer", "both"],
+)
+def test_who_listens_loses_nothing(tls, tickets, answer, is_proof):
+    """A ticket, or the beginning of an answer, is proof; what was read of that is handed on."""
+    client, server = tls(tickets=tickets)
+    server.sendall(answer)
+    patience = LONG_TIMEOUT if is_proof else SHORT_TIMEOUT
+    found, began = listen(client, patience, None, lambda: client.recv(1))
+    # Of both, the answer may come a moment later.
+    rest = client.recv(len(answer) - len(began or b"")) if answer else b""
+
+    assert found is is_proof
+    assert (began or b"") + rest == answer
+    assert client.gettimeout() == LONG_TIMEOUT
+
+
+@pytest.mark.parametrize(("how", "error"), [("RST", OSError), ("FIN", ssl.SSLError)])
+def test_who_listens_meets_what_a_read_does(tls, how, error):
+    """A reset, or an end of file: the first read of the answer raises it."""
+    client, server = tls(tickets=0)
+    end(server, how)
+    with pytest.raises(error):
+        listen(client, LONG_TIMEOUT, None, lambda: client.recv(1))
+
+
+def test_the_wait_is_part_of_the_first_read(tls):
+    """What was waited for proof is not waited again for the answer; the time-out is as it was afterwards."""
+    client, _ = tls(tickets=0)
+    seen, since = [], time.monotonic()
+    listen(client, SHORT_TIMEOUT, None, lambda: client.recv(1))
+    read_for_the_rest(client, since, lambda: seen.append(client.gettimeout()))
+    client.settimeout(SHORT_TIMEOUT)
+    with pytest.raises(TimeoutError):
+        read_for_the_rest(client, since, lambda: seen.append("read"))
+    client.settimeout(None)
+    read_for_the_rest(client, since, lambda: seen.append(client.gettimeout()))
+
+    assert seen[0] <= LONG_TIMEOUT - SHORT_TIMEOUT
+    assert seen[1:] == [None]
 
 
 def test_without_tls_there_is_nothing_to_confirm(tcp):

@@ -62,11 +62,10 @@ class Prediction:
         said: the policy.
         call: the call.
         script: what is left of the faults.
-        warm: whether the server has accepted a connection before, so that handshakes need no proof.
     """
 
-    def __init__(self, said: Said, call: Call, script: Iterator[str], warm: bool = False) -> None:
-        self.said, self.call, self.script, self.warm = said, call, script, warm
+    def __init__(self, said: Said, call: Call, script: Iterator[str]) -> None:
+        self.said, self.call, self.script = said, call, script
         #: Whether the last connection was reset before it had carried anything.
         self.doubted = False
         self.limits = said.limits()
@@ -95,7 +94,7 @@ class Prediction:
         if fault.stage == "body" and self.call.good in (302, 307):
             # The body of a redirect is nobody's business.
             return self.call.good
-        is_confirmed = not self.warm or self.doubted or not (self.may_repeat and self.call.rewindable)
+        is_confirmed = self.doubted or not (self.may_repeat and self.call.rewindable)
         if name == "confirm" and not is_confirmed:
             # It is met where the answer is waited for.
             fault = fault._replace(stage="request")
@@ -111,7 +110,6 @@ class Prediction:
 
     def _learn(self, fault: Fault, is_confirmed: bool) -> None:
         """What the pool has learned of the server, and so whether it confirms the next handshake."""
-        self.warm = self.warm or not is_early(fault)
         self.doubted = is_early(fault) or (fault == ("request", "reset", fault.error) and not is_confirmed)
 
     def _status(self, name: str, fault: Fault) -> int | type[Exception] | None:
@@ -193,10 +191,9 @@ class Prediction:
 def predict(said: Said, calls: list[Call], script: list[str]) -> list[End]:
     """What each call comes to, as long as the one before has got the answer that leads to it."""
     ends: list[End] = []
-    left, warm = iter(script), False
+    left = iter(script)
     for call in calls:
-        ends.append(Prediction(said, call, left, warm).end())
-        warm = True
+        ends.append(Prediction(said, call, left).end())
         if ends[-1].outcome != call.good:
             break
     return ends

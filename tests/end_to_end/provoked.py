@@ -281,7 +281,8 @@ CASES: Mapping[str, Callable[[Ground], Case]] = {
     },
     "alert 80": lambda g: g.case(says(alert(80)), 2),
     "alert 90": lambda g: g.case(says(alert(90)), 2),
-    "damaged record": lambda g: g.case(_spoilt(g), 13),
+    # The first one is met where the answer is waited for, and all others before their request leaves.
+    "damaged record": lambda g: g.case(_spoilt(g), 14),
     "407 to CONNECT": lambda g: g.proxied(connect_answer("407 Proxy Authentication Required"), 1),
     "407 to CONNECT, after 100": lambda g: g.proxied(
         answers(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 407 Who?\r\n\r\n"), 1

@@ -368,7 +368,7 @@ def test_proof_ends_a_refusal(how):
 def test_what_is_the_leaders_own_affair_charges_nobody(how):
     """Its time-out, its deadline, its death: it hands over, and the next leads at once."""
     followers = [sharing(), sharing()]
-    gate, permit, own, waiters = led(*followers, pace=lambda *_: 5.0)
+    gate, permit, own, waiters = led(*followers, pace=lambda *_: 5.0, clock=Clock(0.0))
     if how != "lost":
         getattr(permit, how)()
     del permit

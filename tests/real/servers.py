@@ -41,6 +41,8 @@ class Server:
     """A server process. Enter it to start, leave it to end; `start` after `stop` takes the same ports."""
 
     binary: ClassVar[str]
+    #: The address that it listens at.
+    host: ClassVar[str] = LOOPBACK
 
     def __init__(self, directory: Path, ports: int) -> None:
         self.directory = directory
@@ -58,7 +60,7 @@ class Server:
         """Write the configuration, start the process and wait until it serves."""
         with contextlib.ExitStack() as ours:
             sockets = [
-                ours.enter_context(socket.create_server((LOOPBACK, port), backlog=511))
+                ours.enter_context(socket.create_server((self.host, port), backlog=511))
                 for port in self._ports
             ]
             self._ports = [sock.getsockname()[1] for sock in sockets]
@@ -210,17 +212,17 @@ class Nginx(Server):
     @property
     def url(self) -> str:
         """The https URL, without a path."""
-        return f"https://{LOOPBACK}:{self._ports[0]}"
+        return f"https://{self.host}:{self._ports[0]}"
 
     @property
     def other_url(self) -> str:
         """The https URL of the second TLS port: another origin, and the same tickets are accepted."""
-        return f"https://{LOOPBACK}:{self._ports[2]}"
+        return f"https://{self.host}:{self._ports[2]}"
 
     @property
     def plain_url(self) -> str:
         """The http URL, without a path."""
-        return f"http://{LOOPBACK}:{self._ports[1]}"
+        return f"http://{self.host}:{self._ports[1]}"
 
     @property
     def plain_port(self) -> int:
@@ -274,7 +276,7 @@ class Nginx(Server):
     def connections(self) -> int:
         """Return how many connections the ports have accepted so far, those for this question not counted."""
         self._questions += 1
-        asking = http.client.HTTPConnection(LOOPBACK, self.plain_port, timeout=LONG_TIMEOUT)
+        asking = http.client.HTTPConnection(self.host, self.plain_port, timeout=LONG_TIMEOUT)
         with contextlib.closing(asking):
             asking.request("GET", "/status")
             # "Active connections: 1 / server accepts handled requests / 1 1 1 / ..."
@@ -328,9 +330,9 @@ class Nginx(Server):
                 default_type application/octet-stream;
                 keepalive_timeout {round(self.keepalive_timeout * 1000)}ms;
                 server {{
-                    listen {LOOPBACK}:{self._ports[0]} ssl;
-                    listen {LOOPBACK}:{self._ports[1]};
-                    listen {LOOPBACK}:{self._ports[2]} ssl;
+                    listen {self.host}:{self._ports[0]} ssl;
+                    listen {self.host}:{self._ports[1]};
+                    listen {self.host}:{self._ports[2]} ssl;
                     ssl_certificate {certificate};
                     ssl_certificate_key {key};
                     {client_ca}

@@ -78,14 +78,16 @@ def test_a_good_call(server, session, heard):
     assert heard.story() == WARM
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
-    ("moment", "stage"),
+    ("moment", "stage", "method"),
     [
         # The client may learn of it while it still waits for its connect.
-        (Moment.ACCEPT, "connect or handshake"),
-        (Moment.CLIENT_HELLO, "handshake"),
-        (Moment.HANDSHAKE, "confirm"),
+        (Moment.ACCEPT, "connect or handshake", "GET"),
+        (Moment.ACCEPT, "connect or handshake", "POST"),
+        (Moment.CLIENT_HELLO, "handshake", "GET"),
+        (Moment.CLIENT_HELLO, "handshake", "POST"),
+        # A GET has left by then.
+        (Moment.HANDSHAKE, "confirm", "POST"),
     ],
 )
 def test_a_reset_before_the_request(server, session, heard, moment, stage, method):
@@ -98,7 +100,7 @@ def test_a_reset_before_the_request(server, session, heard, moment, stage, metho
     assert heard.story() == told(AGAIN_EARLY, failed.attempt.stage) + SECOND
 
 
-@pytest.mark.parametrize("moment", [Moment.REQUEST, Moment.EXECUTED, Moment.HEAD])
+@pytest.mark.parametrize("moment", [Moment.HANDSHAKE, Moment.REQUEST, Moment.EXECUTED, Moment.HEAD])
 def test_a_get_that_is_reset(server, session, heard, moment):
     """It is sent again, on another connection."""
     server.play(once(moment))
@@ -202,13 +204,16 @@ def test_another_status_is_an_answer(server, session, heard):
     assert heard.story() == GOOD
 
 
-def test_a_refused_client_certificate(server, session, heard):
-    """It never heals: one attempt, and the name of what is raised."""
+@pytest.mark.parametrize(
+    ("method", "met"), [("GET", ["connected", "failed 1 at request"]), ("POST", ["failed 1 at confirm"])]
+)
+def test_a_refused_client_certificate(server, session, heard, method, met):
+    """It never heals: one attempt, and the name of what is raised. A GET has left before it is met."""
     session.cert = server.authority.stranger_client
     with pytest.raises(ClientCertificateRejected):
-        session.get(server.url)
+        session.request(method, server.url)
 
-    assert heard.story() == ["started 1", "failed 1 at confirm", "gave up in 1: ClientCertificateRejected"]
+    assert heard.story() == ["started 1", *met, "gave up in 1: ClientCertificateRejected"]
 
 
 def test_a_deadline(server, dial, heard):

@@ -69,7 +69,7 @@ def unsafe(server, dial):
 REFUSALS = {
     "limit": (limited, {"request": 2}, 1),
     "not repeatable": (unsafe, {"request": 1}, 0),
-    "lasting": (stranger, {"confirm": 1}, 0),
+    "lasting": (stranger, {"request": 1}, 0),
     "deadline": (no_time, {"request": 1}, 0),
     "quota": (no_quota, {"status": 1}, 0),
     "circuit": (open_circuit, {}, 0),
