@@ -308,6 +308,7 @@ class Gate(Generic[T]):
 
     def _shook_hands(self, permit: Permit, patience: float, is_far: bool) -> None:
         now = self._clock()
+        permit.is_on_trial = True
         permit.holds_until = min(permit.holds_until, now + patience)
         if is_far:
             permit.ahead = ahead_of(len(self._queue))
@@ -396,7 +397,8 @@ class Gate(Generic[T]):
         return self.cold_start.left(now) if waiter.is_paced else 0.0
 
     def _has_room(self, now: float) -> bool:
-        permits = self._permits()
+        # Where the server is known to accept, what waits for its own proof is no handshake any more.
+        permits = [one for one in self._permits() if not (one.is_on_trial and self.window.proven)]
         stalled = sum(permit.holds_until <= now for permit in permits)
         return self.window.has_room(len(permits), stalled, max((one.ahead for one in permits), default=0))
 

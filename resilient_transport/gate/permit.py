@@ -49,7 +49,7 @@ class Permit:
     by being forgotten.
     """
 
-    __slots__ = ("__weakref__", "_gate", "_is_settled", "ahead", "holds_until")
+    __slots__ = ("__weakref__", "_gate", "_is_settled", "ahead", "holds_until", "is_on_trial")
 
     def __init__(self, gate: PermitIssuer | None) -> None:
         #: None: the gate was in the middle of something, and does not count this one.
@@ -60,6 +60,8 @@ class Permit:
         #: gate.
         self.holds_until = inf
         self.ahead = 0
+        #: Whether its item is made but for the server's proof. Set by the gate.
+        self.is_on_trial = False
 
     def shook_hands(self, patience: float, is_far: bool = False) -> None:
         """The item is made but for the server's proof, which follows.

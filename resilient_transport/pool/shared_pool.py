@@ -249,9 +249,10 @@ class SharedPool:
             for_all: for each of them; otherwise for those that may shake hands before the server's proof.
         """
         if route is not None:
-            waiting = self.gate.waiting()
-            most = waiting if for_all else min(waiting, ahead_of(waiting))
-            self.preconnects.begin(route, min(most, self.gate.window.maximum))
+            waiting, most = self.gate.waiting(), self.gate.window.maximum
+            ahead = min(ahead_of(waiting), most)
+            # Those ahead have not taken theirs yet.
+            self.preconnects.begin(route, min(waiting, most + ahead if for_all else ahead))
 
     def _wait(
         self, waiter: Waiter[Connection], timeout: float | None, trace: Trace

@@ -46,6 +46,21 @@ def test_of_many_one_in_four_is():
     assert sum(permitted(*waiters)) == 31 // AHEAD
 
 
+def test_who_waits_for_proof_takes_no_place_once_the_server_is_known():
+    """When the first is accepted, as many may begin as ever; fewer where others still shake hands."""
+    begun = []
+    for have_shaken in (True, False):
+        gate, permit, waiters = started(callers=40, maximum=16)
+        permit.shook_hands(1.0, True)
+        ahead = [waiter.granted for waiter in waiters if isinstance(waiter.granted, Permit)]
+        for one in ahead if have_shaken else ():
+            one.shook_hands(1.0, True)
+        permit.succeeded()
+        begun.append(sum(permitted(*waiters)) - len(ahead))
+
+    assert begun == [16, 16 - len(ahead)]
+
+
 def test_near_by_nobody_is():
     """There the proof comes sooner than a handshake, and with a session to resume."""
     _, permit, waiters = started()
@@ -130,13 +145,14 @@ def test_what_is_settled_lets_in_nobody():
 
 
 def test_a_proven_server_needs_none_of_it():
-    """The window is open, and holds."""
+    """The window is open, and holds: who has shaken hands makes room for one, and lets nobody in besides."""
     gate = open_gate(maximum=2)
     permits = [let_in(gate), let_in(gate)]
-    waiter = ask(gate, nothing)
+    waiters = [ask(gate, nothing), ask(gate, nothing)]
+    before = permitted(*waiters)
     permits[0].shook_hands(1.0, True)
 
-    assert not permitted(waiter)[0]
+    assert (before, permitted(*waiters)) == ([False, False], [True, False])
 
 
 @pytest.mark.parametrize(("is_far", "thrift"), [(False, 0.05), (True, MOST_THRIFT)], ids=["near", "far"])
