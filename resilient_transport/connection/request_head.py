@@ -55,8 +55,9 @@ def rendered(method: str, target: str, host: str, headers: Any, body: Any) -> by
         head = text.encode("latin-1")
     except (TypeError, UnicodeEncodeError):
         return None
-    # A line for each field, the first one, the empty one, and that of the host.
-    if text.count("\n") != len(fields) + 2 + bool(host) or SKIP_HEADER in text:
+    # A line for each field, the first one, the empty one, and that of the host. A name has no colon: it would
+    # end there, and the rest would be sent as a part of the value.
+    if text.count("\n") != len(fields) + 2 + bool(host) or SKIP_HEADER in text or ":" in "".join(fields):
         return None
     return head if _HEAD.fullmatch(text) else None
 

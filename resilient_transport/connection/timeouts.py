@@ -22,10 +22,14 @@ def read_part(timeout: Any) -> float | None:
     """How long the caller lets pass between two bytes, in seconds; None: for ever; negative: unknown."""
     part = timeout[1] if isinstance(timeout, tuple) and len(timeout) == 2 else timeout
     if isinstance(part, Timeout):
+        total = part.total
         try:
             part = part.read_timeout
         except TimeoutStateError:
-            part = part.total
+            part = total
+        # urllib3 takes the total into account once its clock runs.
+        if isinstance(part, (int, float)) and isinstance(total, (int, float)):
+            part = min(part, total)
     return float(part) if isinstance(part, (int, float)) else None if part is None else -1.0
 
 

@@ -143,10 +143,11 @@ class LeasedPool(HTTPConnectionPool):
         method, url, body, timeout = asked["method"], asked["url"], asked["body"], asked["timeout"]
         # There are three cases: the time-outs of a caller, a deadline besides, and what is unusual.
         patience = trace.send_timeout
+        is_known = patience is None or patience >= 0
+        if not is_known or not (timeout.total is None or trace.is_limited()):
+            return None
         if timeout.total is None:
             patience = timeout.read_timeout
-        elif not trace.is_limited() or (patience is not None and patience < 0):
-            return None
         connection = self._idle_for(trace)
         if connection is None:
             return None

@@ -84,6 +84,7 @@ def test_a_host_of_the_callers_own_takes_the_place_of_the_other():
         ("GET", "/", {"Accept": "a\r\nInjected: x"}, None),
         ("GET", "/", {"A\r\nInjected": "x"}, None),
         ("GET", "/", {"A B": "x"}, None),
+        ("GET", "/", {"A: B": "x"}, None),
         ("GET", "/", {"A": "x\x00y"}, None),
         ("GET", "/", {"Transfer-Encoding": "chunked"}, None),
         ("POST", "/", {"Content-Length": "4"}, b"abc"),
@@ -114,7 +115,7 @@ def test_what_is_unusual_is_left_to_urllib3(method, target, headers, body):
 
 
 texts = st.text(st.characters(max_codepoint=0x110), max_size=6)
-names = st.sampled_from(["X", "Host", "Content-Length", "x-y"]) | texts
+names = st.sampled_from(["X", "Host", "Content-Length", "x-y", "X: y"]) | texts
 targets = st.text("ab/?&=%2F0[]\\ #\u00e9+;", max_size=8).map(lambda text: f"/{text}")
 
 

@@ -249,3 +249,29 @@ def test_who_asks_a_pool_himself_is_heard(ask):
             answer = ask(pool)
 
     assert (answer.data, made) == (b"0123456789", [])
+
+
+class _Seconds:
+    """A number of seconds that is neither an int nor a float, as one of NumPy's."""
+
+    def __index__(self):
+        return int(LONG_TIMEOUT)
+
+    def __float__(self):
+        return float(LONG_TIMEOUT)
+
+    def __le__(self, other):
+        return other >= LONG_TIMEOUT
+
+
+def test_time_outs_of_other_kinds_are_set_by_urllib3():
+    """What a request may take to be sent is then urllib3's to say, not what the call before has left."""
+    with VerbatimServer([FIRST, Answer(WHOLE), Answer(WHOLE)]) as server, requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", ResilientAdapter())
+        session.get(server.url)
+        with exchanges() as made:
+            answers = [session.get(server.url, timeout=patience) for patience in (_Seconds(), LONG_TIMEOUT)]
+
+    assert [answer.text for answer in answers] == ["0123456789"] * 2
+    assert len(made) == 1
