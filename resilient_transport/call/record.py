@@ -76,7 +76,7 @@ class Record:
         #: The plan's, or that of a block of `override` around the reading of a stream, if it ends sooner.
         self.deadline = plan.deadline
         #: The call, as gates and connections know it.
-        self.caller = Caller(policy.shares_cold_start)
+        self.caller = Caller(policy.shares_cold_start, policy.spends_less_early)
         self.body = RequestBody(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []

@@ -132,6 +132,13 @@ class Trace:
         """Whether its time, or that of its call, is over."""
         return self.deadline is not None and self.deadline.is_over()
 
+    def may_send_first(self) -> bool:
+        """Whether its request may leave before the server has accepted the connection.
+
+        If that is reset instead, the request had left, and to send it again is up to other counts.
+        """
+        return self.replayable and not self.warming and not (self.caller and self.caller.wants_proof())
+
     def may_resume(self) -> bool:
         """Whether to offer a TLS session: not to a server that has failed the call twice when it saw one."""
         return self.caller is None or self.caller.chokes < _CHOKES

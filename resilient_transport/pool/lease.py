@@ -250,7 +250,7 @@ class LeasedPool(HTTPConnectionPool):
             if self.dials_ahead and not gate.window.proven
             else None,
             wants_proof=trace.warming or not trace.replayable or gate.needs_proof(),
-            sends_first=trace.replayable and not trace.warming and not gate.window.doubted,
+            sends_first=not gate.window.doubted and trace.may_send_first(),
             in_doubt=gate.window.doubted,
             generation=registry.generation,
             free_descriptors=registry.idle.close_all,

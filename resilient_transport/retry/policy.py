@@ -170,6 +170,14 @@ class RetryPolicy:
         none = [limit for limit in self.in_force() if limit.most < 1]
         return not any(limit.covers(failure) for limit in none for failure in _SHARED)
 
+    def spends_less_early(self) -> bool:
+        """Whether it repeats connects, but not a request that has left, such as `Retry(connect=3, read=0)`.
+
+        Then a request had better not leave before it is known that the server accepts the connection.
+        """
+        none = [limit for limit in self.in_force() if limit.most < 1]
+        return any(limit.covers(_LOST) for limit in none) and self.repeats_connects()
+
     def has_counts(self) -> bool:
         """Whether anybody has set a number of repetitions."""
         return self.limits is not None or any(getattr(self, name) is not None for name in _COUNTS)
@@ -224,6 +232,8 @@ class RetryPolicy:
 
 #: One failure of each kind that callers share which wait for the same connection.
 _SHARED: Final = [Failure(Stage.HANDSHAKE, cause) for cause in (Cause.RESET, Cause.REFUSED, Cause.NAME)]
+#: A request that has left, and met a reset in the place of its answer.
+_LOST: Final = Failure(Stage.REQUEST, Cause.RESET)
 #: What says how long the pauses are.
 _PACING: Final = ("backoff", "backoff_max")
 #: A policy that no environment has a say in, for what is nobody's in particular.

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from resilient_transport import ClientCertificateRejected, RetryPolicy, attempts_of, registry
 from resilient_transport.connection import tls_connection
@@ -64,6 +65,39 @@ def test_only_what_may_not_be_repeated_waits(server, dial, confirmed, method, wa
 
     assert answer.ok
     assert len(confirmed) == waits
+
+
+@pytest.mark.parametrize(
+    ("settings", "waits"),
+    [
+        ({"max_retries": Retry(total=3, connect=3, read=0)}, 1),
+        ({"max_retries": Retry(total=3, connect=3, read=False)}, 1),
+        ({"max_retries": Retry(total=3)}, 0),
+        ({"max_retries": 0}, 0),
+        ({"policy": RetryPolicy()}, 0),
+    ],
+)
+def test_who_repeats_connects_only_waits(server, dial, confirmed, settings, waits):
+    """A GET that would not be sent again once it has left is sent when the connection is known to be good."""
+    server.play(Script())
+    answer = dial(server, **settings).get(server.url)
+
+    assert answer.ok
+    assert len(confirmed) == waits
+
+
+def test_a_reset_before_the_first_answer_counts_as_a_connect_for_them(server, dial):
+    """The first connection is reset in its handshake, and connects are repeated. Stock is the control."""
+    retry = Retry(total=3, connect=3, read=0, backoff_factor=0)
+    outcomes = []
+    for session in (dial(server, max_retries=retry), dial(server, HTTPAdapter(max_retries=retry))):
+        registry.clear()
+        server.play(Script((Rule(Fault(Moment.HANDSHAKE, How.RST), first=1),)))
+        outcomes.append(ending(session, "GET", server.url))
+    ours, stock = outcomes
+
+    assert ours.ok
+    assert isinstance(stock, requests.ConnectionError)
 
 
 def test_an_opted_in_request_does_not_wait(server, dial, confirmed):
