@@ -17,6 +17,7 @@ from urllib3.poolmanager import PoolManager, ProxyManager
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
 from resilient_transport.pool.manager import LeasingPoolManager, LeasingProxyManager
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.collecting import require
 from tests.pool.test_fork import in_child
 
 #: The first two connections are reset before their handshake.
@@ -460,3 +461,19 @@ def test_what_a_program_puts_into_the_place_of_requests_response_is_made(server,
     answer = dial(server).get(server.url)
 
     assert (type(answer), answer.encoding) == (Own, "own")
+
+
+@pytest.mark.parametrize("owner", [HTTPAdapter, ResilientAdapter])
+def test_a_hook_is_asked_through_what_says_it_equals_it(server, dial, monkeypatch, owner):
+    """A wrapper of `wrapt` is equal to what it wraps, and is asked all the same."""
+    asked = []
+
+    def wrapper(usual, instance, args, values):
+        asked.append(instance)
+        return usual(*args, **values)
+
+    wrapped = require("wrapt").FunctionWrapper(owner.cert_verify, wrapper)
+    monkeypatch.setattr(owner, "cert_verify", wrapped)
+    dial(server).get(server.url)
+
+    assert asked
