@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
 from sys import _getframe
-from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlparse
 
@@ -52,7 +51,7 @@ from ..telemetry.log import write_to_stderr
 from ..util.origin import origin_at, origin_of
 from ..util.url_prefix import Prefix
 from .built import built
-from .max_retries import RetrySettings
+from .max_retries import RetrySettings, Unsettled
 from .overridden import hooks_of, is_plain, socks_manager, warn_of_pools
 from .summary import summary
 from .warmup import check, each, in_background, make, settings_for
@@ -134,8 +133,7 @@ class ResilientAdapter(HTTPAdapter):
         self._key_password = key_password
         #: The pools that were found last, by what a call names.
         self._lookup = Lookup(pool_connections)
-        # `HTTPAdapter` assigns a `max_retries` of its own while it is made.
-        self._retry_settings: RetrySettings = SimpleNamespace()  # type: ignore[assignment]
+        self._retry_settings: RetrySettings = Unsettled()
         super().__init__(pool_connections, pool_maxsize, pool_block=pool_block)
         self._retry_settings = RetrySettings(max_retries, policy)
         registry.idle.most = max_idle

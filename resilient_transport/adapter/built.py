@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from requests import PreparedRequest, Response
-from requests.utils import get_encoding_from_headers
+from requests import PreparedRequest, Response, adapters
 from urllib3 import HTTPHeaderDict
 from urllib3.response import HTTPResponse
 
@@ -27,12 +26,13 @@ def built(request: PreparedRequest, raw: Any) -> Response | None:
     fields = headers._container
     if "set-cookie" in fields or "set-cookie2" in fields:
         return None
-    response: Any = Response()
+    # By the names that stock asks for: a program may have put something of its own there.
+    response: Any = adapters.Response()
     store = response.headers._store
     for name, (spelling, *values) in fields.items():
         store[name] = spelling, values[0] if len(values) == 1 else ", ".join(values)
     response.status_code, response.reason = raw.status, raw.reason
-    response.encoding = get_encoding_from_headers(response.headers)
+    response.encoding = adapters.get_encoding_from_headers(response.headers)
     response.raw, response.url, response.request = raw, request.url, request
     made: Response = response
     return made

@@ -73,3 +73,12 @@ class RetrySettings:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_retry": None, "_translated": {}}
+
+
+class Unsettled(RetrySettings):
+    """What an adapter has until it is made: the `max_retries` that `HTTPAdapter` assigns then means nothing.
+
+    To translate it would take long; a subclass's `init_poolmanager` may ask for the policy all the same.
+    """
+
+    max_retries: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from operator import is_
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
@@ -32,7 +33,9 @@ def hooks_of(kind: Any) -> tuple[Any, ...]:
 
 def is_plain(adapter: HTTPAdapter, own: tuple[Any, ...]) -> bool:
     """Whether no hook is overridden or patched; otherwise they are asked for every request."""
-    return hooks_of(type(adapter)) == own and vars(adapter).keys().isdisjoint(_HOOKS)
+    # Not by equality: a wrapper of `wrapt` says that it is equal to what it wraps.
+    same = all(map(is_, hooks_of(type(adapter)), own))
+    return same and vars(adapter).keys().isdisjoint(_HOOKS)
 
 
 @cache

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from urllib3 import connection as connection_module
@@ -98,9 +99,12 @@ def peer_of(sock: Any) -> Any:
 
 def is_urllib3s(new_conn: Any) -> bool:
     """Whether this is how urllib3 connects; a program may have replaced it, or what it calls, at any time."""
-    functions = getattr(new_conn, "__func__", None), urllib3_connection.create_connection
+    if type(new_conn) is not MethodType:
+        return False
+    # By their types: a wrapper of `wrapt` answers as what it wraps does.
+    functions: tuple[Any, ...] = new_conn.__func__, urllib3_connection.create_connection
     return all(
-        getattr(function, "__globals__", None) is home
+        type(function) is FunctionType and function.__globals__ is home
         for function, home in zip(functions, _AT_HOME, strict=True)
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
-from operator import attrgetter
+from operator import attrgetter, is_
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -58,10 +58,10 @@ _LOG: Final = logging.getLogger("urllib3.connectionpool")
 def _in_force() -> tuple[Any, ...]:
     """What is there now."""
     return (
-        _of_http(http.client),
-        _of_connection(urllib3.connection),
-        _of_pool(urllib3.connectionpool),
-        _of_response(urllib3.response),
+        *_of_http(http.client),
+        *_of_connection(urllib3.connection),
+        *_of_pool(urllib3.connectionpool),
+        *_of_response(urllib3.response),
     )
 
 
@@ -81,4 +81,6 @@ _SHIPPED: Final = _in_force() if _is_known() else None
 
 def is_as_shipped() -> bool:
     """Whether nobody has patched what is gone past, nor reads what urllib3 writes to its log meanwhile."""
-    return _in_force() == _SHIPPED and not _LOG.isEnabledFor(logging.DEBUG)
+    # Not by equality: a wrapper of `wrapt`, as OpenTelemetry's, says that it is equal to what it wraps.
+    same = _SHIPPED is not None and all(map(is_, _in_force(), _SHIPPED))
+    return same and not _LOG.isEnabledFor(logging.DEBUG)

@@ -238,6 +238,11 @@ def _names(self: Any) -> tuple[str, ...]:
 
 
 def _replace(self: Any, /, **changes: Any) -> Any:
+    if type(self) is not self._shape.kind:
+        # A subclass may be a dataclass of the standard library's, with fields of its own.
+        import dataclasses
+
+        return dataclasses.replace(self, **changes)
     return type(self)(**{**{name: getattr(self, name) for name in self._shape.names}, **changes})
 
 

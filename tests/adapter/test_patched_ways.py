@@ -11,6 +11,7 @@ from urllib3.connection import HTTPConnection
 
 from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy
 from tests.call.test_deadline import LATE
+from tests.collecting import require
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -112,6 +113,20 @@ def wrapped(make, stock):
     return lambda theirs: functools.wraps(stock)(make(theirs))
 
 
+def proxied(make, stock):
+    """Return a function that makes a way which answers every question as urllib3's own does."""
+
+    def way(theirs):
+        own = make(theirs)
+
+        def call(usual, instance, args, values):
+            return own(*args, **values) if instance is None else own(instance)
+
+        return require("wrapt").FunctionWrapper(stock, call)
+
+    return way
+
+
 FUNCTION, METHOD = urllib3.util.connection.create_connection, HTTPConnection._new_conn
 WAYS = {
     "function": (urllib3.util.connection, "create_connection", of_create_connection),
@@ -127,6 +142,12 @@ WAYS = {
     ),
     "method": (HTTPConnection, "_new_conn", of_new_conn),
     "wrapped method": (HTTPConnection, "_new_conn", wrapped(of_new_conn, METHOD)),
+    "proxied function": (
+        urllib3.util.connection,
+        "create_connection",
+        proxied(of_create_connection, FUNCTION),
+    ),
+    "proxied method": (HTTPConnection, "_new_conn", proxied(of_new_conn, METHOD)),
 }
 
 

@@ -14,9 +14,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 
-from resilient_transport import ResilientAdapter, attempts_of, registry
+from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
 from resilient_transport.pool.manager import LeasingPoolManager, LeasingProxyManager
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.collecting import require
 from tests.pool.test_fork import in_child
 
 #: The first two connections are reset before their handshake.
@@ -178,6 +179,25 @@ def test_a_manager_that_stays_is_told_once(server, dial, caplog, make):
     assert answers == [True] * 4
     assert [record.name for record in told] == ["resilient_transport"]
     assert told[0].getMessage().startswith(f"{Adapter.__qualname__} makes connections in pools of its own")
+
+
+def test_a_subclass_may_look_at_itself_while_it_is_made():
+    """`init_poolmanager` is called then: it may ask for the policy of the moment, or log the adapter."""
+    seen = []
+
+    class Adapter(ResilientAdapter):
+        def init_poolmanager(self, *args, **kwargs):
+            seen.append((self.policy, self.max_retries))
+            super().init_poolmanager(*args, **kwargs)
+            seen.append((repr(self), self.max_retries))
+
+    adapter = Adapter(max_retries=2)
+    (policy, before), (shown, after) = seen
+
+    assert type(policy) is RetryPolicy
+    assert shown.startswith("<Adapter")
+    assert (before.total, after.total) == (0, 0)
+    assert adapter.policy.retries == adapter.max_retries.total == 2
 
 
 def test_a_leasing_adapter_says_nothing(server, dial, caplog):
@@ -428,3 +448,32 @@ def test_many_threads_of_a_child_may_call_first(server, dial):
         return answers, adapter.poolmanager.connection_pool_kw["source_address"]
 
     assert in_child(calls) == repr(([True] * 8, HERE))
+
+
+def test_what_a_program_puts_into_the_place_of_requests_response_is_made(server, dial, monkeypatch):
+    """Whoever has put a class of responses, or a way to find an encoding, into requests' adapters gets it."""
+
+    class Own(requests.Response):
+        """A program's own."""
+
+    monkeypatch.setattr(requests.adapters, "Response", Own)
+    monkeypatch.setattr(requests.adapters, "get_encoding_from_headers", lambda headers: "own")
+    answer = dial(server).get(server.url)
+
+    assert (type(answer), answer.encoding) == (Own, "own")
+
+
+@pytest.mark.parametrize("owner", [HTTPAdapter, ResilientAdapter])
+def test_a_hook_is_asked_through_what_says_it_equals_it(server, dial, monkeypatch, owner):
+    """A wrapper of `wrapt` is equal to what it wraps, and is asked all the same."""
+    asked = []
+
+    def wrapper(usual, instance, args, values):
+        asked.append(instance)
+        return usual(*args, **values)
+
+    wrapped = require("wrapt").FunctionWrapper(owner.cert_verify, wrapper)
+    monkeypatch.setattr(owner, "cert_verify", wrapped)
+    dial(server).get(server.url)
+
+    assert asked

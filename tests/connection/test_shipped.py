@@ -13,6 +13,7 @@ import urllib3.response
 from resilient_transport import ResilientAdapter
 from resilient_transport.connection import shipped
 from resilient_transport.connection.connection import ResilientConnection
+from tests.collecting import require
 from tests.plain_server import plain_server
 
 PATCHED = [
@@ -83,6 +84,24 @@ def test_who_patches_is_called(session, exchanged, monkeypatch, owner, name):
     assert answer.text == "ok"
     assert calls
     assert len(exchanged) == 1
+
+
+@pytest.mark.parametrize(("owner", "name"), PATCHED, ids=lambda part: getattr(part, "__name__", part))
+def test_who_wraps_with_wrapt_is_called(session, exchanged, monkeypatch, owner, name):
+    """OpenTelemetry's wrappers, and those of others, say that they are equal to what they wrap."""
+    calls, (caller, url) = [], session
+
+    def wrapper(usual, instance, args, kwargs):
+        calls.append(name)
+        return usual(*args, **kwargs)
+
+    before = getattr(owner, name)
+    monkeypatch.setattr(owner, name, require("wrapt").FunctionWrapper(before, wrapper))
+    answer = caller.get(url)
+
+    assert getattr(owner, name) == before
+    assert (answer.text, exchanged) == ("ok", [])
+    assert calls
 
 
 def test_who_stops_patching_is_gone_past_again(session, exchanged):

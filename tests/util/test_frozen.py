@@ -172,6 +172,13 @@ def test_a_subclass_may_have_more():
     assert frozen.replace(value, first=3).first == 3
 
 
+def test_a_derived_dataclass_keeps_its_own_fields():
+    """Replaced by anybody's function, a dataclass of the standard library's loses nothing that it adds."""
+    value = PickledMore(1, "b", 1.5)
+
+    assert frozen.replace(value, first=2) == dataclasses.replace(value, first=2) == PickledMore(2, "b", 1.5)
+
+
 def test_a_subclass_shows_its_own_signature():
     """Whoever derives a class with an `__init__` of its own is shown that one's arguments."""
 
