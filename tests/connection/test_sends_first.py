@@ -86,18 +86,20 @@ def test_who_repeats_connects_only_waits(server, dial, confirmed, settings, wait
     assert len(confirmed) == waits
 
 
-def test_a_reset_before_the_first_answer_counts_as_a_connect_for_them(server, dial):
-    """The first connection is reset in its handshake, and connects are repeated. Stock is the control."""
-    retry = Retry(total=3, connect=3, read=0, backoff_factor=0)
+def test_a_reset_before_the_first_answer_counts_as_a_connect_for_them(server, dial, monkeypatch):
+    """The first connection is reset in its handshake, and connects are repeated; the control does not wait."""
     outcomes = []
-    for session in (dial(server, max_retries=retry), dial(server, HTTPAdapter(max_retries=retry))):
+    for waits in (True, False):
         registry.clear()
         server.play(Script((Rule(Fault(Moment.HANDSHAKE, How.RST), first=1),)))
+        session = dial(server, max_retries=Retry(total=3, connect=3, read=0, backoff_factor=0))
+        monkeypatch.setattr(RetryPolicy, "spends_less_early", lambda self, waits=waits: waits)
         outcomes.append(ending(session, "GET", server.url))
-    ours, stock = outcomes
 
-    assert ours.ok
-    assert isinstance(stock, requests.ConnectionError)
+    assert outcomes[0].ok
+    assert stages(outcomes[0]) == ["confirm", "done"]
+    assert isinstance(outcomes[1], requests.ConnectionError)
+    assert stages(outcomes[1]) == ["request"]
 
 
 def test_an_opted_in_request_does_not_wait(server, dial, confirmed):
