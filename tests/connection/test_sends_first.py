@@ -87,7 +87,7 @@ def test_who_repeats_connects_only_waits(server, dial, confirmed, settings, wait
 
 
 def test_a_reset_before_the_first_answer_counts_as_a_connect_for_them(server, dial, monkeypatch):
-    """The first connection is reset in its handshake, and connects are repeated; the control does not wait."""
+    """The first connection is reset in its handshake, connects are repeated; the control does not wait."""
     outcomes = []
     for waits in (True, False):
         registry.clear()
