@@ -32,8 +32,12 @@ _GONE_PAST: Final[dict[ModuleType, tuple[str, ...]]] = {
         "HTTPConnection.request",
         "HTTPConnection.putrequest",
         "HTTPConnection.putheader",
+        "HTTPConnection.endheaders",
         "HTTPConnection.getresponse",
         "HTTPSConnection.request",
+        "HTTPSConnection.putrequest",
+        "HTTPSConnection.putheader",
+        "HTTPSConnection.endheaders",
         "HTTPSConnection.getresponse",
     ),
     urllib3.connectionpool: (
@@ -67,10 +71,12 @@ def _in_force() -> tuple[Any, ...]:
 
 def _is_known() -> bool:
     """Whether it was there when this module was imported, and is of the versions that are known."""
+    homes = [vars(module) for module in _GONE_PAST]
     for module, names in _GONE_PAST.items():
         for name in names:
             function = attrgetter(name)(module)
-            if type(function) is not FunctionType or function.__globals__ is not vars(module):
+            # What is inherited is at home where it was written.
+            if type(function) is not FunctionType or not any(function.__globals__ is home for home in homes):
                 return False
     code = urllib3.response.HTTPResponse.__init__.__code__
     return set(code.co_varnames) >= _ARGUMENTS

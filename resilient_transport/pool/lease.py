@@ -163,6 +163,8 @@ class LeasedPool(HTTPConnectionPool):
                 if connection.met is None:
                     connection.close()
                     raise
+                # urllib3 counts it, too.
+                self.num_requests -= 1
         trace.given = connection
         return None
 

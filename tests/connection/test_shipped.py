@@ -27,6 +27,7 @@ PATCHED = [
     (urllib3.connection.HTTPConnection, "request"),
     (urllib3.connection.HTTPConnection, "putrequest"),
     (urllib3.connection.HTTPConnection, "putheader"),
+    (urllib3.connection.HTTPConnection, "endheaders"),
     (urllib3.connection.HTTPConnection, "getresponse"),
     (urllib3.connectionpool.HTTPConnectionPool, "urlopen"),
     (urllib3.connectionpool.HTTPConnectionPool, "_make_request"),
@@ -144,6 +145,16 @@ def test_a_version_whose_response_takes_other_arguments_is_not_gone_past(monkeyp
     monkeypatch.setattr(shipped, "_ARGUMENTS", {"an argument of another version"})
 
     assert not shipped._is_known()
+
+
+@pytest.mark.parametrize("name", ["request", "putrequest", "putheader", "endheaders", "getresponse"])
+def test_who_patches_what_is_inherited_is_noticed(monkeypatch, name):
+    """TLS connections have these from plain ones, and a program may give them their own."""
+    owner = urllib3.connection.HTTPSConnection
+    before = shipped.is_as_shipped()
+    monkeypatch.setattr(owner, name, wrapped(getattr(owner, name), []))
+
+    assert (before, shipped.is_as_shipped()) == (True, False)
 
 
 def test_everything_that_is_gone_past_is_tried():
