@@ -51,7 +51,7 @@ def test_a_large_body(bodies, contestant, play):
 
 
 def test_the_memory_of_a_large_body(peaks):
-    """A large body is held no more often than in stock."""
+    """A large body is held no more often than in stock; a stream has 8 kB more of it read ahead."""
     ratio = peaks.ratio(OURS, STOCK, MEMORY)
 
-    assert ratio.value < 1.1
+    assert ratio.value < 1.25

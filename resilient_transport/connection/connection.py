@@ -53,8 +53,9 @@ PIECE: Final = 65536
 
 #: Bytes of a body that leave in one piece with its head.
 _SMALL: Final = 16384
-#: Bytes that are read at once of an answer: a small body comes with its head. Python 3.14 reads 128 kB.
-_READ_AHEAD: Final = 32768
+#: Bytes that are read at once of an answer, so that a small body comes with its head: a record of TLS has as
+#: many at the most (RFC 8446 section 5.1). `http.client` reads 8 kB, and from Python 3.14 on 128 kB.
+_READ_AHEAD: Final = 16384
 #: What `http.client` calls a connection over which nothing is asked, and one that is asked.
 _IDLE: Final = "Idle"
 _SENT: Final = "Request-sent"

@@ -44,8 +44,7 @@ _PACING: Final = RetryPolicy(**DEFAULTS)
 
 def pace(failures: int, reset: bool) -> float:
     """Seconds that a cold pool pauses after so many failures; after a reset the server is there."""
-    pause = backoff_delay(_PACING, failures)
-    return min(pause, RESET_PAUSE) if reset else pause
+    return backoff_delay(_PACING, failures, most=RESET_PAUSE if reset else inf)
 
 
 class Ticket:

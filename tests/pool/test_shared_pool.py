@@ -173,6 +173,13 @@ def test_what_was_put_back_by_another_clock_is_not_believed(ahead, is_kept):
 @pytest.mark.parametrize(("reset", "most"), [(True, RESET_PAUSE), (False, 2.0)])
 def test_after_a_reset_the_pause_is_short(monkeypatch, reset, most):
     """The server is there; after a refused connect, the control, the pause grows to two seconds."""
-    monkeypatch.setattr("resilient_transport.pool.shared_pool.backoff_delay", lambda policy, number: 2.0)
+    monkeypatch.setattr("resilient_transport.retry.decision.full_jitter", lambda ceiling: ceiling)
 
     assert pace(12, reset) == most
+
+
+def test_a_short_pause_is_anything_up_to_its_ceiling(monkeypatch):
+    """As a rule it is half of that: to cut what is longer would make most pauses as long as may be."""
+    monkeypatch.setattr("resilient_transport.retry.decision.full_jitter", lambda ceiling: ceiling / 2)
+
+    assert pace(12, reset=True) == RESET_PAUSE / 2
