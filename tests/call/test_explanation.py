@@ -96,11 +96,13 @@ def test_a_stream_says_who_has_cut_it(server, dial):
 
 def test_the_proxy_is_named_without_its_password(dial, server):
     """Who refused is the proxy, as long as it was not passed."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     session = dial(server)
-    proxies = {"https": f"http://user:s3cret@localhost:{port}"}
-    error = failed(lambda: session.get(server.url, proxies=proxies))
+    # Bound, so that no other test's server gets it meanwhile, and nobody listens.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        proxies = {"https": f"http://user:s3cret@localhost:{port}"}
+        error = failed(lambda: session.get(server.url, proxies=proxies))
 
     assert f"The proxy http://localhost:{port} refused the connection." in str(error)
     assert "s3cret" not in f"{error} {error!r}"
