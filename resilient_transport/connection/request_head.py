@@ -44,7 +44,8 @@ def rendered(method: str, target: str, host: str, headers: Any, body: Any) -> by
         return None
     length = fields.get("content-length")
     if body is None:
-        if length is not None or method not in _BODILESS:
+        # requests says 0 where urllib3 would: there it does not matter whose it is.
+        if method not in _BODILESS if length is None else length[1] != "0":
             return None
     elif type(body) is not bytes or length is None or length[1] != str(len(body)):
         return None

@@ -62,6 +62,15 @@ def test_a_head_with_a_body(method):
     assert [in_one_pass(method, "/", headers, b"abc"), b"abc"] == by_urllib3(method, "/", headers, b"abc")
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
+def test_a_head_that_says_there_is_no_body(method):
+    """requests says so for methods that usually have one."""
+    headers = {**USUAL, "Content-Length": "0"}
+    head = in_one_pass(method, "/", headers)
+
+    assert [head] == by_urllib3(method, "/", headers)
+
+
 def test_a_host_of_the_callers_own_takes_the_place_of_the_other():
     """A caller who says to which host the request goes is heard."""
     headers = {"Host": "other.example", **USUAL}
@@ -90,7 +99,7 @@ def test_a_host_of_the_callers_own_takes_the_place_of_the_other():
         ("POST", "/", {"Content-Length": "4"}, b"abc"),
         ("POST", "/", {"Content-Length": "3"}, "abc"),
         ("POST", "/", {}, b"abc"),
-        ("GET", "/", {"Content-Length": "0"}, None),
+        ("GET", "/", {"Content-Length": "1"}, None),
         ("get", "/", {}, None),
         ("GE\r\nT", "/", {}, None),
         ("GET", "", {}, None),

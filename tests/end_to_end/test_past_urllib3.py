@@ -5,7 +5,7 @@ here runs three times: with stock, with ours, and with ours where all goes throu
 """
 
 import ssl
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from unittest.mock import patch
 
 import pytest
@@ -13,14 +13,21 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from resilient_transport import ResilientAdapter, RetryPolicy
+from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
 from resilient_transport.connection import response_head
 from resilient_transport.connection.connection import ResilientConnection
 from resilient_transport.pool import lease
-from tests.end_to_end.test_differential import shape
+from resilient_transport.testing import Moment, Rule, Script
+from tests.end_to_end.test_differential import FAULTS, TLS_FAULTS, name, patience, shape
 from tests.end_to_end.verbatim_server import FIN, KEEP, RAGGED, RST, STALL, Answer, VerbatimServer, told
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
+#: Those that a connection can meet that was used before.
+LATE_FAULTS = [
+    fault
+    for fault in TLS_FAULTS + FAULTS
+    if fault.at in (Moment.REQUEST, Moment.EXECUTED, Moment.HEAD, Moment.BODY)
+]
 FIRST = Answer(told("200 OK", b"first", Content_Length="5"))
 WHOLE = told("200 OK", b"0123456789", Content_Length="10", Content_Type="text/plain; charset=utf-8")
 CHUNKED = told("200 OK", b"5\r\nhello\r\n0\r\n\r\n", Transfer_Encoding="chunked")
@@ -191,6 +198,31 @@ def test_a_body_that_ends_ragged_is_no_body(tls):
     assert found[1] == found[2]
     assert "ChunkedEncodingError" in found[1][0]
     assert "ChunkedEncodingError" not in found[0][0]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("policy", [RetryPolicy(retries=0), RetryPolicy(backoff=0)], ids=["once", "again"])
+@pytest.mark.parametrize("fault", LATE_FAULTS, ids=name)
+def test_every_fault_costs_the_same(server, dial, fault, policy, method):
+    """What a fault does to a call, and how often the server executes it, is the same on both ways."""
+    found = []
+    for way in (nullcontext, through_urllib3):
+        server.play(Script())
+        session = dial(server, policy=policy)
+        session.get(server.url, timeout=patience(fault))
+        server.play(Script((Rule(fault, first=1),)))
+        with way(), exchanges() as made:
+            try:
+                outcome = session.request(method, server.url + "/words/30", timeout=patience(fault))
+            except requests.RequestException as error:
+                outcome = error
+        assert bool(made) == (way is nullcontext)
+        story = [(str(one.stage), one.status, one.reused, one.bytes_in) for one in attempts_of(outcome)]
+        result = shape(outcome) or (outcome.status_code, outcome.text)
+        found.append((story, result, server.counts().executed))
+        registry.clear()
+
+    assert found[0] == found[1]
 
 
 def test_what_follows_a_response_is_nobodys():
