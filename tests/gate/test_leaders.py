@@ -363,7 +363,7 @@ def url_of(listener):
     ids=["ours", "stock with Retry(5)"],
 )
 def test_a_dead_port_costs_all_callers_together_six_connects(connects, dead_ports, make, most, monkeypatch):
-    """Each of five times 6 connects for 16 callers, not for each of them; stock, the control, makes 96."""
+    """Each of five times 6 connects for 16 callers, not for each of them; stock, the control, some 96."""
     monkeypatch.setattr(gate, "STALLED", math.inf)
     # The first one fails when the others have come, however slow the machine is.
     connects.before_the_first = lambda: most > 6 or eventually(lambda: queued() == WAITERS - 1)
@@ -379,7 +379,7 @@ def test_a_dead_port_costs_all_callers_together_six_connects(connects, dead_port
     assert {type(outcome) for outcome in outcomes} == {requests.ConnectionError}
     assert max(tried(outcomes)) <= 6
     assert max(counted) <= most
-    assert most == 6 or counted == [most] * 5
+    assert most == 6 or min(counted) > most / 2
 
 
 def test_a_caller_without_retries_has_its_own_attempt(dead_ports):
