@@ -168,7 +168,8 @@ class ResilientConnection(HTTPConnection):
     _answer: Any = None
     #: The line of the Host field that `http.client` writes; None: it has written none yet.
     _host_line: str | None = None
-    _writes_host: bool = False
+    #: Whether the request that is sent has that line from `http.client`, and not from the caller.
+    _learns_host: bool = False
     #: What an exchange has met that went past urllib3, and whether it was while the request was sent. urllib3
     #: is to meet it again, and makes of it what it makes of such errors.
     met: tuple[BaseException, bool] | None = None
@@ -372,7 +373,7 @@ class ResilientConnection(HTTPConnection):
             self._due = self._left_after(size)
         elif trace.stage is not Stage.TUNNEL:
             self._begin_request(data)
-            if self._host_line is None and self._writes_host:
+            if self._host_line is None and self._learns_host:
                 self._host_line = host_line(data)
         try:
             if size <= PIECE:
@@ -446,7 +447,10 @@ class ResilientConnection(HTTPConnection):
         self.was_asked = not self.trace.warming
         if not self.was_asked:
             return
-        self._writes_host = url.startswith("/") and "host" not in map(str.lower, headers or ())
+        if self._host_line is None:
+            # A name may be bytes.
+            names = {name.lower() for name in headers or ()}
+            self._learns_host = url.startswith("/") and names.isdisjoint(("host", b"host"))
         self._ask(partial(super().request, method, url, body=body, headers=headers, **options), body)
 
     def usual_head(self, method: str, url: str, headers: Any, body: Any) -> bytes | None:

@@ -3,12 +3,16 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from requests import Request, Session
+from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection
 from urllib3.util import SKIP_HEADER
 from urllib3.util.url import _encode_target
 
+from resilient_transport import ResilientAdapter
 from resilient_transport.connection.request_head import host_line, rendered
+from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 
 USUAL = {"User-Agent": "me/1", "Accept-Encoding": "gzip", "Accept": "*/*", "Connection": "keep-alive"}
 
@@ -121,6 +125,26 @@ def test_what_is_unusual_is_left_to_urllib3(method, target, headers, body):
         given = fields
 
     assert rendered(method, target, "Host: server.example\r\n", given, body) is None
+
+
+def test_a_name_of_bytes_is_sent_over_a_new_connection():
+    """A program may put one among the prepared fields, and stock sends it."""
+    heads = []
+    for adapter in (HTTPAdapter(), ResilientAdapter()):
+        with (
+            VerbatimServer([Answer(told("200 OK", b"", Content_Length="0"))]) as server,
+            Session() as session,
+        ):
+            session.trust_env = False
+            session.mount("http://", adapter)
+            prepared = session.prepare_request(Request("GET", server.url))
+            prepared.headers[b"X-Bytes"] = "1"
+
+            assert session.send(prepared).ok
+            heads.append(server.heads[0].split(b"\r\n")[2:])
+
+    assert heads[0] == heads[1]
+    assert b"X-Bytes: 1" in heads[0]
 
 
 texts = st.text(st.characters(max_codepoint=0x110), max_size=6)
