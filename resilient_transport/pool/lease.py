@@ -148,9 +148,10 @@ class LeasedPool(HTTPConnectionPool):
             return None
         if timeout.total is None:
             patience = timeout.read_timeout
-        connection = self._idle_for(trace)
+        connection = self._pool_for(trace).idle_for(trace)
         if connection is None:
             return None
+        self._hand_out(connection, trace)
         head = connection.usual_head(method, url, asked["headers"], body)
         if head is not None:
             self.num_requests += 1
@@ -168,30 +169,27 @@ class LeasedPool(HTTPConnectionPool):
         trace.given = connection
         return None
 
-    def _idle_for(self, trace: Trace) -> Any:
+    def _pool_for(self, trace: Trace) -> SharedPool:
+        """The shared pool, used from now on as an attempt wants it used."""
         if registry.reaper.due is not None:
             registry.reaper.look_if_due()
         if trace.connection_options is not self.connection_options:
             self._use(trace.connection_options)
-        found = self.shared_pool.idle_for(trace)
-        return None if found is None else self._hand_out(found, trace)
+        return self.shared_pool
 
     def _get_conn(self, timeout: float | None = None) -> Any:
+        trace = CURRENT.get()
         if self._is_foreign():
             self.ConnectionCls = self.upstream.ConnectionCls
-            if (trace := CURRENT.get()) is not None:
+            if trace is not None:
                 trace.hand_over()
             return super()._get_conn(timeout)
-        trace = CURRENT.get()
-        if trace is not None and trace.given is not None:
+        if trace is None:
+            trace = Trace(connect_timeout=self.timeout.connect_timeout)
+        if trace.given is not None:
             given, trace.given = trace.given, None
             return given
-        if registry.reaper.due is not None:
-            registry.reaper.look_if_due()
-        trace = CURRENT.get() or Trace(connect_timeout=self.timeout.connect_timeout)
-        if trace.connection_options is not self.connection_options:
-            self._use(trace.connection_options)
-        shared_pool = self.shared_pool
+        shared_pool = self._pool_for(trace)
         owned = self._take_slot(timeout, trace)
         if owned is not None:
             if _is_ours(owned) and shared_pool.suits(owned, trace) and is_alive(owned.sock):
