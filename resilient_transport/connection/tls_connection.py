@@ -49,6 +49,9 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
         """Keep the TLS session, if there is a new one; for who resumes it."""
         if self.plan.sessions is None or not self._looks:
             return
+        if self._proof is None and self.plan.sessions.has_enough():
+            # A later check-in looks, if it has not by then.
+            return
         self._looks -= 1
         sock: Any = self.sock
         session, self._proof = self._proof or resumable(sock), None

@@ -20,6 +20,9 @@ from .trace import Trace
 
 #: How many unused sessions are kept, at the most.
 MOST: Final = 16
+#: With so many unused ones no connection is asked for its own: `ssl` makes a copy, which takes a third of
+#: what a resumed handshake saves, and most are never offered.
+ENOUGH: Final = 2
 #: After so many failures in a row nothing is offered for so many seconds.
 _CHOKES: Final = 2
 SILENCE: Final = 60.0
@@ -49,6 +52,10 @@ class TLSSessions:
     def worked(self) -> None:
         """A handshake has succeeded."""
         self._chokes = 0
+
+    def has_enough(self) -> bool:
+        """Whether there are unused ones for the next handshakes."""
+        return len(self._unused) >= ENOUGH
 
     def put(self, server_name: str, session: ssl.SSLSession) -> None:
         """Keep a session of a connection that has passed every check."""

@@ -100,7 +100,9 @@ def remembered(make: Callable[[], T]) -> Callable[[], T]:
 @remembered
 def _ours() -> dict[str, str]:
     """The variables whose names begin like those of settings."""
-    return {name: text for name, text in os.environ.items() if name.upper().startswith(PREFIX)}
+    # By their names first: the system's values are decoded one by one.
+    names = [name for name in os.environ if name.upper().startswith(PREFIX)]
+    return {name: text for name in names if (text := os.environ.get(name)) is not None}
 
 
 def default(name: str) -> Any:

@@ -212,6 +212,22 @@ def test_stock_makes_one_for_each(server, dial):
     assert burst(server, dial(server, HTTPAdapter(pool_maxsize=BURST))) == (BURST, BURST)
 
 
+@pytest.mark.parametrize("version", ["1.3"])
+@pytest.mark.parametrize(("enough", "all_are_kept"), [(None, False), (BURST, True)])
+def test_a_burst_copies_no_more_sessions_than_are_offered_next(
+    server, dial, monkeypatch, enough, all_are_kept
+):
+    """Two unused ones are kept, and the last; the control keeps one of almost every connection."""
+    if enough is not None:
+        monkeypatch.setattr("resilient_transport.connection.tls_sessions.ENOUGH", enough)
+    session = dial(server)
+
+    handshakes, _ = burst(server, session)
+
+    assert (stored(session, server.url) > 3) is all_are_kept
+    assert handshakes > BURST / 2
+
+
 @VERSIONS
 def test_without_tickets_nothing_is_resumed(fault_server_factory, dial, version):
     """A server that gives no tickets is served as well: nothing is resumed, and nothing fails."""
