@@ -76,16 +76,19 @@ def only_loopback() -> Iterator[None]:
         yield
 
 
-def full_queue(family: int, stack: ExitStack, timeout: float) -> socket.socket:
+def full_queue(
+    family: int, stack: ExitStack, timeout: float, host: str | None = None, port: int = 0
+) -> socket.socket:
     """Return a listening socket that has no room: who connects to it waits.
 
     Args:
         family: socket.AF_INET or socket.AF_INET6.
         stack: closes the socket, and what fills it.
         timeout: seconds; a connection that takes longer tells that there is no room.
+        host, port: where it listens; None and 0: at the first address of loopback, at any port.
     """
     listener = stack.enter_context(socket.socket(family))
-    listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    listener.bind((host or ("::1" if family == socket.AF_INET6 else "127.0.0.1"), port))
     listener.listen(0)
     for _ in range(FILLERS):
         filler = stack.enter_context(socket.socket(family))

@@ -37,10 +37,11 @@ from ..retry.deadline import Deadline
 from ..retry.stages import Stage
 from ..util.clock import monotonic
 from ..util.frozen import dataclass
-from .connect import FailedAddresses, in_time, is_urllib3s, lacks_descriptors, peer_of, reach
+from .connect import in_time, is_urllib3s, lacks_descriptors, peer_of, reach
 from .eof import refuse_ragged_end
+from .failed_addresses import FAILED
 from .keepalive import KeepAlivePolicy, hints
-from .preconnect import Route, finish
+from .preconnect import Begun, Route
 from .request_head import host_line, is_asked_for, rendered, told_by
 from .response_head import ConnectAnswer, HurriedHTTPResponse, WatchedHTTPResponse
 from .timed_stream import rearm, set_timeout
@@ -84,12 +85,10 @@ class ConnectionPlan:
     sessions: TLSSessions | None = None
     #: What is known of how long the server keeps idle connections.
     keep_alive: KeepAlivePolicy | None = None
-    #: Where connections of its shared pool have failed.
-    failed_addresses: FailedAddresses | None = None
     #: The shared pool that it is put back into.
     home: Any = None
     #: A TCP connect that was begun ahead.
-    begun: socket.socket | None = None
+    begun: Begun | None = None
     #: Begins connects for those that wait, once this one's has succeeded; None: nobody waits for that.
     dial_for_others: Callable[[Route | None, bool], None] | None = None
     #: Whether to wait for proof after the handshake; and whether the request leaves first, since it may be
@@ -134,7 +133,7 @@ class ResilientConnection(HTTPConnection):
     #: Membership of the gate, until the connection is closed; and a connect that was begun ahead, until it is
     #: taken.
     permit: Permit | None = None
-    _begun: socket.socket | None = None
+    _begun: Begun | None = None
     #: The address that it is connected to; None: to none yet.
     _address: Any = None
     #: Whether the server has accepted it, as far as a ticket, TLS 1.2 or a response can say.
@@ -275,15 +274,12 @@ class ResilientConnection(HTTPConnection):
 
         Not where the call's own time was over, nor where another address would say the same.
         """
-        if self._address is None or self.plan.failed_addresses is None or self.trace.is_late():
-            return
-        if classify(error) not in LASTING:
-            self.plan.failed_addresses.add(self._address)
+        if self._address is not None and not self.trace.is_late() and classify(error) not in LASTING:
+            FAILED.add(self._dns_host, self._address)
 
     def _trust_address(self) -> None:
         """The server has accepted this connection: nothing is held against its address any more."""
-        if self.plan.failed_addresses is not None:
-            self.plan.failed_addresses.forgive(self._address)
+        FAILED.forgive(self._dns_host, (self._address,))
 
     def _prove(self) -> None:
         """A TCP connection is its own proof."""
@@ -296,7 +292,7 @@ class ResilientConnection(HTTPConnection):
         trace.mark(Stage.CONNECT)
         try:
             # Its owner from now on is this connection, which is closed when anything below raises.
-            self.sock = sock = self._dialled() or self._dial()
+            self.sock = sock = self._dial()
         except NameResolutionError:
             trace.mark(Stage.RESOLVE)
             raise
@@ -318,30 +314,19 @@ class ResilientConnection(HTTPConnection):
         return self._dial_once()
 
     def _dial_once(self) -> socket.socket:
-        """Connect as urllib3 does; by our own hand where there is a deadline, or an order of addresses."""
-        deadline, order = self.trace.deadline, self.trace.connection_options.dns_order
-        limited = deadline is not None and deadline.is_limited()
+        """Connect by our own hand, to whichever address answers first; or in the way of somebody else."""
+        deadline, (begun, self._begun) = self.trace.deadline, (self._begun, None)
         stock = super()._new_conn
-        if not limited and order == "system" and not self.plan.failed_addresses:
-            return stock()
-        if not is_urllib3s(stock):
-            # Somebody else connects: PySocks, or what a program has put in the place of urllib3's way.
-            return in_time(stock, self, deadline) if limited else stock()
-        return self._announce(reach(self, deadline or Deadline(), order))
-
-    def _dialled(self) -> socket.socket | None:
-        """The connect that was begun ahead, once it is done; None when there is none, or it has failed."""
-        begun, self._begun = self._begun, None
-        if begun is None:
-            return None
-        try:
-            sock = finish(begun, self.timeout)
-        except OSError:
-            return None
-        if self.plan.failed_addresses and peer_of(sock) in self.plan.failed_addresses:
-            sock.close()
-            return None
-        return self._announce(sock)
+        is_ours = is_urllib3s(stock)
+        if begun is not None and (not is_ours or begun.address in FAILED.of(self._dns_host)):
+            begun.sock.close()
+            begun = None
+        if is_ours:
+            order = self.trace.connection_options.dns_order
+            return self._announce(reach(self, deadline or Deadline(), order, begun))
+        # Somebody else connects: PySocks, or what a program has put in the place of urllib3's way.
+        limited = deadline is not None and deadline.is_limited()
+        return in_time(stock, self, deadline) if limited else stock()
 
     def _announce(self, sock: socket.socket) -> socket.socket:
         """Own a socket that is connected, and tell audit hooks, which may refuse it by raising."""
@@ -708,7 +693,7 @@ class ResilientConnection(HTTPConnection):
             permit.closed()
         begun, self._begun = self._begun, None
         if begun is not None:
-            begun.close()
+            begun.sock.close()
         super().close()
 
 

@@ -8,20 +8,17 @@ rest.
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
-
-from urllib3.util.wait import wait_for_write
+from typing import Any, Final, NamedTuple
 
 from ..util.clock import monotonic
 from ..util.frozen import dataclass
 from .eof import WatchedSSLSocket
+from .happy_eyeballs import IN_PROGRESS
 
 #: A path is long when its round trip takes longer, in seconds; on a shorter one there is nothing to gain.
 LONG: Final = 0.005
@@ -29,7 +26,6 @@ LONG: Final = 0.005
 _RTT: Final = slice(68, 72)
 #: Seconds after which a connect that nobody took is given up: servers do not wait long for a handshake.
 FRESH: Final = 5.0
-_IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0))
 
 
 def made(
@@ -78,7 +74,7 @@ class Route:
         try:
             sock = made(self.family, self.options, self.source)
             sock.setblocking(False)
-            if sock.connect_ex(self.address) in _IN_PROGRESS:
+            if sock.connect_ex(self.address) in IN_PROGRESS:
                 return sock
         except OSError:
             pass
@@ -105,11 +101,21 @@ def is_long(sock: Any, seconds: float) -> bool:
     return seconds > LONG
 
 
+class Begun(NamedTuple):
+    """A connect that was begun."""
+
+    sock: socket.socket
+    #: Where to.
+    address: Any
+    #: When, on the monotonic clock.
+    since: float
+
+
 class Preconnects:
     """The begun connects of one shared pool. Takes no lock: each step is one operation of a deque."""
 
     def __init__(self) -> None:
-        self._begun: deque[tuple[float, socket.socket]] = deque()
+        self._begun: deque[Begun] = deque()
 
     def begin(self, route: Route, wanted: int) -> None:
         """Have so many connects under way."""
@@ -117,9 +123,9 @@ class Preconnects:
             sock = route.begin()
             if sock is None:
                 return
-            self._begun.append((monotonic(), sock))
+            self._begun.append(Begun(sock, route.address, monotonic()))
 
-    def take(self) -> socket.socket | None:
+    def take(self) -> Begun | None:
         """A connect that was begun a moment ago."""
         self.trim(len(self._begun))
         return self._oldest()
@@ -127,59 +133,25 @@ class Preconnects:
     def trim(self, most: int) -> None:
         """Close all but so many, and what has become old."""
         while len(self._begun) > most or self._has_old():
-            sock = self._oldest()
-            if sock is not None:
-                sock.close()
+            oldest = self._oldest()
+            if oldest is not None:
+                oldest.sock.close()
 
     def _has_old(self) -> bool:
         with suppress(IndexError):
-            return monotonic() - self._begun[0][0] > FRESH
+            return monotonic() - self._begun[0].since > FRESH
         return False
 
-    def _oldest(self) -> socket.socket | None:
+    def _oldest(self) -> Begun | None:
         with suppress(IndexError):
-            return self._begun.popleft()[1]
+            return self._begun.popleft()
         return None
 
     def abandon(self) -> None:
         """In a forked child: close the inherited descriptors."""
         begun, self._begun = self._begun, deque()
-        for _, sock in begun:
-            sock.close()
+        for one in begun:
+            one.sock.close()
 
     def __len__(self) -> int:
         return len(self._begun)
-
-
-def finish(sock: socket.socket, timeout: float | None) -> socket.socket:
-    """Wait until a begun connect is done.
-
-    Args:
-        sock: the socket.
-        timeout: seconds to wait, and the socket's time-out afterwards; None: for ever.
-
-    Raises:
-        TimeoutError: it took longer.
-        OSError: it failed, as `connect` would.
-    """
-    try:
-        if not wait_for_write(sock, timeout=timeout):
-            raise TimeoutError("timed out")
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-        _refuse_ended(sock)
-        sock.settimeout(timeout)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _refuse_ended(sock: socket.socket) -> None:
-    """Raise if the server has closed a connection on which nothing has happened yet, or says something."""
-    try:
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return
-    raise ConnectionResetError(errno.ECONNRESET, "closed before the handshake")

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from functools import partial
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from urllib3.exceptions import LocationParseError
@@ -136,7 +137,8 @@ def addresses(host: str, port: int, order: str, deadline: Deadline) -> Sequence[
     Args:
         host: a name, or an address, maybe in brackets.
         port: the port.
-        order: "ipv4first", "ipv6first", or anything else for the resolver's own.
+        order: which family is first: "ipv4first", "ipv6first", or anything else for that of the resolver's
+            first address.
         deadline: when the answer has to be there.
 
     Raises:
@@ -157,8 +159,21 @@ def addresses(host: str, port: int, order: str, deadline: Deadline) -> Sequence[
 
     waits = deadline.is_limited() and not _is_address(host)
     found = _asking.ask((host, port, family), question, deadline.left()) if waits else question()
-    first = _FIRST.get(order)
-    return found if first is None else sorted(found, key=lambda address: address[0] != first)
+    return interleaved(found, _FIRST.get(order))
+
+
+def interleaved(found: Sequence[Address], first: int | None) -> Sequence[Address]:
+    """Addresses with their families by turns, each in the resolver's order (RFC 8305 section 4).
+
+    Args:
+        found: the addresses.
+        first: the family to begin with; None, or one of which there is none: that of the first address.
+    """
+    families: dict[int, list[Address]] = {} if first is None else {first: []}
+    for address in found:
+        families.setdefault(address[0], []).append(address)
+    rounds = zip_longest(*filter(None, families.values()))
+    return [address for turn in rounds for address in turn if address is not None]
 
 
 def _is_address(host: str) -> bool:

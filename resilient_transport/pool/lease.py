@@ -243,7 +243,6 @@ class LeasedPool(HTTPConnectionPool):
             permit=leave,
             sessions=shared_pool.sessions,
             keep_alive=shared_pool.keep_alive,
-            failed_addresses=shared_pool.failed_addresses,
             home=shared_pool,
             begun=shared_pool.preconnects.take() if self.dials_ahead else None,
             dial_for_others=shared_pool.dial_for_others

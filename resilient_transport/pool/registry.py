@@ -15,6 +15,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final
 
+from ..connection.failed_addresses import FAILED
 from ..settings.options import ConnectionOptions
 from ..telemetry.stats import count_connections_by
 from ..util.fork import Turn, before_fork, in_child, in_parent
@@ -114,11 +115,13 @@ class Registry:
         return self.contexts.built
 
     def clear(self) -> None:
-        """Close every idle connection, and forget every TLS session and the contexts that nobody uses.
+        """Close every idle connection, and forget every TLS session and each context that nobody uses.
 
-        Running calls go on, and what they give back is kept again.
+        Which addresses have failed is forgotten, too. Running calls go on, and what they give back is kept
+        again.
         """
         self.contexts.clear()
+        FAILED.clear()
         for shared_pool in self._all():
             shared_pool.clear()
         with Inbox.lock:

@@ -14,7 +14,6 @@ from weakref import WeakSet
 
 from urllib3.exceptions import ConnectTimeoutError
 
-from ..connection.connect import FailedAddresses
 from ..connection.connection import PlainConnection
 from ..connection.keepalive import SPARE, KeepAlivePolicy
 from ..connection.liveness import has_something_to_read, is_alive
@@ -100,8 +99,6 @@ class SharedPool:
         self.sessions = TLSSessions()
         #: How long the server keeps idle connections.
         self.keep_alive = KeepAlivePolicy()
-        #: Where its connections have failed after TCP's connect.
-        self.failed_addresses = FailedAddresses()
         #: Since when idle connections are doubted, and since when those have been idle, at the latest.
         self._doubt = (inf, -inf)
         #: Whether nobody can find it again once its last lease has ended. Set by the registry.
@@ -380,7 +377,6 @@ class SharedPool:
         """Close every idle connection, and forget every TLS session."""
         self.gate.forget()
         self.sessions.clear()
-        self.failed_addresses.clear()
         self.preconnects.trim(0)
         self.close_idle()
 

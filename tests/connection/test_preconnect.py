@@ -3,15 +3,19 @@
 import select
 import socket
 import struct
+from contextlib import nullcontext
 
 import pytest
+from urllib3.exceptions import NewConnectionError
 
 from resilient_transport.connection import preconnect as dial
-from resilient_transport.connection.connect import FailedAddresses
 from resilient_transport.connection.connection import ConnectionPlan, PlainConnection
-from resilient_transport.connection.preconnect import Preconnects, Route, finish
+from resilient_transport.connection.failed_addresses import FAILED
+from resilient_transport.connection.happy_eyeballs import Race
+from resilient_transport.connection.preconnect import Preconnects, Route
 from resilient_transport.connection.trace import Trace
-from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
+from resilient_transport.retry.deadline import Deadline
+from tests.timeouts import LONG_TIMEOUT
 
 NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -53,10 +57,15 @@ def test_what_is_no_plain_tcp_socket_has_no_route():
     assert Route.of(object(), None, None) is None
 
 
+def finish(begun):
+    """Finish a begun connect; None: it has failed."""
+    return Race(None, Deadline(), None).finish(begun.sock, begun.address, LONG_TIMEOUT)
+
+
 def test_a_begun_connect_is_finished(listener, route, preconnects):
     """Who takes it gets a connected socket with the options and the time-out of any other."""
     preconnects.begin(route, 1)
-    with finish(preconnects.take(), LONG_TIMEOUT) as sock, listener.accept()[0] as accepted:
+    with finish(preconnects.take()) as sock, listener.accept()[0] as accepted:
         accepted.sendall(b"hello")
         received = sock.recv(5)
         nodelay = sock.getsockopt(*NODELAY[:2])
@@ -74,27 +83,17 @@ def test_no_more_are_begun_than_wanted(route, preconnects):
     assert len(preconnects) == 3
 
 
-def test_a_connect_that_fails_says_so(listener, route):
-    """As `connect` would, and the socket is closed: here the server has reset it."""
-    sock = route.begin()
+def test_a_connect_that_fails_is_given_up(listener, route, preconnects):
+    """Here the server has reset it, and the socket is closed."""
+    preconnects.begin(route, 1)
+    begun = preconnects.take()
     accepted, _ = listener.accept()
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     accepted.close()
-    select.select([sock], [], [], LONG_TIMEOUT)
-    with pytest.raises(ConnectionResetError):
-        finish(sock, LONG_TIMEOUT)
+    select.select([begun.sock], [], [], LONG_TIMEOUT)
 
-    assert sock.fileno() == -1
-
-
-def test_a_connect_that_takes_too_long_ends(monkeypatch, route):
-    """The socket is closed then."""
-    monkeypatch.setattr(dial, "wait_for_write", lambda sock, timeout: False)
-    sock = route.begin()
-    with pytest.raises(TimeoutError):
-        finish(sock, SHORT_TIMEOUT)
-
-    assert sock.fileno() == -1
+    assert finish(begun) is None
+    assert begun.sock.fileno() == -1
 
 
 def test_what_cannot_be_begun_is_none(route):
@@ -115,7 +114,7 @@ def test_a_list_of_what_cannot_be_begun_is_empty(route, preconnects):
 def test_the_surplus_is_closed(route, preconnects):
     """The oldest go; those that stay are for whoever comes."""
     preconnects.begin(route, 3)
-    socks = [sock for _, sock in preconnects._begun]
+    socks = [begun.sock for begun in preconnects._begun]
     preconnects.trim(1)
 
     assert [sock.fileno() == -1 for sock in socks] == [True, True, False]
@@ -124,7 +123,7 @@ def test_the_surplus_is_closed(route, preconnects):
 def test_an_old_connect_is_not_used(monkeypatch, route, preconnects):
     """A server does not wait long for a handshake."""
     preconnects.begin(route, 2)
-    socks = [sock for _, sock in preconnects._begun]
+    socks = [begun.sock for begun in preconnects._begun]
     monkeypatch.setattr(dial, "FRESH", 0.0)
 
     assert preconnects.take() is None
@@ -151,12 +150,16 @@ def test_elsewhere_the_clock_decides(monkeypatch, listener):
 def test_one_to_an_address_that_has_failed_meanwhile_is_not_taken(listener, route, preconnects, has_failed):
     """Whoever began it may have failed there. Then the next connection begins anew, and may go elsewhere."""
     preconnects.begin(route, 1)
-    failed = FailedAddresses()
     if has_failed:
-        failed.add(listener.getsockname())
+        FAILED.add("localhost", listener.getsockname())
     connection = PlainConnection("localhost", 1, timeout=LONG_TIMEOUT)
-    connection.prepare(ConnectionPlan(begun=preconnects.take(), failed_addresses=failed), Trace())
-    taken = connection._dialled()
-    connection.close()
+    connection.prepare(ConnectionPlan(begun=preconnects.take()), Trace())
+    try:
+        with pytest.raises(NewConnectionError) if has_failed else nullcontext():
+            # Nobody listens at the port that it would go to instead.
+            connection._dial()
+    finally:
+        connection.close()
+        FAILED.clear()
 
-    assert (taken is None) == has_failed
+    assert connection._begun is None

@@ -15,11 +15,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
-from resilient_transport.connection import connect
-from resilient_transport.connection.connect import FailedAddresses
+from resilient_transport.connection.failed_addresses import FAILED
+from resilient_transport.connection.happy_eyeballs import Race
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.listening import Listening
-from tests.loopback import has_ipv6
+from tests.loopback import full_queue, has_ipv6
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 NAME = "several.test"
@@ -242,85 +242,9 @@ def test_the_addresses_of_a_proxy(fault_server_factory, server, dial, monkeypatc
     assert (ill.accepts, proxy.counts().tunnels) == ((2, 0) if base is HTTPAdapter else (1, 1))
 
 
-def found(*hosts):
-    """Addresses as `socket.getaddrinfo` gives them."""
-    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 443)) for host in hosts]
-
-
-@pytest.mark.parametrize(
-    ("failed", "order"),
-    [
-        ("", "abc"),
-        ("a", "bca"),
-        ("b", "acb"),
-        ("ab", "cab"),
-        ("ba", "cba"),
-        ("aba", "cba"),
-        ("abc", "abc"),
-        ("cba", "abc"),
-        ("x", "abc"),
-    ],
-)
-def test_the_order(failed, order):
-    """Those that have not failed keep their order; the others follow, the latest last, unless all have."""
-    addresses = FailedAddresses()
-    for host in failed:
-        addresses.add((host, 443))
-
-    assert [one[4][0] for one in addresses.in_order(found(*"abc"))] == list(order)
-
-
-def test_few_are_remembered():
-    """However many addresses a name has had."""
-    addresses = FailedAddresses()
-    for number in range(1000):
-        addresses.add((f"10.0.0.{number}", 443))
-
-    assert len(addresses) == 16
-    addresses.clear()
-    assert not addresses
-
-
-def test_all_that_have_failed_are_equals():
-    """Once each of a name's addresses has failed, nothing is held against any of them."""
-    addresses = FailedAddresses()
-    for host in "cabx":
-        addresses.add((host, 443))
-
-    assert list(addresses.in_order(found(*"abc"))) == found(*"abc")
-    assert list(addresses.in_order(found(*"cab"))) == found(*"cab")
-    assert len(addresses) == 1
-
-
-def test_one_that_has_worked_is_forgiven():
-    """The others stay where they are."""
-    addresses = FailedAddresses()
-    for host in "ab":
-        addresses.add((host, 443))
-    addresses.forgive(("a", 443))
-
-    assert [one[4][0] for one in addresses.in_order(found(*"bac"))] == list("acb")
-
-
-def test_a_failure_is_forgotten(monkeypatch):
-    """After half a minute; the control: a moment sooner it counts."""
-    now = [100.0]
-    monkeypatch.setattr(connect, "monotonic", lambda: now[0])
-    addresses = FailedAddresses()
-    addresses.add(("a", 443))
-    now[0] = 129.9
-    assert list(addresses.in_order(found(*"ab"))) == found(*"ba")
-    assert ("a", 443) in addresses
-
-    now[0] = 130.0
-    assert not addresses
-    assert ("a", 443) not in addresses
-    assert list(addresses.in_order(found(*"ab"))) == found(*"ab")
-
-
 def held_against():
-    """The addresses at which something has failed, of all pools."""
-    return [one for pool in registry._all() for one, _ in pool.failed_addresses._failed]
+    """The addresses of the name at which something has failed."""
+    return FAILED.of(NAME)
 
 
 @pytest.mark.parametrize("tls", [True, False])
@@ -330,11 +254,10 @@ def test_a_memory_that_leads_nowhere_is_given_up(several, call, monkeypatch, lim
     url, well, _ = several(tls=tls)
     resolve(monkeypatch, "127.0.0.1", "127.0.0.2")
     asked = []
-    real = connect._connect
-    monkeypatch.setattr(connect, "_connect", lambda *args: asked.append(args[1][4][0]) or real(*args))
+    real = Race._begin
+    monkeypatch.setattr(Race, "_begin", lambda *args: asked.append(args[1][4][0]) or real(*args))
     call(url, policy=RetryPolicy(deadline=limit))
-    (pool,) = registry._all()
-    pool.failed_addresses.add(("127.0.0.1", well.port))
+    FAILED.add(NAME, ("127.0.0.1", well.port))
     asked.clear()
     for _ in range(3):
         call(url, policy=RetryPolicy(deadline=limit))
@@ -349,23 +272,14 @@ def test_the_own_deadline_counts_there(several, call, monkeypatch):
     """The memory leads to a black hole until the deadline: the next call is not led there again."""
     url, well, _ = several()
     resolve(monkeypatch, "127.0.0.1", "127.0.0.2")
-    call(url)
-    (pool,) = registry._all()
-    pool.failed_addresses.add(("127.0.0.1", well.port))
-    real = connect._connect
+    FAILED.add(NAME, ("127.0.0.1", well.port))
+    with ExitStack() as stack:
+        full_queue(socket.AF_INET, stack, SHORT_TIMEOUT, "127.0.0.2", well.port)
+        with pytest.raises(requests.Timeout):
+            call(url, policy=RetryPolicy(deadline=SHORT_TIMEOUT))
+        assert held_against() == [("127.0.0.1", well.port), ("127.0.0.2", well.port)]
 
-    def swallow(connection, address, deadline):
-        if address[4][0] == "127.0.0.1":
-            return real(connection, address, deadline)
-        while not deadline.is_over():
-            pass
-        raise TimeoutError("timed out")
-
-    monkeypatch.setattr(connect, "_connect", swallow)
-    with pytest.raises(requests.Timeout):
-        call(url, policy=RetryPolicy(deadline=SHORT_TIMEOUT))
-
-    assert call(url, policy=RetryPolicy(deadline=LONG_TIMEOUT)).ok
+        assert call(url, policy=RetryPolicy(deadline=LONG_TIMEOUT)).ok
     assert held_against() == []
 
 
