@@ -79,7 +79,8 @@ class ResilientAdapter(HTTPAdapter):
         connect_timeout, read_timeout: seconds to connect and between two bytes, sending included, for calls
             without a time-out; None: no limit. 10 and 300 s.
         idle_timeout: seconds for which an idle connection is kept; less where the server asks for less.
-        max_age: seconds after which a connection is not used again; None: no limit.
+        max_age: seconds after which a connection is not used again, some a tenth sooner; an hour. Then the
+            name is asked anew, and connections to addresses that it has no more end. None: no limit.
         tcp_keepalive: seconds of silence until TCP asks whether the server is there; 0: never.
         dns_order: "ipv4first", "ipv6first", or "system".
         handshakes: how many may run at once for an origin; of several adapters', the smallest number counts.

@@ -76,7 +76,10 @@ def reach(connection: Any, deadline: Deadline, order: str, begun: Begun | None) 
         if done is not None:
             return done
         trace.mark(Stage.RESOLVE)
-        found = FAILED.in_order(name, addresses(name, connection.port, order, deadline))
+        found = addresses(name, connection.port, order, deadline)
+        if connection.plan.home is not None:
+            connection.plan.home.learn_addresses(found)
+        found = FAILED.in_order(name, found)
         trace.mark(Stage.CONNECT)
         return race.run(found)
     except socket.gaierror as error:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from http.client import SWITCHING_PROTOCOLS
 from http.client import HTTPConnection as HTTPClientConnection
+from random import uniform
 from typing import Any, Final, NoReturn
 
 from urllib3._base_connection import _ResponseOptions
@@ -62,6 +63,9 @@ _IDLE: Final = "Idle"
 _SENT: Final = "Request-sent"
 #: What urllib3 calls the version in which it asks.
 _VERSION: Final = "HTTP/1.1"
+
+#: The smallest share of `max_age` that a connection lives for.
+LEAST_SHARE_OF_AGE: Final = 0.9
 
 #: What a connect may meet that is nobody else's affair.
 _ONES_OWN: Final = (Cause.TIMEOUT, Cause.LOCAL)
@@ -135,13 +139,15 @@ class ResilientConnection(HTTPConnection):
     permit: Permit | None = None
     _begun: Begun | None = None
     #: The address that it is connected to; None: to none yet.
-    _address: Any = None
+    address: Any = None
     #: Whether the server has accepted it, as far as a ticket, TLS 1.2 or a response can say.
     is_proven: bool = True
     #: When it was last known to work, on the monotonic clock. Set here and at each check-in.
     proven_at: float = 0.0
-    #: When it was made, on the monotonic clock.
+    #: When it was made, on the monotonic clock; and what share of `max_age` it lives for, so that those that
+    #: were made together do not end together (gRPC's `max_connection_age` has a tenth, too).
     made_at: float = 0.0
+    share_of_age: float = 1.0
     #: When the present caller got it, on the monotonic clock. Set here and at each checkout.
     taken_at: float = 0.0
     #: For how many seconds the server keeps it when it is idle, and how many more requests it takes, as far
@@ -226,6 +232,7 @@ class ResilientConnection(HTTPConnection):
             self._fail(error, outside)
             raise
         self.made_at = self.proven_at = self.taken_at = trace.connected = monotonic()
+        self.share_of_age = uniform(LEAST_SHARE_OF_AGE, 1.0)
         if self.is_proven:
             self._trust_address()
         self._settle()
@@ -274,12 +281,12 @@ class ResilientConnection(HTTPConnection):
 
         Not where the call's own time was over, nor where another address would say the same.
         """
-        if self._address is not None and not self.trace.is_late() and classify(error) not in LASTING:
-            FAILED.add(self._dns_host, self._address)
+        if self.address is not None and not self.trace.is_late() and classify(error) not in LASTING:
+            FAILED.add(self._dns_host, self.address)
 
     def _trust_address(self) -> None:
         """The server has accepted this connection: nothing is held against its address any more."""
-        FAILED.forgive(self._dns_host, (self._address,))
+        FAILED.forgive(self._dns_host, (self.address,))
 
     def _prove(self) -> None:
         """A TCP connection is its own proof."""
@@ -296,7 +303,7 @@ class ResilientConnection(HTTPConnection):
         except NameResolutionError:
             trace.mark(Stage.RESOLVE)
             raise
-        self._address = peer_of(sock)
+        self.address = peer_of(sock)
         self._dialled_in = monotonic() - trace.marked
         trace.mark(Stage.TUNNEL if self._tunnel_host is not None else Stage.HANDSHAKE)
         rearm(sock)

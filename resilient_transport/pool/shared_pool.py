@@ -6,7 +6,7 @@ affair. Decisions are the gate's; all I/O happens here, outside of its lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from math import inf
 from typing import Any, Final
@@ -14,10 +14,11 @@ from weakref import WeakSet
 
 from urllib3.exceptions import ConnectTimeoutError
 
-from ..connection.connection import PlainConnection
+from ..connection.connection import LEAST_SHARE_OF_AGE, PlainConnection
 from ..connection.keepalive import SPARE, KeepAlivePolicy
 from ..connection.liveness import has_something_to_read, is_alive
 from ..connection.preconnect import Preconnects, Route
+from ..connection.resolver import Address
 from ..connection.tls_connection import TLSConnection
 from ..connection.tls_sessions import TLSSessions
 from ..connection.trace import Trace
@@ -103,6 +104,8 @@ class SharedPool:
         self._doubt = (inf, -inf)
         #: Whether nobody can find it again once its last lease has ended. Set by the registry.
         self.is_disposable = False
+        #: The addresses of its name, and when they were asked for, on the monotonic clock.
+        self._addresses: tuple[frozenset[Any], float] = (frozenset(), -inf)
         #: What all leases together want to be kept.
         self.connection_options = DEFAULT_OPTIONS
         #: The tickets of those that want to keep so many idle connections, and use them in this way.
@@ -209,7 +212,7 @@ class SharedPool:
         """Whether an attempt may use a connection that was idle for as long as this one."""
         now = monotonic()
         idle_for = now - connection.proven_at
-        if trace.fresh or not _is_good(connection, trace.connection_options, now):
+        if trace.fresh or not self._is_good(connection, trace.connection_options, now):
             return False
         if not self.keep_alive.allows(idle_for):
             return False
@@ -314,7 +317,7 @@ class SharedPool:
             connection.proven_at = monotonic()
             connection.keep_session()
         # Otherwise it was warmed, so it is as well known to work as it was before.
-        if self._is_over() or not _is_good(connection, self.connection_options, connection.proven_at):
+        if self._is_over() or not self._is_good(connection, self.connection_options, connection.proven_at):
             # No lease may use it again.
             connection.close()
             return
@@ -333,6 +336,16 @@ class SharedPool:
             surplus.close()
         elif self.is_idle(connection):
             self._all_idle.add(connection, self)
+
+    def learn_addresses(self, found: Sequence[Address]) -> None:
+        """The name was asked for a new connection.
+
+        When the answer before is as old as connections may be, this one holds: no connection is used again
+        whose address is not in it. Sooner one may be missing, since many names have others in each answer.
+        """
+        max_age, (_, since), now = self.connection_options.max_age, self._addresses, monotonic()
+        if since == -inf or (max_age is not None and now - since >= LEAST_SHARE_OF_AGE * max_age):
+            self._addresses = frozenset(one[4] for one in found), now
 
     def is_idle(self, connection: Connection) -> bool:
         """Whether a connection lies idle here."""
@@ -390,22 +403,25 @@ class SharedPool:
 
     def _is_stale(self, connection: Connection) -> bool:
         now = monotonic()
-        is_good = _is_good(connection, self.connection_options, now)
+        is_good = self._is_good(connection, self.connection_options, now)
         return not (is_good and self.keep_alive.allows(now - connection.proven_at))
+
+    def _is_good(self, connection: Connection, options: ConnectionOptions, now: float) -> bool:
+        """Whether a connection is neither too old nor was idle for too long, nor used up, nor elsewhere."""
+        hint, idle_for = connection.hint, now - connection.proven_at
+        if not 0 <= idle_for < options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
+            # Before 0 it was put back by another clock, such as freezegun's.
+            return False
+        addresses, since = self._addresses
+        if connection.requests_left == 0 or (
+            connection.made_at < since and connection.address not in addresses
+        ):
+            return False
+        most = options.max_age
+        return most is None or now - connection.made_at < most * connection.share_of_age
 
     def __repr__(self) -> str:
         return f"<SharedPool {self.leases()} leases, {self.gate!r}>"
-
-
-def _is_good(connection: Connection, options: ConnectionOptions, now: float) -> bool:
-    """Whether a connection is neither too old nor was idle for too long, nor used up."""
-    hint, idle_for = connection.hint, now - connection.proven_at
-    if not 0 <= idle_for < options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
-        # Before 0 it was put back by another clock, such as freezegun's.
-        return False
-    if connection.requests_left == 0:
-        return False
-    return options.max_age is None or now - connection.made_at < options.max_age
 
 
 def close_all(connections: Iterable[Connection]) -> None:

@@ -60,7 +60,9 @@ SETTINGS: Final = (
     Setting("read_timeout", kinds.TIMEOUT, 300.0, "seconds between two bytes, for calls without a time-out"),
     Setting("deadline", kinds.LIMIT, None, "seconds for a whole call"),
     Setting("idle_timeout", kinds.SECONDS, 55.0, "seconds for which an idle connection is kept"),
-    Setting("max_age", kinds.TIMEOUT, None, "seconds after which a connection is not used again"),
+    # An hour: .NET advises minutes for its `PooledConnectionLifetime`, HikariCP has half an hour, and Envoy,
+    # Go and OkHttp have none. Each new connection asks for the name.
+    Setting("max_age", kinds.TIMEOUT, 3600.0, "seconds after which a connection is not used again"),
     Setting("tcp_keepalive", kinds.KEEPALIVE, 60, "seconds of silence until TCP asks for a sign of life"),
     Setting("dns_order", kinds.DNS_ORDER, "system", "order of the addresses of a name"),
     Setting("handshakes", kinds.POSITIVE, 16, "handshakes that may run at once for one origin"),

@@ -1,4 +1,4 @@
-"""One address of a name answers nobody: a call takes the other, a quarter of a second later; the next at once."""
+"""One address of a name answers nobody: the first call takes the other a moment later, the next at once."""
 
 import json
 import os

@@ -158,6 +158,27 @@ def test_each_address_in_turn(several, call):
     assert well.accepts == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_of_three_one_resets_and_one_is_silent(several, call, method):
+    """Every call is served, once each, and after the first one nobody asks the ill ones."""
+    url, well, ill = several(("127.0.0.2", RESET), ("127.0.0.3", SILENCE))
+    served = [call(url, method=method) for _ in range(4)]
+
+    assert [len(attempts_of(one)) for one in served] == [3, 1, 1, 1]
+    assert [one.accepts for one in ill] == [1, 1]
+    assert well.accepts == 4
+
+
+@pytest.mark.parametrize("order", [(RESET, SILENCE), (SILENCE, RESET)])
+def test_of_three_stock_serves_no_call(several, call, order):
+    """The control."""
+    url, well, _ = several(("127.0.0.2", order[0]), ("127.0.0.3", order[1]))
+    with pytest.raises(requests.ConnectionError):
+        call(url, HTTPAdapter(max_retries=Retry(2)))
+
+    assert well.accepts == 0
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6")
 @pytest.mark.parametrize(
     ("order", "accepts"), [("system", (1, 1)), ("ipv6first", (1, 1)), ("ipv4first", (0, 1))]
