@@ -65,7 +65,6 @@ class Counters:
 
     __slots__ = (
         "_bytes_saved",
-        "_calls",
         "_certificate_refusals",
         "_failed_calls",
         "_failures",
@@ -79,10 +78,13 @@ class Counters:
         "_seconds_waited",
         "_shared",
         "_times",
+        "_unanswered",
     )
 
     def __init__(self) -> None:
-        self._calls = self._retries = self._resumes = self._bytes_saved = self._certificate_refusals = 0
+        self._retries = self._resumes = self._bytes_saved = self._certificate_refusals = 0
+        #: Calls that have ended without a response.
+        self._unanswered = 0
         #: Full ones, and resumed ones.
         self._handshakes = [0, 0]
         self._seconds = self._seconds_waited = 0.0
@@ -103,7 +105,6 @@ class Counters:
         kind = status // 100 if isinstance(status, int) else 0
         bucket = bisect_left(BUCKETS, seconds)
         with atomic.lock:
-            self._calls += 1
             self._responses[kind] += 1
             self._times[bucket] += 1
             self._seconds += seconds
@@ -111,7 +112,7 @@ class Counters:
     def ended(self, error: str | None = None) -> None:
         """A call has ended without a response: by an exception of this type; None: it was to connect only."""
         with atomic.lock:
-            self._calls += 1
+            self._unanswered += 1
             if error is not None:
                 self._failed_calls[error] += 1
 
@@ -167,7 +168,7 @@ class Counters:
         now = self._copy()
         full, resumed = now._handshakes
         return Counts(
-            calls=now._calls,
+            calls=now._unanswered + sum(now._responses.values()),
             handshakes_full=full,
             handshakes_resumed=resumed,
             waits=_durations(now._histogram, now._seconds_waited),
@@ -191,7 +192,7 @@ class Counters:
         waits: list[int] = []
         # Nothing is called meanwhile, and no object made that the garbage collector would begin to run for.
         with atomic.lock:
-            copy._calls = self._calls
+            copy._unanswered = self._unanswered
             copy._retries = self._retries
             copy._resumes = self._resumes
             copy._bytes_saved = self._bytes_saved

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from threading import current_thread
 from types import FunctionType, MethodType
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from requests import PreparedRequest
 
 from ..events import CallEvent, Event, Hook, anybody, subscribers
 from ..events.attempt import Attempt
-from ..util.frozen import names_of
+from ..util.frozen import maker_of, names_of
 from ..util.origin import path_at
 from .log import is_heard, say
 
@@ -123,27 +123,27 @@ class Dispatcher:
         request: what is sent; its method and its path are told.
     """
 
-    __slots__ = ("_hooks", "_method", "_number", "_origin", "_path")
+    __slots__ = ("_about", "_hooks", "_origin")
 
     def __init__(self, hooks: tuple[Hook, ...], origin: str, request: PreparedRequest) -> None:
         self._hooks = hooks
         self._origin = origin
-        self._method = request.method or ""
-        self._path = path_at(request.url or "")
-        self._number = next(_numbers)
+        #: The fields of `CallEvent`, in their order.
+        self._about = next(_numbers), request.method or "", path_at(request.url or "")
 
-    def __call__(self, kind: Callable[..., CallEvent], *values: Any) -> None:
+    def __call__(self, kind: type[CallEvent], *values: Any) -> None:
         """Tell of an event of the call.
 
         Args:
             kind: its class.
             values: its own fields, in their order.
         """
-        tell(self._hooks, kind(self._origin, self._number, self._method, *values, path=self._path))
+        # All of an event's fields, in their order.
+        tell(self._hooks, maker_of(kind)(self._origin, current_thread().name, *self._about, *values))
 
-    def announce(self, kind: Callable[..., CallEvent], *values: Any) -> None:
+    def announce(self, kind: type[CallEvent], *values: Any) -> None:
         """The same, for what is worth a line in every log."""
-        event = kind(self._origin, self._number, self._method, *values, path=self._path)
+        event = maker_of(kind)(self._origin, current_thread().name, *self._about, *values)
         write(event)
         tell(tuple(hook for hook in self._hooks if hook is not write), event)
 

@@ -1,8 +1,11 @@
 """The whole story of a call as its hooks hear it: a test for each way in which a call can go."""
 
 import gc
+import pickle
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import requests
@@ -17,11 +20,13 @@ from resilient_transport import (
     events,
 )
 from resilient_transport.call.origin_state import state_of
+from resilient_transport.telemetry.dispatch import Dispatcher
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
+from resilient_transport.util.frozen import names_of
 from resilient_transport.util.origin import origin_at
 from tests.end_to_end.hearing import Heard
 from tests.retry.values import Clock
-from tests.timeouts import SHORT_TIMEOUT
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
 GOOD = ["started 1", "connected", "succeeded 1"]
@@ -292,6 +297,35 @@ def test_a_call_without_tls(fault_server_factory, dial, heard):
 
     assert (connected.tls_version, connected.tls_resumed, connected.confirmed) == (None, False, False)
     assert heard.story() == GOOD
+
+
+def kinds_of(kind):
+    """Return a class of events, and all that are derived from it."""
+    return [kind, *(each for derived in kind.__subclasses__() for each in kinds_of(derived))]
+
+
+@pytest.mark.parametrize("kind", kinds_of(events.CallEvent), ids=lambda kind: kind.__name__)
+def test_each_event_is_what_its_class_makes(kind, heard):
+    """Told without its constructor, an event is the same: its fields, its text, its pickle and its hash."""
+    request = requests.Request("GET", "https://a.example/path?query").prepare()
+    own = range(len(names_of(kind)) - len(names_of(events.CallEvent)))
+    told = []
+    dispatcher = Dispatcher((told.append,), "https://a.example", request)
+    in_another_thread(lambda: dispatcher(kind, *own), "another")
+    dispatcher.announce(kind, *own)
+    first, second = told
+    same = kind("https://a.example", first.call, "GET", *own, path="/path", thread="another")
+
+    assert (type(first), first, repr(first), hash(first)) == (kind, same, repr(same), hash(same))
+    assert pickle.loads(pickle.dumps(first)) == same
+    assert second == replace(same, thread=threading.current_thread().name)
+
+
+def in_another_thread(action, name):
+    """Do something in a thread of this name."""
+    thread = threading.Thread(target=action, name=name)
+    thread.start()
+    thread.join(LONG_TIMEOUT)
 
 
 def test_events_of_calls_at_once_are_told_apart(server, session, heard):

@@ -209,6 +209,22 @@ except ImportError as error:
 """
 
 
+def test_a_maker_makes_what_the_class_makes():
+    """Of a value for each field, in their order, those that are given by name alone included."""
+    value_class = OURS[1]
+    make = frozen.maker_of(value_class)
+    made, value = make(1, "x", (2,), {"a": 1}, "y"), value_class(1, (2,), {"a": 1}, "y", word="x")
+
+    assert (type(made), made, repr(made), made.third, made.fourth) == (
+        value_class, value, repr(value), {"a": 1}, "y",
+    )  # fmt: skip
+    assert frozen.maker_of(value_class) is make
+    with pytest.raises(TypeError):
+        make(1, "x")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.first = 2
+
+
 def test_a_class_is_made_without_the_standard_library():
     """Neither making classes nor values imports `dataclasses`; the control asks for the fields."""
     assert run_python("-c", MADE).stdout.split() == ["made", "dataclasses"]
