@@ -52,14 +52,14 @@ class RequestBody:
         self._body, self._request = body, request
         self._position: int | None = None
         self._size = 0
-        if body is None or isinstance(body, (bytes, str)):
-            self.rewindable = True
-        elif isinstance(body, Spool):
+        if isinstance(body, Spool):
             self.rewindable = body.rewind() is None
         elif hasattr(body, "seek") and hasattr(body, "tell"):
             self.rewindable = self._remember(getattr(request, "_body_position", None))
+        elif hasattr(body, "read"):
+            self.rewindable = False
         else:
-            self.rewindable = not hasattr(body, "read") and (isinstance(body, Collection) or _is_buffer(body))
+            self.rewindable = body is None or isinstance(body, Collection) or _is_buffer(body)
         if not self.rewindable and (isinstance(body, Spool) or was_touched(body)):
             raise UnrewindableBodyError(
                 "The body was sent before, at least in part, and cannot be rewound for another call or a "
@@ -208,6 +208,16 @@ def _blocks_of(file: Any) -> Iterator[Any]:
         yield block
 
 
+#: What is in memory, or nothing: there is nothing to remember of it.
+_IN_MEMORY: Final = RequestBody(PreparedRequest())
+
+
+def body_of(request: PreparedRequest) -> RequestBody:
+    """The body of a request; one for all that are in memory, as most are."""
+    body = request.body
+    return _IN_MEMORY if body is None or isinstance(body, (bytes, str)) else RequestBody(request)
+
+
 def spooled(request: PreparedRequest, most: int) -> PreparedRequest:
     """A copy of a request whose body can be sent again; the request itself if that is so anyway.
 
@@ -216,7 +226,7 @@ def spooled(request: PreparedRequest, most: int) -> PreparedRequest:
         most: bytes of its body that may be kept in memory.
     """
     body: Any = request.body
-    if RequestBody(request).rewindable or not (isinstance(body, Iterable) or hasattr(body, "read")):
+    if body_of(request).rewindable or not (isinstance(body, Iterable) or hasattr(body, "read")):
         return request
     copy = request.copy()
     copy.body = Spool(request, most)  # type: ignore[assignment]

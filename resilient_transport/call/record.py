@@ -9,7 +9,7 @@ from typing import Any, Final
 from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
-from ..body.request_body import RequestBody
+from ..body.request_body import body_of
 from ..connection.trace import Trace
 from ..events import (
     AttemptFailed,
@@ -70,15 +70,14 @@ class Record:
     handed_out: Callable[[], Response | None] | None = None
     #: The attempt that carries the response's body.
     carrier: Trace
+    #: The call, as gates and connections have known it in an attempt that has failed; None: none of them did.
+    caller: Caller | None = None
 
     def __init__(self, plan: CallPlan) -> None:
-        policy, request = plan.policy, plan.request
-        self.plan = plan
+        request, self.plan = plan.request, plan
         #: The plan's, or that of a block of `override` around the reading of a stream, if it ends sooner.
         self.deadline = plan.deadline
-        #: The call, as gates and connections know it.
-        self.caller = Caller(policy.shares_cold_start, policy.spends_less_early)
-        self.body = RequestBody(request)
+        self.body = body_of(request)
         self.failures: list[Failure] = []
         self.attempts: list[Attempt] = []
         #: Tells hooks and the log of the call; None: there are none.
@@ -91,16 +90,17 @@ class Record:
 
     def trace(self) -> Trace:
         """The trace of a new attempt."""
-        plan = self.plan
+        plan, policy = self.plan, self.plan.policy
         if self.count:
             plan.counters.retried()
         if self.dispatcher is not None:
             self.dispatcher(AttemptStarted, self.count + 1, plan.warming)
         return Trace(
             replayable=plan.column is not Column.UNSAFE and self.body.rewindable,
-            deadline=self.deadline.within(plan.policy.attempt_timeout),
+            deadline=self.deadline.within(policy.attempt_timeout),
             fresh=self.wants_new_connection,
-            require_close_notify=plan.policy.require_close_notify,
+            require_close_notify=policy.require_close_notify,
+            policy=policy,
             caller=self.caller,
             warming=plan.warming,
             connection_options=plan.options.connection_options,
@@ -217,6 +217,7 @@ class Record:
     def failed(self, trace: Trace, error: BaseException | None, why: str, delay: float | None = None) -> None:
         """Write a failed attempt down, and tell hooks and the log; the arguments are as for `write_down`."""
         attempt = self.write_down(trace, error, why, delay)
+        self.caller = trace.caller
         if self.dispatcher is not None:
             if not trace.told:
                 self.dispatcher(AttemptFailed, attempt)

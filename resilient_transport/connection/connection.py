@@ -273,7 +273,7 @@ class ResilientConnection(HTTPConnection):
             SharedFailure.of(error, stage, self.has_connected_to_proxy, outside),
             reset=cause in _TOO_MANY and (stage.rank >= Stage.TUNNEL.rank or was_reset),
             fatal=cause in LASTING,
-            caller=self.trace.caller,
+            caller=self.trace.as_caller(),
         )
 
     def _leave_address(self, error: BaseException) -> None:
@@ -595,10 +595,11 @@ class ResilientConnection(HTTPConnection):
             del unsent
         trace.error = None
         trace.mark(Stage.BODY)
-        if trace.caller is not None and trace.caller.suspect is not None:
-            self._learn(trace.caller)
-        if trace.caller is not None and trace.caller.silent is not None:
-            self._acquit_page(trace.caller)
+        caller = trace.caller
+        if caller is not None and caller.suspect is not None:
+            self._learn(caller)
+        if caller is not None and caller.silent is not None:
+            self._acquit_page(caller)
         if not self.is_proven:
             self._hear(permit, None)
         answer: Any = response._original_response
@@ -645,15 +646,16 @@ class ResilientConnection(HTTPConnection):
         trace, cause = self.trace, classify(error)
         if cause is Cause.TIMEOUT:
             self._blame_for_silence()
-        if not trace.reused or trace.caller is None or cause is not Cause.RESET:
+        caller = trace.as_caller()
+        if not trace.reused or caller is None or cause is not Cause.RESET:
             return
-        trace.caller.suspect = self.taken_at - self.proven_at
+        caller.suspect = self.taken_at - self.proven_at
         if not trace.replayable:
-            self._learn(trace.caller)
+            self._learn(caller)
 
     def _blame_for_silence(self) -> None:
         """Doubt others that were idle all the while, and for as long; a page that is silent anew was slow."""
-        trace, home, caller = self.trace, self.plan.home, self.trace.caller
+        trace, home, caller = self.trace, self.plan.home, self.trace.as_caller()
         if home is None:
             return
         if not trace.reused:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..gate.caller import Caller
 from ..retry.deadline import Deadline
+from ..retry.policy import RetryPolicy
 from ..retry.stages import Stage
 from ..settings.options import DEFAULT_OPTIONS, ConnectionOptions
 from ..telemetry.counters import Counters
@@ -30,10 +31,11 @@ class Trace:
         replayable: whether the request may be sent again once it has left. If not, it gets only a
             connection that was proven a moment ago.
         deadline: when the call has to be over.
-        connect_timeout: seconds that the caller grants for getting a connection; anything else: no limit.
         require_close_notify: whether a body without a length has to end with an orderly close of TLS.
         fresh: take no idle connection; a misdirected request needs a new one (RFC 9110 section 15.5.20).
-        caller: the call; None: it shares nothing with others.
+        policy: when the call is repeated; None: it shares nothing with others.
+        caller: the call, as gates and connections have known it in an earlier attempt; None: none of them
+            did.
         warming: connect, and send nothing.
         connection_options: how long connections live, and how new ones are made.
         dispatcher: tells of the call; None: nobody wants to hear.
@@ -61,6 +63,8 @@ class Trace:
     is_foreign = False
     #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
     tls_version: str | None = None
+    #: Seconds that the caller grants for getting a connection; None: no limit.
+    connect_timeout: float | None = None
     #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
     send_timeout: float | None = -1.0
     #: The response's status; set by the connection.
@@ -87,7 +91,7 @@ class Trace:
         deadline: Deadline | None = None,
         fresh: bool = False,
         require_close_notify: bool = True,
-        connect_timeout: Any = None,
+        policy: RetryPolicy | None = None,
         caller: Caller | None = None,
         warming: bool = False,
         connection_options: ConnectionOptions = DEFAULT_OPTIONS,
@@ -98,9 +102,8 @@ class Trace:
         self.deadline = deadline
         self.fresh = fresh
         self.require_close_notify = require_close_notify
-        self.connect_timeout: float | None = (
-            float(connect_timeout) if isinstance(connect_timeout, (int, float)) else None
-        )
+        self.policy = policy
+        #: None until somebody has needed it (`as_caller`): most calls get an idle connection.
         self.caller = caller
         self.warming = warming
         self.connection_options = connection_options
@@ -137,7 +140,15 @@ class Trace:
 
         If that is reset instead, the request had left, and to send it again is up to other counts.
         """
-        return self.replayable and not self.warming and not (self.caller and self.caller.wants_proof())
+        if self.warming or not self.replayable:
+            return False
+        return self.policy is None or not self.policy.spends_less_early()
+
+    def as_caller(self) -> Caller | None:
+        """The call, as gates and connections know it; None: it shares nothing with others."""
+        if self.caller is None and self.policy is not None:
+            self.caller = Caller(self.policy.shares_cold_start)
+        return self.caller
 
     def may_resume(self) -> bool:
         """Whether to offer a TLS session: not to a server that has failed the call twice when it saw one."""
@@ -145,8 +156,8 @@ class Trace:
 
     def choked(self) -> None:
         """A handshake that offered a TLS session has failed."""
-        if self.caller is not None:
-            self.caller.chokes += 1
+        if (caller := self.as_caller()) is not None:
+            caller.chokes += 1
 
     def patience(self) -> float | None:
         """Seconds that the call may wait for a connection; None: for ever."""

@@ -11,15 +11,12 @@ class Caller:
     Args:
         shares: whether the call takes part in a cold start: the pool's pauses do for it, and a failure of the
             one that connects is its own. Not so if it may not be repeated, or makes pauses of its own.
-        wants_proof: whether it had better wait for proof before its request leaves, although the method may
-            be repeated.
     """
 
-    __slots__ = ("chokes", "gate", "joined", "round", "shares", "silent", "suspect", "wants_proof")
+    __slots__ = ("chokes", "gate", "joined", "round", "shares", "silent", "suspect")
 
-    def __init__(self, shares: Callable[[], bool], wants_proof: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, shares: Callable[[], bool]) -> None:
         self.shares = shares
-        self.wants_proof = wants_proof
         #: The gate at whose cold start it takes part; the round that it joined; the last one that it was
         #: charged with. Set by the gate.
         self.gate: object = None

@@ -185,7 +185,8 @@ class LeasedPool(HTTPConnectionPool):
                 trace.hand_over()
             return super()._get_conn(timeout)
         if trace is None:
-            trace = Trace(connect_timeout=self.timeout.connect_timeout)
+            trace, granted = Trace(), self.timeout.connect_timeout
+            trace.connect_timeout = float(granted) if isinstance(granted, (int, float)) else None
         if trace.given is not None:
             given, trace.given = trace.given, None
             return given

@@ -184,7 +184,7 @@ class SharedPool:
             if idle is not None:
                 return idle
             suits = partial(self.suits, trace=trace)
-            found = self._wait(Waiter(suits, trace.caller, trace.began), timeout, trace)
+            found = self._wait(Waiter(suits, trace.as_caller(), trace.began), timeout, trace)
             if isinstance(found, (Permit, SharedFailure)):
                 return found
             if self._is_taken(found):

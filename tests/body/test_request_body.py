@@ -22,9 +22,10 @@ from requests.adapters import HTTPAdapter
 from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
 from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy, attempts_of, override
-from resilient_transport.body.request_body import RequestBody, Spool, spooled
+from resilient_transport.body.request_body import RequestBody, Spool, body_of, spooled
 from resilient_transport.call.plan import plan_call
 from resilient_transport.call.record import Record
+from resilient_transport.retry.stages import Stage
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.verbatim_server import FIN, Answer, VerbatimServer, told
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -265,6 +266,17 @@ def test_what_can_be_sent_again_is_not_spooled(body):
     request.body = body
 
     assert spooled(request, 1000) is request
+
+
+def test_what_is_in_memory_needs_nothing_remembered():
+    """All bodies in memory, and requests without one, share an object that says so; others have their own."""
+    made = [body_of(requests.Request("PUT", "https://a/", data=data).prepare()) for data in (None, b"a", "b")]
+    own = [body_of(requests.Request("PUT", "https://a/", data=io.BytesIO(BODY)).prepare()) for _ in range(2)]
+    shared = made[0]
+
+    assert made == [shared] * 3
+    assert (shared.rewindable, shared.rewind(), shared.is_spent(Stage.BODY)) == (True, None, False)
+    assert len({*own, shared}) == 3
 
 
 def test_a_file_that_cannot_seek_any_more():

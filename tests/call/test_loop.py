@@ -762,6 +762,28 @@ def test_what_a_connection_was_is_told():
     assert (attempt.reused, attempt.tls_resumed, attempt.connecting) == (False, True, 0.25)
 
 
+def test_a_call_is_known_to_gates_from_attempt_to_attempt():
+    """Who needs it first makes it, and what it has met is known to the next attempt; most never need it."""
+    callers = []
+
+    def choke(trace):
+        callers.append(trace.caller)
+        trace.choked()
+        callers.append(trace.caller)
+        return fails(Stage.HANDSHAKE)(trace)
+
+    def answered(trace):
+        callers.append(trace.caller)
+        return answers()(trace)
+
+    a_call().run(Script(choke, choke, answered))
+    a_call().run(Script(answered))
+    before, made, *later, none = callers
+
+    assert (before, none, made.chokes) == (None, None, 2)
+    assert later == [made] * 3
+
+
 def test_of_very_many_attempts_the_first_and_the_last_are_told():
     """As a body of gigabytes may take; the latest can still be written anew."""
     record = Record(a_plan())
