@@ -95,7 +95,7 @@ class Record:
             plan.counters.retried()
         if self.dispatcher is not None:
             self.dispatcher(AttemptStarted, self.count + 1, plan.warming)
-        return Trace(
+        trace = Trace(
             replayable=plan.column is not Column.UNSAFE and self.body.rewindable,
             deadline=self.deadline.within(policy.attempt_timeout),
             fresh=self.wants_new_connection,
@@ -107,6 +107,9 @@ class Record:
             dispatcher=self.dispatcher,
             counters=plan.counters,
         )
+        if trace.deadline is not self.deadline:
+            trace.call_deadline = self.deadline
+        return trace
 
     def decide(self, failure: Failure) -> Decision:
         """Decide what follows a failure: by the policy, the deadline, the quota and the circuit breaker."""
@@ -203,6 +206,7 @@ class Record:
             0.0 if trace.reused else trace.connecting(),
             delay,
             why,
+            trace.address,
         )
         attempt = tuple.__new__(Attempt, values)
         if trace.number:

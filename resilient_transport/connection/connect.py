@@ -45,6 +45,14 @@ def peer_of(sock: Any) -> Any:
     return None
 
 
+def spelled(address: Any) -> str | None:
+    """An internet address as people write it; None for any other."""
+    if not isinstance(address, tuple) or len(address) not in (2, 4):
+        return None
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_urllib3s(new_conn: Any) -> bool:
     """Whether this is how urllib3 connects; a program may have replaced it, or what it calls, at any time."""
     if type(new_conn) is not MethodType:
@@ -70,7 +78,7 @@ def reach(connection: Any, deadline: Deadline, order: str, begun: Begun | None) 
         urllib3.exceptions.NameResolutionError, ConnectTimeoutError, NewConnectionError: as urllib3 does.
     """
     trace, name = connection.trace, connection._dns_host
-    race = Race(partial(_made_for, connection), deadline, partial(_failed, name))
+    race = Race(partial(_made_for, connection), deadline, partial(_failed, connection))
     try:
         done = None if begun is None else race.finish(begun.sock, begun.address, connection.timeout)
         if done is not None:
@@ -115,10 +123,11 @@ def _made_for(connection: Any, address: Address) -> socket.socket:
     return sock
 
 
-def _failed(name: str, address: Any, error: OSError) -> None:
+def _failed(connection: Any, address: Any, error: OSError) -> None:
     """Try an address last for a while, unless this machine is at fault."""
+    connection.trace.address = spelled(address)
     if classify(error) is not Cause.LOCAL:
-        FAILED.add(name, address)
+        FAILED.add(connection._dns_host, address)
 
 
 def in_time(dial: Callable[[], socket.socket], connection: Any, deadline: Deadline | None) -> socket.socket:

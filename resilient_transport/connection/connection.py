@@ -38,7 +38,7 @@ from ..retry.deadline import Deadline
 from ..retry.stages import Stage
 from ..util.clock import monotonic
 from ..util.frozen import dataclass
-from .connect import in_time, is_urllib3s, lacks_descriptors, peer_of, reach
+from .connect import in_time, is_urllib3s, lacks_descriptors, peer_of, reach, spelled
 from .eof import refuse_ragged_end
 from .failed_addresses import FAILED
 from .keepalive import KeepAlivePolicy, hints
@@ -138,8 +138,9 @@ class ResilientConnection(HTTPConnection):
     #: taken.
     permit: Permit | None = None
     _begun: Begun | None = None
-    #: The address that it is connected to; None: to none yet.
+    #: The address that it is connected to, as sockets and as people have it; None: to none yet.
     address: Any = None
+    peer: str | None = None
     #: Whether the server has accepted it, as far as a ticket, TLS 1.2 or a response can say.
     is_proven: bool = True
     #: When it was last known to work, on the monotonic clock. Set here and at each check-in.
@@ -281,7 +282,7 @@ class ResilientConnection(HTTPConnection):
 
         Not where the call's own time was over, nor where another address would say the same.
         """
-        if self.address is not None and not self.trace.is_late() and classify(error) not in LASTING:
+        if self.address is not None and not self.trace.is_last() and classify(error) not in LASTING:
             FAILED.add(self._dns_host, self.address)
 
     def _trust_address(self) -> None:
@@ -304,6 +305,7 @@ class ResilientConnection(HTTPConnection):
             trace.mark(Stage.RESOLVE)
             raise
         self.address = peer_of(sock)
+        self.peer = trace.address = spelled(self.address)
         self._dialled_in = monotonic() - trace.marked
         trace.mark(Stage.TUNNEL if self._tunnel_host is not None else Stage.HANDSHAKE)
         rearm(sock)
@@ -632,6 +634,9 @@ class ResilientConnection(HTTPConnection):
         elif cause in _REFUSALS and error is not None:
             # Who shares it has sent nothing.
             permit.refused(SharedFailure.of(error, Stage.CONFIRM, self.has_connected_to_proxy))
+        elif cause is Cause.TIMEOUT and error is not None:
+            # Others may hold what this one has accepted and never answered.
+            self._leave_address(error)
         elif cause in (Cause.RESET, Cause.DAMAGED) and error is not None:
             self._leave_address(error)
             if not self.plan.wants_proof or self.plan.sends_first:

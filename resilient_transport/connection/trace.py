@@ -63,10 +63,14 @@ class Trace:
     is_foreign = False
     #: "TLSv1.3" and the like; None without TLS, and where the connection was there already.
     tls_version: str | None = None
+    #: When the call has to be over, where the attempt has to be sooner.
+    call_deadline: Deadline | None = None
     #: Seconds that the caller grants for getting a connection; None: no limit.
     connect_timeout: float | None = None
     #: Seconds between two bytes of the request; None: for ever; negative: urllib3's, that for connecting.
     send_timeout: float | None = -1.0
+    #: Where the connection leads, or was tried to last, as `Attempt.address` has it.
+    address: str | None = None
     #: The response's status; set by the connection.
     status: int | None = None
     #: Whether hooks have heard of its failure: what is decided anew afterwards is no other one.
@@ -134,6 +138,10 @@ class Trace:
     def is_late(self) -> bool:
         """Whether its time, or that of its call, is over."""
         return self.deadline is not None and self.deadline.is_over()
+
+    def is_last(self) -> bool:
+        """Whether the time of the call is over, and not only that of this attempt."""
+        return self.is_late() and (self.call_deadline is None or self.call_deadline.is_over())
 
     def may_send_first(self) -> bool:
         """Whether its request may leave before the server has accepted the connection.

@@ -47,6 +47,9 @@ class Attempt(NamedTuple):
     delay: float | None
     #: What was decided after it, and why.
     decision: str
+    #: Where its connection leads, or was tried to last: "192.0.2.1:443", "[2001:db8::1]:443"; the proxy's, if
+    #: there is one. None: it had none, or somebody else has made it.
+    address: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields by name, in types that JSON has."""
@@ -65,14 +68,15 @@ class Attempt(NamedTuple):
     def _connection(self) -> str:
         if self.shared:
             return "no connection of its own: another call's failure"
+        where = f" to {self.address}" if self.address else ""
         if self.reused:
-            return "reused connection"
-        return "new connection, TLS session resumed" if self.tls_resumed else "new connection"
+            return f"reused connection{where}"
+        return f"new connection{where}{', TLS session resumed' if self.tls_resumed else ''}"
 
     def _kind(self) -> tuple[Any, ...]:
         """What it has in common with others like it: all but its number, its times and its bytes."""
         alike = (self.stage, self.error, self.status, self.reused, self.tls_resumed, self.shared)
-        return (*alike, _NUMBER.sub("", self.decision))
+        return (*alike, self.address, _NUMBER.sub("", self.decision))
 
 
 #: What differs between decisions that are otherwise alike: seconds, and places in a body.

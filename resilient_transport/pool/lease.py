@@ -261,6 +261,7 @@ class LeasedPool(HTTPConnectionPool):
         # Nothing is made that would be told, and an idle connection keeps its trace.
         trace.dispatcher = None
         connection.trace = trace
+        trace.address = connection.peer
         return connection
 
     def _put_conn(self, conn: Any) -> None:

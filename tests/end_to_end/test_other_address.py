@@ -26,6 +26,7 @@ NAME = "several.test"
 OK = told("200 OK", b"ok", Content_Length="2", Connection="close")
 #: What an address does that is ill.
 RESET, FIN, SILENCE, CONFIRM = "reset", "fin", "silence", "reset after the handshake"
+UNANSWERED = "no answer"
 
 
 class Ill(Listening):
@@ -50,6 +51,12 @@ class Ill(Listening):
             client.settimeout(LONG_TIMEOUT)
             if self.how == SILENCE:
                 self._left.wait(LONG_TIMEOUT)
+                return
+            if self.how == UNANSWERED:
+                if self.context is not None:
+                    client = self.context.wrap_socket(client, server_side=True)
+                self._left.wait(LONG_TIMEOUT)
+                client.close()
                 return
             if self.how == CONFIRM:
                 client = self.context.wrap_socket(client, server_side=True)
@@ -105,11 +112,11 @@ def several(monkeypatch, contexts):
 def call(server, dial):
     """Return a function that calls a URL whose certificate names localhost."""
 
-    def get(url, adapter=None, method="GET", **settings):
+    def get(url, adapter=None, method="GET", read=LONG_TIMEOUT, **settings):
         session = dial(server, adapter, **settings)
         session.cert = None
         session.get_adapter(url).poolmanager.connection_pool_kw["assert_hostname"] = "localhost"
-        return session.request(method, url, timeout=(SHORT_TIMEOUT, LONG_TIMEOUT))
+        return session.request(method, url, timeout=(SHORT_TIMEOUT, read))
 
     return get
 
@@ -312,6 +319,29 @@ def test_a_deadline_says_nothing_of_an_address(several, call):
 
     assert ill.accepts == 1
     assert held_against() == []
+
+
+def test_the_time_of_an_attempt_counts(several, call):
+    """Silence in a handshake until the attempt's time is over: there is time for another, elsewhere."""
+    url, well, (ill,) = several(("127.0.0.2", SILENCE))
+    response = call(url, policy=RetryPolicy(attempt_timeout=SHORT_TIMEOUT, deadline=LONG_TIMEOUT))
+
+    assert stages(response) == ["handshake", "done"]
+    assert (ill.accepts, well.accepts) == (1, 1)
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_silence_before_the_first_byte_moves_on(several, call, contexts, tls):
+    """An address that takes the request and never answers: the repetition goes to the other one."""
+    url, well, (ill,) = several(("127.0.0.2", UNANSWERED), tls=tls)
+    ill.context = contexts[0] if tls else None
+    response = call(url, read=SHORT_TIMEOUT)
+
+    assert stages(response) == ["request", "done"]
+    assert [attempt.address for attempt in attempts_of(response)] == [
+        f"127.0.0.2:{well.port}", f"127.0.0.1:{well.port}",
+    ]  # fmt: skip
+    assert (ill.accepts, well.accepts) == (1, 1)
 
 
 def test_a_certificate_says_nothing_of_an_address(several, dial, server):
