@@ -31,8 +31,8 @@ from .preconnect import Begun, made
 from .resolver import Address, addresses, error_within, in_thread
 
 #: Where urllib3's own functions have their globals; those of somebody else, wrappers included, do not.
-_AT_HOME: Final = (vars(connection_module), vars(urllib3_connection))
-
+_HOME_OF_METHODS: Final = vars(connection_module)
+_HOME_OF_FUNCTIONS: Final = vars(urllib3_connection)
 
 #: This process, or the system, has no descriptor left.
 _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
@@ -55,14 +55,13 @@ def spelled(address: Any) -> str | None:
 
 def is_urllib3s(new_conn: Any) -> bool:
     """Whether this is how urllib3 connects; a program may have replaced it, or what it calls, at any time."""
-    if type(new_conn) is not MethodType:
-        return False
     # By their types: a wrapper of `wrapt` answers as what it wraps does.
-    functions: tuple[Any, ...] = new_conn.__func__, urllib3_connection.create_connection
-    return all(
-        type(function) is FunctionType and function.__globals__ is home
-        for function, home in zip(functions, _AT_HOME, strict=True)
-    )
+    if type(new_conn) is not MethodType or type(new_conn.__func__) is not FunctionType:
+        return False
+    create: Any = urllib3_connection.create_connection
+    if type(create) is not FunctionType or create.__globals__ is not _HOME_OF_FUNCTIONS:
+        return False
+    return new_conn.__func__.__globals__ is _HOME_OF_METHODS
 
 
 def reach(connection: Any, deadline: Deadline, order: str, begun: Begun | None) -> socket.socket:
@@ -80,9 +79,11 @@ def reach(connection: Any, deadline: Deadline, order: str, begun: Begun | None) 
     trace, name = connection.trace, connection._dns_host
     race = Race(partial(_made_for, connection), deadline, partial(_failed, connection))
     try:
-        done = None if begun is None else race.finish(begun.sock, begun.address, connection.timeout)
-        if done is not None:
-            return done
+        if begun is not None:
+            trace.mark(Stage.CONNECT)
+            done = race.finish(begun.sock, begun.address, connection.timeout)
+            if done is not None:
+                return done
         trace.mark(Stage.RESOLVE)
         found = addresses(name, connection.port, order, deadline)
         if connection.plan.home is not None:

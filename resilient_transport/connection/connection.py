@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from http.client import SWITCHING_PROTOCOLS
 from http.client import HTTPConnection as HTTPClientConnection
-from random import uniform
+from random import random
 from typing import Any, Final, NoReturn
 
 from urllib3._base_connection import _ResponseOptions
@@ -233,7 +233,7 @@ class ResilientConnection(HTTPConnection):
             self._fail(error, outside)
             raise
         self.made_at = self.proven_at = self.taken_at = trace.connected = monotonic()
-        self.share_of_age = uniform(LEAST_SHARE_OF_AGE, 1.0)
+        self.share_of_age = 1.0 - (1.0 - LEAST_SHARE_OF_AGE) * random()
         if self.is_proven:
             self._trust_address()
         self._settle()
@@ -297,7 +297,6 @@ class ResilientConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         trace = self.trace
-        trace.mark(Stage.CONNECT)
         try:
             # Its owner from now on is this connection, which is closed when anything below raises.
             self.sock = sock = self._dial()
@@ -334,6 +333,7 @@ class ResilientConnection(HTTPConnection):
             order = self.trace.connection_options.dns_order
             return self._announce(reach(self, deadline or Deadline(), order, begun))
         # Somebody else connects: PySocks, or what a program has put in the place of urllib3's way.
+        self.trace.mark(Stage.CONNECT)
         limited = deadline is not None and deadline.is_limited()
         return in_time(stock, self, deadline) if limited else stock()
 

@@ -102,8 +102,9 @@ class Race:
             TimeoutError: the last one was silent for too long, or the deadline is over.
             OSError: what the last one has failed with.
         """
-        begun = [running.address for running in self._running.values()]
-        ahead = deque(address for address in addresses if address[4] not in begun)
+        ahead = deque(addresses)
+        for begun in self._running.values():
+            ahead = deque(address for address in ahead if address[4] != begun.address)
         try:
             while True:
                 self._refuse_late()
@@ -134,7 +135,9 @@ class Race:
             return None
         running = self._running[sock]
         try:
-            sock.settimeout(self._deadline.for_socket(running.patience if last else _least(running.patience)))
+            if not last or self._deadline.is_limited():
+                patience = running.patience if last else _least(running.patience)
+                sock.settimeout(self._deadline.for_socket(patience))
             sock.connect(running.address)
         except OSError as error:
             if last or not _goes_on(error) or monotonic() >= running.until():
@@ -142,7 +145,11 @@ class Race:
             else:
                 sock.setblocking(False)
             return None
-        return self._take(sock)
+        if not last:
+            return self._take(sock)
+        # Most connects: it has its time-out, and no other is under way.
+        del self._running[sock]
+        return sock
 
     def _beside(self, ahead: deque[Address]) -> socket.socket | None:
         """Begin the next one, if that is due, and wait until the next is, or something happens."""

@@ -169,6 +169,8 @@ def interleaved(found: Sequence[Address], first: int | None) -> Sequence[Address
         found: the addresses.
         first: the family to begin with; None, or one of which there is none: that of the first address.
     """
+    if len(found) < 2:
+        return found
     families: dict[int, list[Address]] = {} if first is None else {first: []}
     for address in found:
         families.setdefault(address[0], []).append(address)

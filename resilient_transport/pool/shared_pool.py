@@ -105,7 +105,8 @@ class SharedPool:
         #: Whether nobody can find it again once its last lease has ended. Set by the registry.
         self.is_disposable = False
         #: The addresses of its name, and when they were asked for, on the monotonic clock.
-        self._addresses: tuple[frozenset[Any], float] = (frozenset(), -inf)
+        self._addresses: frozenset[Any] = frozenset()
+        self._asked_at = -inf
         #: What all leases together want to be kept.
         self.connection_options = DEFAULT_OPTIONS
         #: The tickets of those that want to keep so many idle connections, and use them in this way.
@@ -343,9 +344,10 @@ class SharedPool:
         When the answer before is as old as connections may be, this one holds: no connection is used again
         whose address is not in it. Sooner one may be missing, since many names have others in each answer.
         """
-        max_age, (_, since), now = self.connection_options.max_age, self._addresses, monotonic()
-        if since == -inf or (max_age is not None and now - since >= LEAST_SHARE_OF_AGE * max_age):
-            self._addresses = frozenset(one[4] for one in found), now
+        max_age, now = self.connection_options.max_age, monotonic()
+        age = now - self._asked_at
+        if age == inf or (max_age is not None and age >= LEAST_SHARE_OF_AGE * max_age):
+            self._addresses, self._asked_at = frozenset(one[4] for one in found), now
 
     def is_idle(self, connection: Connection) -> bool:
         """Whether a connection lies idle here."""
@@ -412,10 +414,9 @@ class SharedPool:
         if not 0 <= idle_for < options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
             # Before 0 it was put back by another clock, such as freezegun's.
             return False
-        addresses, since = self._addresses
-        if connection.requests_left == 0 or (
-            connection.made_at < since and connection.address not in addresses
-        ):
+        if connection.made_at < self._asked_at and connection.address not in self._addresses:
+            return False
+        if connection.requests_left == 0:
             return False
         most = options.max_age
         return most is None or now - connection.made_at < most * connection.share_of_age

@@ -94,7 +94,8 @@ class Prediction:
         if fault.stage == "body" and self.call.good in (302, 307):
             # The body of a redirect is nobody's business.
             return self.call.good
-        is_confirmed = self.doubted or not (self.may_repeat and self.call.rewindable)
+        goes_first = self.may_repeat and self.call.rewindable and not self._spends_less_early()
+        is_confirmed = self.doubted or not goes_first
         if name == "confirm" and not is_confirmed:
             # It is met where the answer is waited for.
             fault = fault._replace(stage="request")
@@ -107,6 +108,13 @@ class Prediction:
         if self.since is None:
             self._note(fault)
         return None if self._goes_on(fault) else self._failed()
+
+    def _spends_less_early(self) -> bool:
+        """Whether connects are repeated, but no request that has left: then that waits for proof."""
+        none = [limit for limit in self.limits if limit.most < 1]
+        early = [FAULTS[name] for name in ("hello", "refused", "name")]
+        connects = not any(limit.covers(fault) for limit in none for fault in early)
+        return connects and any(limit.covers(FAULTS["request"]) for limit in none)
 
     def _learn(self, fault: Fault, is_confirmed: bool) -> None:
         """What the pool has learned of the server, and so whether it confirms the next handshake."""

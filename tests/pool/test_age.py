@@ -133,8 +133,8 @@ def test_an_answer_in_between_ends_nothing(moved, monkeypatch, clock):
 def test_connections_made_together_do_not_end_together(moved, monkeypatch, clock):
     """Each lives for a share of its own; the control: without that all would end at once."""
     begin, servers = moved
-    shares = iter([0.95, 1.0])
-    monkeypatch.setattr(connection_module, "uniform", lambda least, most: next(shares, most))
+    shares = iter([0.5, 0.0])
+    monkeypatch.setattr(connection_module, "random", lambda: next(shares, 0.0))
     caller = begin(max_age=100)
     held = [caller.begin(), caller.begin()]
     for response in held:
