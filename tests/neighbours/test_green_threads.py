@@ -68,6 +68,18 @@ def test_tls_calls_work(name, environment_of, server):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIRST)
+def test_others_run_while_an_address_is_silent(name, environment_of):
+    """The wait for the addresses of a name is one of theirs, and the second call has none."""
+    ran = environment_of(name, name).run("-m", "tests.neighbours.half_dead", FIRST[name])
+    first, second = json.loads(ran.stdout)
+
+    assert first[:2] == second[:2] == ["ok", "127.0.0.1"]
+    # If the wait were not one of theirs, nobody would run during it.
+    assert first[2] > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIRST)
 def test_a_conftest_may_patch(name, environment_of, tmp_path):
     """The pytest plugin is there before any conftest, and has imported nothing that is to be patched."""
     (tmp_path / "conftest.py").write_text(CONFTEST.format(first=FIRST[name]))
