@@ -29,6 +29,19 @@ DELAY: Final = 0.25
 IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0))
 
 
+#: Whose sockets connect and do no more than that, or switch to another thread meanwhile.
+_PLAIN: Final = ("socket", "gevent", "eventlet")
+
+
+def is_plain(kind: type) -> bool:
+    """Whether the `connect` of this class of sockets may be cut short and gone on with.
+
+    Not where a program has put another class in the place of `socket.socket`, as PySocks advises: that may
+    be in the midst of a negotiation with a proxy.
+    """
+    return kind.__module__.partition(".")[0] in _PLAIN
+
+
 class _Running(NamedTuple):
     """A connect that is under way."""
 
@@ -133,7 +146,7 @@ class Race:
         sock = self._begin(address)
         if sock is None:
             return None
-        running = self._running[sock]
+        running, last = self._running[sock], last or not is_plain(type(sock))
         try:
             if not last or self._deadline.is_limited():
                 patience = running.patience if last else _least(running.patience)

@@ -210,6 +210,32 @@ def test_either_way_to_wait_will_do(port, monkeypatch, selector):
         assert sock.getpeername() == (WELL, port)
 
 
+class Negotiating(socket.socket):
+    """As PySocks puts one in the place of `socket.socket`: its `connect` does more, and takes longer."""
+
+    negotiated = False
+
+    def connect(self, address):
+        """Connect, and negotiate if there is time for that."""
+        super().connect(address)
+        if self.gettimeout() < 2 * DELAY:
+            raise TimeoutError("timed out")
+        self.negotiated = True
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_what_stands_in_for_a_socket_is_not_cut_short(port, monkeypatch, is_plain):
+    """It has all of its time, as with urllib3; the control, taken for a plain one, is used half connected."""
+    monkeypatch.setattr(socket, "socket", Negotiating)
+    if is_plain:
+        monkeypatch.setattr(happy_eyeballs, "is_plain", lambda kind: True)
+    told = Told()
+    with run(told, addresses(port, REFUSES, WELL, BLACK_HOLE)) as sock:
+        assert sock.getpeername() == (WELL, port)
+
+    assert sock.negotiated is not is_plain
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6")
 def test_the_other_family_answers(port):
     """The same where the black hole is of the family that comes first."""
