@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from .adapter.adapter import ResilientAdapter
 from .adapter.arguments import AdapterArguments
+from .adapter.session_mount import show_adapters_to, show_adapters_to_nobody
+from .adapter.takeover import take_over
+from .telemetry.left_alone import note
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -54,12 +59,30 @@ class _StandIn(type):
 
 
 class Installation:
-    """The result of `install`; as a context manager, it ends with its block."""
+    """The result of `install`: `end` ends it and no other. As a context manager, it ends with its block."""
 
-    def __init__(self, settings: AdapterArguments) -> None:
+    def __init__(self, settings: AdapterArguments, mounted: bool, place: str) -> None:
         self.settings = settings
+        #: Whether adapters that are mounted are taken over.
+        self.mounted = mounted
+        #: The file and line of the call of `install`.
+        self.place = place
         #: What stands in for `requests.sessions.HTTPAdapter`.
         self.stand_in = _StandIn("HTTPAdapter", (ResilientAdapter,), {"settings": settings})
+
+    def end(self) -> None:
+        """End this one. The newest of those that have not ended is in force then; without any, stock is."""
+        with suppress(ValueError):
+            # It was ended before, or all were.
+            _installed.remove(self)
+        _apply()
+
+    def differs_in(self, settings: AdapterArguments, mounted: bool) -> list[str]:
+        """The names of the arguments of `install` that are others here."""
+        ours, theirs = (
+            {"mounted": one, **of} for one, of in ((self.mounted, self.settings), (mounted, settings))
+        )
+        return sorted(name for name in ours.keys() | theirs.keys() if not _is_same(name, ours, theirs))
 
     def __enter__(self) -> Installation:
         return self
@@ -67,38 +90,104 @@ class Installation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(ValueError):
-            # It was ended before, or all were.
-            _installed.remove(self)
-        _apply()
+        self.end()
 
     def __repr__(self) -> str:
-        return f"<Installation of ResilientAdapter, {'active' if self in _installed else 'ended'}>"
+        state = "active" if self in _installed else "ended"
+        return f"<Installation of ResilientAdapter at {self.place}, {state}>"
 
 
-def install(**settings: Unpack[AdapterArguments]) -> Installation:
+def install(*, mounted: bool = True, **settings: Unpack[AdapterArguments]) -> Installation:
     """Give every `requests.Session` created from now on this transport, `requests.get()` included.
 
-    Sessions that exist keep what they have, and one that mounts an adapter of its own keeps that.
-    All share one pool manager, so that connections stay warm from one `requests.get()` to the next.
+    All share one pool manager, so that connections stay warm from one `requests.get()` to the next. Sessions
+    that exist keep what they have, until they mount something.
+
+    An `HTTPAdapter` that any session mounts from now on becomes a `ResilientAdapter`, too, and stays the same
+    object. What it was told itself holds: its pool arguments, the keyword arguments of its pool manager, and
+    its `max_retries`, which `HTTPAdapter` keeps as a `Retry`; without that, these settings hold. An adapter
+    of a class of its own stays as it is; `stats().left_alone` names it. So does an `HTTPAdapter` with methods
+    or pools of its own, or a `Retry` that cannot be translated; the log says why, at DEBUG.
+
+    Installations nest: the newest one that has not ended is in force. A plugin keeps what this returns and
+    calls its `end`, which ends no other.
 
     Args:
+        mounted: take over each `HTTPAdapter` that is mounted; False: leave it as it is.
         settings: what `ResilientAdapter` takes; refused here rather than at the first session.
 
     Returns:
-        A context manager that ends the installation with its block. The newest one is in force.
+        What ends the installation, by its `end` or as a context manager.
+
+    Warns:
+        RuntimeWarning: another installation, whose arguments are others, has not ended. The warning names
+            both places and those arguments, and says which of both holds.
+
+    Raises:
+        TypeError, ValueError: as `ResilientAdapter` does.
     """
+    if not isinstance(mounted, bool):
+        raise TypeError(f"mounted takes True or False, not {mounted!r}")
     ResilientAdapter(**settings).close()
-    installation = Installation(settings)
+    caller = _caller()
+    place = _place(caller)
+    # Before anything is installed: a program may have made it an error.
+    _warn_of_others(settings, mounted, place, caller)
+    installation = Installation(settings, mounted, place)
     _installed.append(installation)
     _apply()
     return installation
 
 
 def uninstall() -> None:
-    """End every installation: new sessions get the adapter that they had before."""
+    """End every installation: new sessions, and what is mounted, get what they had before.
+
+    For a program that owns its process, and for tests. A plugin ends its own, see `install`.
+    """
     _installed.clear()
     _apply()
+
+
+def _is_same(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    """Whether an argument is the same twice. A `Retry` has no equality of its own."""
+    if (name in ours) != (name in theirs):
+        return False
+    one, other = ours.get(name), theirs.get(name)
+    return bool(one == other) or (type(one) is type(other) is Retry and vars(one) == vars(other))
+
+
+def _caller() -> FrameType:
+    """The frame that called this package; the outermost one, if that is `python -m` itself."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_passed_over(frame.f_globals):
+        frame = frame.f_back
+    return frame
+
+
+def _is_passed_over(names: dict[str, Any]) -> bool:
+    module = names.get("__package__") or names.get("__name__") or ""
+    return module.partition(".")[0] == __package__ or names.get("__name__") == "runpy"
+
+
+def _place(caller: FrameType) -> str:
+    if _is_passed_over(caller.f_globals):
+        return "the command line"
+    return f"{caller.f_code.co_filename}:{caller.f_lineno}"
+
+
+def _warn_of_others(settings: AdapterArguments, mounted: bool, place: str, caller: FrameType) -> None:
+    """Say so, if another installation would give sessions something else."""
+    for older in _installed[-1:]:
+        if names := older.differs_in(settings, mounted):
+            warnings.warn_explicit(
+                f"install() at {place} differs from install() at {older.place}, which has not ended, in "
+                f"{', '.join(names)}: sessions get what {place} says, until that one ends",
+                RuntimeWarning,
+                caller.f_code.co_filename,
+                caller.f_lineno,
+                module=caller.f_globals.get("__name__"),
+                registry=caller.f_globals.setdefault("__warningregistry__", {}),
+            )
 
 
 def _in_force() -> Any:
@@ -106,11 +195,25 @@ def _in_force() -> Any:
     return newest[0].stand_in if newest else _stock
 
 
+def _view(prefix: str, adapter: Any) -> None:
+    """Take over what a session is about to mount, or note what keeps its own way."""
+    kind = type(adapter)
+    for newest in () if issubclass(kind, ResilientAdapter) else _installed[-1:]:
+        is_taken = newest.mounted and kind is HTTPAdapter and take_over(adapter, newest.settings)
+        if not is_taken and prefix.lower().startswith("http"):
+            note(adapter)
+
+
 def _apply() -> None:
     """Put what is in force in the place that `Session.__init__` looks at each time it mounts its defaults.
 
-    No lock: whoever has written last looks again afterwards, so that what is newest is there in the end.
+    While there is an installation, see what else is mounted, too. No lock: whoever has written last looks
+    again afterwards, so that what is newest is there in the end.
     """
     written: Any = None
     while written is not _in_force():
         written = requests.sessions.HTTPAdapter = _in_force()
+        if written is _stock:
+            show_adapters_to_nobody()
+        else:
+            show_adapters_to(_view)

@@ -6,6 +6,7 @@ import pytest
 
 from resilient_transport import registry
 from resilient_transport.call import origin_state
+from resilient_transport.telemetry import left_alone
 
 
 @pytest.fixture(autouse=True)
@@ -13,5 +14,6 @@ def clean_slate() -> Iterator[None]:
     """Begin and end each test with no idle connection and full quotas."""
     registry.clear()
     origin_state.clear()
+    left_alone.clear()
     yield
     registry.clear()

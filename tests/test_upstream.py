@@ -84,8 +84,9 @@ def names_in(function):
         (HTTPAdapter.send, "request_url"),
         (HTTPAdapter.send, "urlopen"),
         (HTTPAdapter.send, "max_retries"),
-        # install.py
+        # installation.py and adapter/session_mount.py
         (requests.Session.__init__, "HTTPAdapter"),
+        (requests.Session.__init__, "mount"),
     ],
     ids=lambda value: getattr(value, "__qualname__", value),
 )
@@ -113,12 +114,29 @@ def test_a_name_that_nobody_calls_is_noticed():
         (HTTPAdapter.get_connection_with_tls_context, ["self", "request", "verify", "proxies", "cert"]),
         (HTTPAdapter.build_connection_pool_key_attributes, ["self", "request", "verify", "cert"]),
         (HTTPAdapter.send, ["self", "request", "stream", "timeout", "verify", "cert", "proxies"]),
+        (requests.Session.mount, ["self", "prefix", "adapter"]),
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
 )
 def test_signatures(function, parameters):
     """What is overridden still takes what it took."""
     assert list(inspect.signature(function).parameters) == parameters
+
+
+def test_what_an_adapter_has():
+    """adapter/takeover.py makes another of an `HTTPAdapter` by these attributes; none is the class's own."""
+    pools = {"_pool_connections", "_pool_maxsize", "_pool_block"}
+
+    assert vars(HTTPAdapter()).keys() == {"max_retries", "config", "proxy_manager", "poolmanager", *pools}
+    assert not any(hasattr(HTTPAdapter, name) for name in vars(HTTPAdapter()))
+
+
+def test_what_an_adapter_makes_of_a_number():
+    """It takes 0 for nothing, and a number for a `Retry` of that total."""
+    nothing = [vars(HTTPAdapter(**given).max_retries) for given in ({}, {"max_retries": 0})]
+
+    assert nothing == [vars(Retry(0, read=False))] * 2
+    assert vars(HTTPAdapter(max_retries=3).max_retries) == vars(Retry(3))
 
 
 def test_tls_settings_are_urllib3s():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from ..util.frozen import dataclass, names_of
 from .counters import Counters, Counts, Durations
+from .left_alone import left_alone, lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,14 @@ def _mean(times: Durations) -> str:
 class Stats(Mapping[str, OriginStats]):
     """A snapshot: figures by origin (`scheme://host:port`)."""
 
-    def __init__(self, origins: Mapping[str, OriginStats]) -> None:
+    def __init__(
+        self, origins: Mapping[str, OriginStats], left_alone: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._origins = dict(origins)
+        #: Adapters that were mounted while `install` was in force, and were left as they are, so that these
+        #: settings do not hold for their calls: how many of each class, by its full name. Of
+        #: `requests.adapters.HTTPAdapter` are those that `install` says it leaves.
+        self.left_alone = dict(left_alone)
 
     def __getitem__(self, origin: str) -> OriginStats:
         return self._origins[origin]
@@ -98,11 +106,12 @@ class Stats(Mapping[str, OriginStats]):
         return len(self._origins)
 
     def __repr__(self) -> str:
-        return f"<Stats {self._origins!r}>"
+        others = f", left alone: {self.left_alone!r}" if self.left_alone else ""
+        return f"<Stats {self._origins!r}{others}>"
 
     def __str__(self) -> str:
-        """A table with a line for each origin; `repr` has all the numbers."""
-        return table(self._origins)
+        """A table with a line for each origin, and what was left alone; `repr` has all the numbers."""
+        return "\n".join([table(self._origins), *lines(self.left_alone)])
 
     def prometheus(self) -> str:
         """The same in Prometheus' text format, as `prometheus_client` writes it.
@@ -150,7 +159,7 @@ def stats() -> Stats:
     for origin in sorted(counted.keys() | connections.keys()):
         live, idle = connections.get(origin, (0, 0))
         origins[origin] = OriginStats(**_fields(counted.get(origin, Counts())), live=live, idle=idle)
-    return Stats(origins)
+    return Stats(origins, left_alone())
 
 
 def _fields(counts: Counts) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter, RetryPolicy, install, stats, uninstall
 from resilient_transport.call.origin_state import state_of
@@ -216,9 +217,10 @@ def test_a_circuit_at_each_step(act):
     assert all(act == "enter" or not circuit.is_open() for circuit in states)
 
 
+@pytest.mark.filterwarnings("ignore:install:RuntimeWarning")
 def test_installations_at_each_step():
     """What was installed last is in force, and what was not ended."""
-    stock = requests.sessions.HTTPAdapter
+    stock, unwrapped = requests.sessions.HTTPAdapter, requests.Session.mount
     inner = []
 
     def meddle():
@@ -229,15 +231,60 @@ def test_installations_at_each_step():
             pass
 
     try:
-        list(at_each_line(["installation.py"], work, meddle))
+        list(at_each_line(["installation.py", "adapter/session_mount.py"], work, meddle))
         in_force = requests.sessions.HTTPAdapter
+        during = requests.Session.mount
     finally:
         uninstall()
 
     assert in_force is inner[-1].stand_in
     assert requests.sessions.HTTPAdapter is stock
+    assert during is not requests.Session.mount is unwrapped
 
 
+@pytest.mark.filterwarnings("ignore:install:RuntimeWarning")
+def test_the_end_of_another_installation_at_each_step():
+    """Whatever ends in the middle of another's beginning and end, stock is back after the last."""
+    stock, unwrapped = requests.sessions.HTTPAdapter, requests.Session.mount
+    found = []
+
+    def meddle():
+        with install(pool_maxsize=2):
+            pass
+
+    def work():
+        with install(pool_maxsize=1) as ours:
+            found.append(requests.sessions.HTTPAdapter is ours.stand_in)
+            found.append(requests.Session.mount is not unwrapped)
+        found.append(requests.sessions.HTTPAdapter is stock)
+        found.append(requests.Session.mount is unwrapped)
+
+    list(at_each_line(["installation.py", "adapter/session_mount.py"], work, meddle))
+
+    assert len(found) > 100
+    assert all(found)
+
+
+def test_an_adapter_is_mounted_at_each_step():
+    """A handler that mounts the adapter which its thread is just taking over: both find it taken over."""
+    kinds = set()
+    adapters = [HTTPAdapter(max_retries=2)]
+
+    def meddle():
+        requests.Session().mount("https://", adapters[-1])
+
+    def work():
+        adapters.append(HTTPAdapter(max_retries=2))
+        requests.Session().mount("https://", adapters[-1])
+        kinds.add((type(adapters[-1]), adapters[-1].max_retries.total))
+
+    with install():
+        list(at_each_line(["installation.py", "adapter/takeover.py"], work, meddle))
+
+    assert kinds == {(ResilientAdapter, 2)}
+
+
+@pytest.mark.filterwarnings("ignore:install:RuntimeWarning")
 def test_an_installation_while_another_is_put_in_force(monkeypatch):
     """Another thread installs after the look at what is in force, before the assignment: that one holds."""
     newer = []

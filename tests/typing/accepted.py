@@ -40,6 +40,8 @@ def use() -> None:
     ResilientAdapter(10, 10, 3, False, warm=["https://a.example", {"url": "https://b.example"}])
     with install(policy=RetryPolicy(retries=3), read_timeout=5):
         pass
+    install(mounted=False, max_retries=3).end()
+    left: dict[str, int] = resilient_transport.stats().left_alone
     with override(retries=0, deadline=5.5, retry_non_idempotent=True):
         pass
     text: str = override(retries=0).wrap(call)()
@@ -53,4 +55,4 @@ def use() -> None:
     found: bool = 500 in policy.statuses
     version: str = resilient_transport.__version__
     numbers: dict[str, int] = resilient_transport.stats()["https://a.example"].failed_calls
-    print(adapter, text, found, version, numbers)
+    print(adapter, text, found, version, numbers, left)

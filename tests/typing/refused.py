@@ -16,6 +16,8 @@ def use() -> None:
     mount()  # refused
     install(polcy=RetryPolicy())  # refused
     install(on_event="print")  # refused
+    install(mounted="no")  # refused
+    install(True)  # refused
     override(retrys=3)  # refused
     override(retries="3")  # refused
     override(deadline="soon")  # refused
