@@ -79,9 +79,8 @@ class Installation:
 
     def differs_in(self, settings: AdapterArguments, mounted: bool) -> list[str]:
         """The names of the arguments of `install` that are others here."""
-        ours, theirs = (
-            {"mounted": one, **of} for one, of in ((self.mounted, self.settings), (mounted, settings))
-        )
+        ours = {"mounted": self.mounted, **self.settings}
+        theirs = {"mounted": mounted, **settings}
         return sorted(name for name in ours.keys() | theirs.keys() if not _is_same(name, ours, theirs))
 
     def __enter__(self) -> Installation:
@@ -200,7 +199,7 @@ def _view(prefix: str, adapter: Any) -> None:
     kind = type(adapter)
     for newest in () if issubclass(kind, ResilientAdapter) else _installed[-1:]:
         is_taken = newest.mounted and kind is HTTPAdapter and take_over(adapter, newest.settings)
-        if not is_taken and prefix.lower().startswith("http"):
+        if not is_taken and str(prefix).lower().startswith("http"):
             note(adapter)
 
 

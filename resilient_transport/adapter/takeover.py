@@ -9,7 +9,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from ..pool.manager import LeasingPoolManager, is_real, leased
-from ..retry.urllib3_retry import ONE_ATTEMPT, policy_from
+from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..telemetry.log import say
 from .adapter import ResilientAdapter
 from .arguments import AdapterArguments
@@ -52,18 +52,16 @@ def take_over(adapter: HTTPAdapter, settings: AdapterArguments) -> bool:
 def _state_for(adapter: Any, settings: AdapterArguments) -> dict[str, Any] | str:
     """What the adapter has as a `ResilientAdapter`; or why it has to stay what it is."""
     own = vars(adapter).copy()
-    if why := _why_not(own):
-        return why
-    retries, manager = own["max_retries"], own["poolmanager"]
-    arguments: dict[str, Any] = {**settings, **{name: own[f"_{name}"] for name in _OF_POOLS}}
-    if is_said := _is_said(retries):
-        # A policy stays: its deadline and its like are no matter of a `Retry`.
-        arguments.pop("max_retries", None)
-    if is_real(manager) and manager.connection_pool_kw.get("ssl_context") is not None:
-        arguments.pop("ssl_context", None)
-    made = ResilientAdapter(**arguments)
-    if is_said:
-        made.max_retries = retries
+    if missing := sorted(_STATE - own.keys()):
+        return f"it has no {', '.join(missing)}"
+    if methods := sorted(name for name in own if hasattr(HTTPAdapter, name)):
+        return f"it has its own {', '.join(methods)}"
+    try:
+        made = _made(own, settings)
+    except (TypeError, ValueError) as error:
+        # A `Retry` with methods of its own, for one; with stock's adapter it works.
+        return str(error)
+    manager = own["poolmanager"]
     if not made._bypassed:
         manager = leased(manager, made._options)
         if not issubclass(type(manager), LeasingPoolManager):
@@ -72,18 +70,19 @@ def _state_for(adapter: Any, settings: AdapterArguments) -> dict[str, Any] | str
     return {**vars(made), **kept}
 
 
-def _why_not(own: dict[str, Any]) -> str:
-    """Why an adapter with these attributes stays what it is; nothing, if nothing of it would be lost."""
-    if missing := sorted(_STATE - own.keys()):
-        return f"it has no {', '.join(missing)}"
-    if methods := sorted(name for name in own if hasattr(HTTPAdapter, name)):
-        return f"it has its own {', '.join(methods)}"
-    retries = own["max_retries"]
-    try:
-        policy_from(Retry.DEFAULT if retries is None else retries)
-    except TypeError as error:
-        return str(error)
-    return ""
+def _made(own: dict[str, Any], settings: AdapterArguments) -> ResilientAdapter:
+    """An adapter with these settings, but for what the attributes of an `HTTPAdapter` say."""
+    retries, manager = own["max_retries"], own["poolmanager"]
+    arguments: dict[str, Any] = {**settings, **{name: own[f"_{name}"] for name in _OF_POOLS}}
+    if is_real(manager) and manager.connection_pool_kw.get("ssl_context") is not None:
+        arguments.pop("ssl_context", None)
+    if is_said := _is_said(retries):
+        # A policy stays: its deadline and its like are no matter of a `Retry`.
+        arguments.pop("max_retries", None)
+    made = ResilientAdapter(**arguments)
+    if is_said:
+        made.max_retries = retries
+    return made
 
 
 def _is_said(retries: Any) -> bool:
