@@ -55,7 +55,12 @@ class _StandIn(type):
         if settings is None:
             # A class that somebody has derived from it is made as any other.
             return super().__call__(*args, **kwargs)
-        return ResilientAdapter(*args, **{**settings, **kwargs})
+        if not (args or kwargs):
+            return ResilientAdapter(**settings)
+        # What is said here is nearer to the call than the settings are, as with one that is mounted.
+        adapter = HTTPAdapter(*args, **kwargs)
+        take_over(adapter, settings)
+        return adapter
 
 
 class Installation:

@@ -296,3 +296,15 @@ def test_what_stands_in_passes_for_the_class():
     assert (made.policy.retries, made._pool_maxsize) == (4, 3)
     assert asked == (True, True, True)
     assert derived.policy.retries == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"policy": RetryPolicy(retries=9)}, {"max_retries": 9, "pool_connections": 7}]
+)
+def test_arguments_for_what_stands_in_are_nearer_than_the_settings(settings):
+    """By position and by name, as stock takes them."""
+    with install(**settings):
+        adapter = requests.sessions.HTTPAdapter(5, 6, max_retries=Retry(2))
+
+    assert type(adapter) is ResilientAdapter
+    assert (adapter._pool_connections, adapter._pool_maxsize, adapter.max_retries.total) == (5, 6, 2)

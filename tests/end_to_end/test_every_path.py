@@ -38,7 +38,7 @@ class Path:
     def session(self, stack, **settings):
         """Return a session whose adapter was made in this way."""
         certificates = self.server.authority
-        if self.way == "install":
+        if self.way in ("install", "mounted"):
             stack.enter_context(resilient_transport.install(**settings))
         session = stack.enter_context(requests.Session())
         session.trust_env = False
@@ -50,6 +50,9 @@ class Path:
             settings["ssl_context"] = context
         if self.way == "mount":
             mount(session, **settings)
+        elif self.way == "mounted":
+            of_pools = {name: value for name, value in settings.items() if name.startswith("pool_")}
+            session.mount("https://", HTTPAdapter(**of_pools))
         elif self.way != "install":
             adapter = (Documented if self.way == "own" else ResilientAdapter)(**settings)
             adapter = pickle.loads(pickle.dumps(adapter)) if self.way == "pickled" else adapter
@@ -67,7 +70,7 @@ class Path:
         return self.server.url
 
 
-MADE = ["https", "own", "pickled", "install", "mount", "context"]
+MADE = ["https", "own", "pickled", "install", "mounted", "mount", "context"]
 PATHS = [*MADE, "http", "forwarded", "tunnel", "https tunnel", "socks", "plain socks"]
 #: What shakes hands with the server.
 SECURE = [name for name in PATHS if name not in ("http", "forwarded", "plain socks")]
