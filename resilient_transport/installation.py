@@ -201,11 +201,12 @@ def _in_force() -> Any:
 
 def _view(prefix: str, adapter: Any) -> None:
     """Take over what a session is about to mount, or note what keeps its own way."""
-    kind = type(adapter)
-    for newest in () if issubclass(kind, ResilientAdapter) else _installed[-1:]:
-        is_taken = newest.mounted and kind is HTTPAdapter and take_over(adapter, newest.settings)
-        if not is_taken and str(prefix).lower().startswith("http"):
-            note(adapter)
+    kind, newest = type(adapter), _installed[-1:]
+    if not newest or issubclass(kind, ResilientAdapter):
+        return
+    is_taken = newest[0].mounted and kind is HTTPAdapter and take_over(adapter, newest[0].settings)
+    if not is_taken and str(prefix).lower().startswith("http"):
+        note(adapter)
 
 
 def _apply() -> None:
