@@ -1,8 +1,8 @@
 """A TCP connection to a host: to whichever of its addresses answers first, within a deadline.
 
 urllib3 tries one address after the other, each to the end of its time-out. Its exceptions and their words are
-kept. Leans on `_dns_host` of its connection, and on `create_connection` and
-`_DEFAULT_TIMEOUT` in `urllib3.util`, pinned in `tests/test_upstream.py`.
+kept. Leans on `_dns_host` of its connection, and on `create_connection` in
+`urllib3.util`, pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 from urllib3 import connection as connection_module
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util import connection as urllib3_connection
-from urllib3.util.timeout import _DEFAULT_TIMEOUT
+from urllib3.util.timeout import Timeout
 
 from ..retry.causes import Cause, classify
 from ..retry.deadline import Deadline
@@ -77,20 +77,24 @@ def reach(connection: Any, deadline: Deadline, order: str, begun: Begun | None) 
         urllib3.exceptions.NameResolutionError, ConnectTimeoutError, NewConnectionError: as urllib3 does.
     """
     trace, name = connection.trace, connection._dns_host
-    race = Race(partial(_made_for, connection), deadline, partial(_failed, connection))
+    patience = Timeout.resolve_default_timeout(connection.timeout)
+    race = Race(partial(_made_for, connection, patience), patience, deadline, partial(_failed, connection))
+    sock = None
     try:
         if begun is not None:
             trace.mark(Stage.CONNECT)
-            done = race.finish(begun.sock, begun.address, connection.timeout)
-            if done is not None:
-                return done
-        trace.mark(Stage.RESOLVE)
-        found = addresses(name, connection.port, order, deadline)
-        if connection.plan.home is not None:
-            connection.plan.home.learn_addresses(found)
-        found = FAILED.in_order(name, found)
-        trace.mark(Stage.CONNECT)
-        return race.run(found)
+            sock = race.finish(begun.sock, begun.address)
+        if sock is None:
+            trace.mark(Stage.RESOLVE)
+            found = addresses(name, connection.port, order, deadline)
+            connection.has_others = len(found) > 1
+            if connection.plan.home is not None:
+                connection.plan.home.learn_addresses(found)
+            found = FAILED.in_order(name, found)
+            trace.mark(Stage.CONNECT)
+            sock = race.run(found)
+        connection.address = race.won
+        return sock
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
     except TimeoutError as error:
@@ -115,19 +119,18 @@ def lacks_descriptors(error: BaseException) -> bool:
     return False
 
 
-def _made_for(connection: Any, address: Address) -> socket.socket:
-    """The socket of a connection for an address, with the time-out of its connects."""
+def _made_for(connection: Any, patience: float | None, address: Address) -> socket.socket:
+    """The socket of a connection for an address, with its time-out."""
     family, kind, protocol, _, _ = address
     sock = made(family, connection.socket_options, connection.source_address, kind, protocol)
-    if connection.timeout is not _DEFAULT_TIMEOUT:
-        sock.settimeout(connection.timeout)
+    sock.settimeout(patience)
     return sock
 
 
 def _failed(connection: Any, address: Any, error: OSError) -> None:
     """Try an address last for a while, unless this machine is at fault."""
     connection.trace.address = spelled(address)
-    if classify(error) is not Cause.LOCAL:
+    if connection.has_others and classify(error) is not Cause.LOCAL:
         FAILED.add(connection._dns_host, address)
 
 

@@ -141,6 +141,8 @@ class ResilientConnection(HTTPConnection):
     #: The address that it is connected to, as sockets and as people have it; None: to none yet.
     address: Any = None
     peer: str | None = None
+    #: Whether its name has other addresses, as far as anybody knows. Set by who connects.
+    has_others: bool = True
     #: Whether the server has accepted it, as far as a ticket, TLS 1.2 or a response can say.
     is_proven: bool = True
     #: When it was last known to work, on the monotonic clock. Set here and at each check-in.
@@ -282,7 +284,8 @@ class ResilientConnection(HTTPConnection):
 
         Not where the call's own time was over, nor where another address would say the same.
         """
-        if self.address is not None and not self.trace.is_last() and classify(error) not in LASTING:
+        is_told = self.address is not None and self.has_others and not self.trace.is_last()
+        if is_told and classify(error) not in LASTING:
             FAILED.add(self._dns_host, self.address)
 
     def _trust_address(self) -> None:
@@ -303,8 +306,11 @@ class ResilientConnection(HTTPConnection):
         except NameResolutionError:
             trace.mark(Stage.RESOLVE)
             raise
-        self.address = peer_of(sock)
-        self.peer = trace.address = spelled(self.address)
+        peer = peer_of(sock)
+        self.peer = trace.address = spelled(peer)
+        if self.address is None:
+            # Somebody else has connected it.
+            self.address = peer
         self._dialled_in = monotonic() - trace.marked
         trace.mark(Stage.TUNNEL if self._tunnel_host is not None else Stage.HANDSHAKE)
         rearm(sock)
@@ -634,9 +640,6 @@ class ResilientConnection(HTTPConnection):
         elif cause in _REFUSALS and error is not None:
             # Who shares it has sent nothing.
             permit.refused(SharedFailure.of(error, Stage.CONFIRM, self.has_connected_to_proxy))
-        elif cause is Cause.TIMEOUT and error is not None:
-            # Others may hold what this one has accepted and never answered.
-            self._leave_address(error)
         elif cause in (Cause.RESET, Cause.DAMAGED) and error is not None:
             self._leave_address(error)
             if not self.plan.wants_proof or self.plan.sends_first:
@@ -651,6 +654,7 @@ class ResilientConnection(HTTPConnection):
         trace, cause = self.trace, classify(error)
         if cause is Cause.TIMEOUT:
             self._blame_for_silence()
+            self._leave_address(error)
         caller = trace.as_caller()
         if not trace.reused or caller is None or cause is not Cause.RESET:
             return

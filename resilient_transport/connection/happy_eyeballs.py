@@ -42,60 +42,67 @@ def is_plain(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in _PLAIN
 
 
+#: Why a socket cannot be made now, and can be when another one is closed.
+_LATER: Final = (errno.EMFILE, errno.ENFILE, errno.EADDRINUSE, errno.ENOBUFS, errno.ENOMEM)
+
+
 class _Running(NamedTuple):
     """A connect that is under way."""
 
     address: Any
-    #: Seconds that it may take; None: for ever.
-    patience: float | None
-    #: When it was begun, on the monotonic clock.
+    #: When it was begun, and when its time is over, on the monotonic clock.
     since: float
-
-    def until(self) -> float:
-        """When its time is over."""
-        return inf if self.patience is None else self.since + self.patience
+    until: float
 
 
 class Race:
     """A connect to one of several addresses, used once.
 
     Args:
-        make: makes the socket for an address; its time-out is what a connect to one address may take.
+        make: makes the socket for an address.
+        patience: seconds that a connect to one address may take, and the time-out of its socket; None: for
+            ever.
         deadline: when a socket has to be connected.
         failed: is told of each address that has failed, or has stayed silent while a later one was connected,
             and of the error.
     """
 
+    #: Where the socket that was connected leads to.
+    won: Any = None
+
     def __init__(
         self,
         make: Callable[[Address], socket.socket],
+        patience: float | None,
         deadline: Deadline,
         failed: Callable[[Any, OSError], None],
     ) -> None:
         self._make = make
+        self._patience = patience
         self._deadline = deadline
         self._failed = failed
         #: In the order of their beginning.
         self._running: dict[socket.socket, _Running] = {}
         #: When the next one is due.
         self._due = -inf
+        #: Of the address that was begun last, of those that have failed; and when it was begun.
         self._error: OSError = OSError("getaddrinfo returns an empty list")
+        self._error_of = -inf
 
-    def finish(self, sock: socket.socket, address: Any, patience: float | None) -> socket.socket | None:
+    def finish(self, sock: socket.socket, address: Any) -> socket.socket | None:
         """Wait for a connect that was begun before.
 
         Args:
             sock: the socket, which does not block.
             address: where to.
-            patience: seconds that it may take from now on; None: for ever.
 
         Returns:
             The socket; None: it has failed, or is silent, and takes part in the race.
         """
-        self._running[sock] = _Running(address, patience, monotonic())
+        self._enter(sock, address)
         if not self._ready(monotonic() + DELAY):
             return None
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or _has_something_to_read(sock):
+        if _met_by(sock) is not None or _has_something_to_read(sock):
             # It says nothing against the address that the server has given up what was idle.
             del self._running[sock]
             sock.close()
@@ -109,7 +116,7 @@ class Race:
             addresses: in the order in which they are tried.
 
         Returns:
-            The socket, with the time-out with which it was made, or what the deadline leaves of that.
+            The socket, with its time-out, or what the deadline leaves of that.
 
         Raises:
             TimeoutError: the last one was silent for too long, or the deadline is over.
@@ -143,17 +150,19 @@ class Race:
 
         By `connect` itself, which waits for less, and which whatever stands in for a socket has.
         """
-        sock = self._begin(address)
-        if sock is None:
+        try:
+            sock = self._make(address)
+        except OSError as error:
+            # It says nothing of the address.
+            self._meet(error, monotonic())
             return None
-        running, last = self._running[sock], last or not is_plain(type(sock))
+        running, last = self._enter(sock, address[4]), last or not is_plain(type(sock))
         try:
             if not last or self._deadline.is_limited():
-                patience = running.patience if last else _least(running.patience)
-                sock.settimeout(self._deadline.for_socket(patience))
-            sock.connect(running.address)
+                sock.settimeout(self._deadline.for_socket(self._patience if last else _least(self._patience)))
+            sock.connect(address[4])
         except OSError as error:
-            if last or not _goes_on(error) or monotonic() >= running.until():
+            if last or not _goes_on(error) or monotonic() >= running.until:
                 self._drop(sock, error)
             else:
                 sock.setblocking(False)
@@ -162,48 +171,57 @@ class Race:
             return self._take(sock)
         # Most connects: it has its time-out, and no other is under way.
         del self._running[sock]
+        self.won = address[4]
         return sock
 
     def _beside(self, ahead: deque[Address]) -> socket.socket | None:
         """Begin the next one, if that is due, and wait until the next is, or something happens."""
         if ahead and monotonic() >= self._due:
             self._due = monotonic() + DELAY
-            self._connect(ahead.popleft())
+            self._begin(ahead)
         for sock in self._ready(self._due if ahead else inf):
-            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if not error:
+            error = _met_by(sock)
+            if error is None:
                 return self._take(sock)
-            self._drop(sock, OSError(error, os.strerror(error)))
-            self._due = -inf
+            self._drop(sock, error)
         now = monotonic()
-        for sock in [sock for sock, running in self._running.items() if running.until() <= now]:
+        for sock in [sock for sock, running in self._running.items() if running.until <= now]:
             self._drop(sock, TimeoutError("timed out"))
         return None
 
-    def _connect(self, address: Address) -> None:
-        """Begin to connect, and do not wait."""
-        sock = self._begin(address)
-        if sock is None:
-            return
-        sock.setblocking(False)
-        error = sock.connect_ex(self._running[sock].address)
-        if error not in IN_PROGRESS:
-            self._drop(sock, OSError(error, os.strerror(error)))
-            self._due = -inf
-
-    def _begin(self, address: Address) -> socket.socket | None:
-        """A socket that takes part from now on, until it wins or is closed; None: there can be none."""
+    def _begin(self, ahead: deque[Address]) -> None:
+        """Begin to connect to the next address, and do not wait."""
+        address = ahead.popleft()
         try:
             sock = self._make(address)
         except OSError as error:
-            self._lose(address[4], error)
-            return None
-        self._running[sock] = _Running(address[4], sock.gettimeout(), monotonic())
-        return sock
+            self._meet(error, monotonic())
+            if error.errno in _LATER:
+                # Once another one is closed.
+                ahead.appendleft(address)
+                self._due = inf
+            return
+        self._enter(sock, address[4])
+        sock.setblocking(False)
+        try:
+            number = sock.connect_ex(address[4])
+        except OSError as error:
+            # An audit hook's, for one.
+            self._drop(sock, error)
+        else:
+            if number not in IN_PROGRESS:
+                self._drop(sock, _numbered(number))
+
+    def _enter(self, sock: socket.socket, address: Any) -> _Running:
+        """Let a socket take part until it wins, fails, or is closed with the race."""
+        now = monotonic()
+        running = _Running(address, now, inf if self._patience is None else now + self._patience)
+        self._running[sock] = running
+        return running
 
     def _ready(self, until: float) -> list[Any]:
         """The sockets that are connected or have failed; waits for one, until a moment at the latest."""
-        until = min(until, *(running.until() for running in self._running.values()))
+        until = min(until, *(running.until for running in self._running.values()))
         wait = self._deadline.bound(None if until == inf else max(0.0, until - monotonic()))
         # Asked for here: libraries with green threads replace what cannot wait their way, or remove it.
         kind = getattr(selectors, "PollSelector", None) or selectors.SelectSelector
@@ -215,20 +233,24 @@ class Race:
     def _take(self, sock: socket.socket) -> socket.socket:
         """The socket has won; what has been silent for longer is not worth as much."""
         won = self._running.pop(sock)
-        sock.settimeout(self._deadline.for_socket(won.patience))
+        sock.settimeout(self._deadline.for_socket(self._patience))
         for other in self._running.values():
             if other.since < won.since:
                 self._failed(other.address, TimeoutError("timed out"))
+        self.won = won.address
         return sock
 
     def _drop(self, sock: socket.socket, error: OSError) -> None:
+        """A socket is out of the race, and the next address need not wait any longer."""
         running = self._running.pop(sock)
         sock.close()
-        self._lose(running.address, error)
+        self._meet(error, running.since)
+        self._failed(running.address, error)
 
-    def _lose(self, address: Any, error: OSError) -> None:
-        self._error = error
-        self._failed(address, error)
+    def _meet(self, error: OSError, begun: float) -> None:
+        self._due = -inf
+        if begun >= self._error_of:
+            self._error, self._error_of = error, begun
 
     def _refuse_late(self) -> None:
         """Raise if the deadline is over: the next call had better begin elsewhere."""
@@ -240,6 +262,23 @@ class Race:
 
 def _least(patience: float | None) -> float:
     return DELAY if patience is None else min(patience, DELAY)
+
+
+def _met_by(sock: socket.socket) -> OSError | None:
+    """What a connect has failed with; None: it is connected."""
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        return _numbered(number)
+    try:
+        sock.getpeername()
+    except OSError as missing:
+        # It has never begun: what stands in for `connect`, or sees it, has raised a time-out.
+        return TimeoutError("timed out") if missing.errno == errno.ENOTCONN else None
+    return None
+
+
+def _numbered(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def _has_something_to_read(sock: socket.socket) -> bool:

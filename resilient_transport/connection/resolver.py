@@ -171,8 +171,10 @@ def interleaved(found: Sequence[Address], first: int | None) -> Sequence[Address
     """
     if len(found) < 2:
         return found
+    # In their order, each once: a hosts file may have it twice.
+    told = {(one[0], one[4]): one for one in found}.values()
     families: dict[int, list[Address]] = {} if first is None else {first: []}
-    for address in found:
+    for address in told:
         families.setdefault(address[0], []).append(address)
     rounds = zip_longest(*filter(None, families.values()))
     return [address for turn in rounds for address in turn if address is not None]

@@ -104,9 +104,13 @@ class SharedPool:
         self._doubt = (inf, -inf)
         #: Whether nobody can find it again once its last lease has ended. Set by the registry.
         self.is_disposable = False
-        #: The addresses of its name, and when they were asked for, on the monotonic clock.
+        #: The addresses of its name; when they were asked for, on the monotonic clock; and whether an answer
+        #: since then was another one.
         self._addresses: frozenset[Any] = frozenset()
         self._asked_at = -inf
+        self._varies = False
+        #: What was made before is not used any more at an address that the name has not.
+        self._moved_at = -inf
         #: What all leases together want to be kept.
         self.connection_options = DEFAULT_OPTIONS
         #: The tickets of those that want to keep so many idle connections, and use them in this way.
@@ -334,6 +338,11 @@ class SharedPool:
     def _offer(self, connection: Connection) -> None:
         surplus = self.gate.offer(connection)
         if surplus is not None:
+            # Of too many the oldest goes: it may be too old for some who share the pool.
+            oldest = self.gate.idle()[:1]
+            self._close(self.gate.take_out(lambda idle: idle in oldest))
+            surplus = self.gate.offer(connection)
+        if surplus is not None:
             surplus.close()
         elif self.is_idle(connection):
             self._all_idle.add(connection, self)
@@ -342,12 +351,16 @@ class SharedPool:
         """The name was asked for a new connection.
 
         When the answer before is as old as connections may be, this one holds: no connection is used again
-        whose address is not in it. Sooner one may be missing, since many names have others in each answer.
+        whose address is not in it. That is not so for a name whose answers have varied meanwhile, as those of
+        large services do: it has more addresses than it tells.
         """
         max_age, now = self.connection_options.max_age, monotonic()
-        age = now - self._asked_at
+        age, told = now - self._asked_at, frozenset(one[4] for one in found)
         if age == inf or (max_age is not None and age >= LEAST_SHARE_OF_AGE * max_age):
-            self._addresses, self._asked_at = frozenset(one[4] for one in found), now
+            self._moved_at = -inf if self._varies else now
+            self._addresses, self._asked_at, self._varies = told, now, False
+        elif told != self._addresses:
+            self._varies = True
 
     def is_idle(self, connection: Connection) -> bool:
         """Whether a connection lies idle here."""
@@ -414,7 +427,7 @@ class SharedPool:
         if not 0 <= idle_for < options.idle_timeout or (hint is not None and idle_for >= hint - SPARE):
             # Before 0 it was put back by another clock, such as freezegun's.
             return False
-        if connection.made_at < self._asked_at and connection.address not in self._addresses:
+        if connection.made_at < self._moved_at and connection.address not in self._addresses:
             return False
         if connection.requests_left == 0:
             return False

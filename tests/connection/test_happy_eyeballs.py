@@ -1,5 +1,6 @@
 """One of several addresses answers first: real sockets on loopback, some of which nobody answers."""
 
+import errno
 import socket
 import time
 from contextlib import ExitStack
@@ -32,9 +33,13 @@ class Told:
     def __init__(self, timeout=LONG_TIMEOUT):
         self.timeout = timeout
         self.made, self.failed = [], []
+        #: Why no socket can be made for an address, the first time.
+        self.refused = {}
 
     def make(self, address):
         """A socket with this time-out."""
+        if address[4][0] in self.refused:
+            raise self.refused.pop(address[4][0])
         sock = socket.socket(*address[:3])
         sock.settimeout(self.timeout)
         self.made.append((address[4][0], sock))
@@ -60,13 +65,10 @@ def addresses(port, *hosts):
 
 def run(told, found, deadline=None, begun=None):
     """Run a race to its end."""
-    race = Race(told.make, Deadline(deadline), told.fail)
+    race = Race(told.make, told.timeout, Deadline(deadline), told.fail)
     try:
-        if begun is not None:
-            won = race.finish(begun, begun_to(found), told.timeout)
-            if won is not None:
-                return won
-        return race.run(found)
+        won = None if begun is None else race.finish(begun, begun_to(found))
+        return race.run(found) if won is None else won
     finally:
         race.close()
 
@@ -142,8 +144,8 @@ def test_two_black_holes_cost_two_delays(port):
     assert [host for host, _ in told.failed] == [BLACK_HOLE, "127.0.0.4"]
 
 
-def test_when_all_fail_the_last_error_is_told(port):
-    """As urllib3 tells it, and every socket is closed."""
+def test_when_all_fail_the_error_of_the_last_address_is_told(port):
+    """As urllib3 tells it, whichever failed last, and every socket is closed."""
     told = Told(timeout=SHORT_TIMEOUT)
     with pytest.raises(ConnectionRefusedError):
         run(told, addresses(port, BLACK_HOLE, REFUSES))
@@ -158,7 +160,7 @@ def test_when_all_fail_the_last_error_is_told(port):
 def test_a_silent_one_is_waited_for_while_others_fail(port):
     """Its own time-out holds, from when it was begun."""
     told = Told(timeout=2 * DELAY)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(ConnectionRefusedError):
         run(told, addresses(port, BLACK_HOLE, REFUSES))
 
     assert told.failed == [(REFUSES, ConnectionRefusedError), (BLACK_HOLE, TimeoutError)]
@@ -184,7 +186,69 @@ def test_a_socket_that_cannot_be_made_is_passed_over(port):
     with run(told, [odd, *addresses(port, WELL)]) as sock:
         assert sock.getpeername() == (WELL, port)
 
-    assert [host for host, _ in told.failed] == ["odd"]
+    assert told.failed == []
+
+
+@pytest.mark.parametrize("number", [errno.EADDRINUSE, errno.EMFILE])
+def test_one_whose_socket_must_wait_is_tried_later(port, number):
+    """A fixed source port is in use, or no descriptor is left, until a silent one is given up."""
+    told = Told(timeout=2 * DELAY)
+    told.refused[WELL] = OSError(number, "not now")
+    with run(told, addresses(port, BLACK_HOLE, WELL)) as sock:
+        assert sock.getpeername() == (WELL, port)
+
+    assert told.failed == [(BLACK_HOLE, TimeoutError)]
+
+
+def test_one_whose_socket_can_never_be_made_holds_nobody_up(port, monkeypatch):
+    """An IPv4 source for an IPv6 address: the next one is tried at once. Nothing is held against it."""
+    monkeypatch.setattr(happy_eyeballs, "DELAY", 1.0)
+    told = Told()
+    told.refused[REFUSES] = socket.gaierror(socket.EAI_ADDRFAMILY, "no such family")
+    began = time.monotonic()
+    with run(told, addresses(port, BLACK_HOLE, REFUSES, WELL)):
+        took = time.monotonic() - began
+
+    assert took < 2.0
+    assert told.failed == [(BLACK_HOLE, TimeoutError)]
+
+
+class Guarded(socket.socket):
+    """Refuses an address, as an audit hook does."""
+
+    __module__ = "socket"
+
+    def connect_ex(self, address):
+        """Connect, or raise."""
+        if address[0] == REFUSES:
+            raise PermissionError("not there")
+        return super().connect_ex(address)
+
+
+def test_a_connect_that_raises_ends_nothing(port, monkeypatch):
+    """The address after it is tried."""
+    monkeypatch.setattr(socket, "socket", Guarded)
+    told = Told()
+    with run(told, addresses(port, BLACK_HOLE, REFUSES, WELL)) as sock:
+        assert sock.getpeername() == (WELL, port)
+
+    assert (REFUSES, PermissionError) in told.failed
+
+
+def test_a_time_out_that_comes_at_once_is_one(port, monkeypatch):
+    """A test's double raises it, and nothing is under way: no socket that is not connected is handed out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Guarded, "connect", lambda *_: (_ for _ in ()).throw(TimeoutError("timed out")), raising=False
+        )
+        patch.setattr(Guarded, "connect_ex", lambda *_: errno.EINPROGRESS)
+        patch.setattr(socket, "socket", Guarded)
+        told = Told()
+        with pytest.raises(TimeoutError):
+            run(told, addresses(port, WELL, BLACK_HOLE))
+
+    assert [host for host, _ in told.failed] == [WELL, BLACK_HOLE]
+    assert told.are_closed()
 
 
 def test_an_interrupt_leaves_no_socket(port, monkeypatch):
@@ -289,6 +353,7 @@ FOUR, SIX = socket.AF_INET, socket.AF_INET6
         ("4446", None, [0, 3, 1, 2]),
         ("444", SIX, [0, 1, 2]),
         ("", FOUR, []),
+        ("4" * 64 + "6", SIX, [64, *range(64)]),
     ],
 )
 def test_families_take_turns(families, first, order):
@@ -299,3 +364,10 @@ def test_families_take_turns(families, first, order):
     ]
 
     assert [one[4][0] for one in interleaved(found, first)] == order
+
+
+def test_an_address_that_is_named_twice_is_tried_once():
+    """As a hosts file may do."""
+    found = addresses(443, BLACK_HOLE, BLACK_HOLE, WELL, BLACK_HOLE)
+
+    assert [one[4][0] for one in interleaved(found, None)] == [BLACK_HOLE, WELL]

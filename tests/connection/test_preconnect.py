@@ -59,7 +59,7 @@ def test_what_is_no_plain_tcp_socket_has_no_route():
 
 def finish(begun):
     """Finish a begun connect; None: it has failed."""
-    return Race(None, Deadline(), None).finish(begun.sock, begun.address, LONG_TIMEOUT)
+    return Race(None, LONG_TIMEOUT, Deadline(), None).finish(begun.sock, begun.address)
 
 
 def test_a_begun_connect_is_finished(listener, route, preconnects):

@@ -45,9 +45,9 @@ def main(way: str, family: str) -> None:
         found = (HOLES[family], "127.0.0.1") if host in (NAME, OTHER) else (host,)
         return [one for at in found for one in real(at, *args, **kwargs)]
 
-    begin = Race._begin
+    enter = Race._enter
     socket.getaddrinfo = resolve
-    Race._begin = lambda self, address: asked.append(address[4][0]) or begin(self, address)  # type: ignore
+    Race._enter = lambda self, *args: asked.append(args[1][0]) or enter(self, *args)  # type: ignore
     with FaultServer() as server, FaultServer(authority=server.authority, tls=False) as proxy:
 
         def session(adapter: HTTPAdapter) -> requests.Session:

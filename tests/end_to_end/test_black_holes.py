@@ -80,8 +80,8 @@ def timed(session, url, method="GET"):
 def test_the_first_call_pays_once(place, way, hole, monkeypatch):
     """The first call tries both addresses, and those that follow only the one that answers."""
     asked = []
-    real = Race._begin
-    monkeypatch.setattr(Race, "_begin", lambda *args: asked.append(args[1][4][0]) or real(*args))
+    real = Race._enter
+    monkeypatch.setattr(Race, "_enter", lambda *args: asked.append(args[2][0]) or real(*args))
     session, url = place(hole, adapter_of(way))
     first = timed(session, url)
     paid = asked.count(hole)

@@ -26,7 +26,7 @@ NAME = "several.test"
 OK = told("200 OK", b"ok", Content_Length="2", Connection="close")
 #: What an address does that is ill.
 RESET, FIN, SILENCE, CONFIRM = "reset", "fin", "silence", "reset after the handshake"
-UNANSWERED = "no answer"
+UNANSWERED, ANSWERS_ONCE = "no answer", "one answer"
 
 
 class Ill(Listening):
@@ -50,6 +50,11 @@ class Ill(Listening):
         with client, suppress(OSError):
             client.settimeout(LONG_TIMEOUT)
             if self.how == SILENCE:
+                self._left.wait(LONG_TIMEOUT)
+                return
+            if self.how == ANSWERS_ONCE:
+                client.recv(65536)
+                client.sendall(told("200 OK", b"ok", Content_Length="2"))
                 self._left.wait(LONG_TIMEOUT)
                 return
             if self.how == UNANSWERED:
@@ -282,8 +287,8 @@ def test_a_memory_that_leads_nowhere_is_given_up(several, call, monkeypatch, lim
     url, well, _ = several(tls=tls)
     resolve(monkeypatch, "127.0.0.1", "127.0.0.2")
     asked = []
-    real = Race._begin
-    monkeypatch.setattr(Race, "_begin", lambda *args: asked.append(args[1][4][0]) or real(*args))
+    real = Race._enter
+    monkeypatch.setattr(Race, "_enter", lambda *args: asked.append(args[2][0]) or real(*args))
     call(url, policy=RetryPolicy(deadline=limit))
     FAILED.add(NAME, ("127.0.0.1", well.port))
     asked.clear()
@@ -342,6 +347,39 @@ def test_silence_before_the_first_byte_moves_on(several, call, contexts, tls):
         f"127.0.0.2:{well.port}", f"127.0.0.1:{well.port}",
     ]  # fmt: skip
     assert (ill.accepts, well.accepts) == (1, 1)
+
+
+def test_silence_on_a_connection_that_was_idle_moves_on(several, call, contexts, dial, server):
+    """An address that has answered, and hangs from then on: the repetition goes to the other one."""
+    url, well, (ill,) = several(("127.0.0.2", ANSWERS_ONCE), tls=False)
+    session = dial(server, max_retries=1)
+    session.get(url, timeout=LONG_TIMEOUT)
+    response = session.get(url, timeout=(LONG_TIMEOUT, SHORT_TIMEOUT))
+
+    assert [attempt.reused for attempt in attempts_of(response)] == [True, False]
+    assert (ill.accepts, well.accepts) == (1, 1)
+
+
+def test_a_source_that_does_not_fit_says_nothing_of_an_address(several, dial, server, monkeypatch):
+    """No socket can be made for it by this session; another one may reach it."""
+    url, well, _ = several(tls=False)
+    resolve(monkeypatch, "127.0.0.1", "::1")
+    session = dial(server)
+    session.get_adapter(url).poolmanager.connection_pool_kw["source_address"] = ("::1", 0)
+    with suppress(requests.ConnectionError):
+        session.get(url, timeout=LONG_TIMEOUT)
+
+    assert ("127.0.0.1", well.port) not in held_against()
+
+
+def test_nothing_is_remembered_of_the_only_address(several, call):
+    """There is no other; and the memory is not filled with what helps nobody."""
+    url, _, (ill,) = several(("127.0.0.2", RESET))
+    with pytest.raises(requests.ConnectionError):
+        call(url.replace(NAME, "127.0.0.2"), max_retries=0)
+
+    assert ill.accepts == 1
+    assert FAILED.of("127.0.0.2") == []
 
 
 def test_a_certificate_says_nothing_of_an_address(several, dial, server):

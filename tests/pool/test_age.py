@@ -145,3 +145,37 @@ def test_connections_made_together_do_not_end_together(moved, monkeypatch, clock
         response.close()
 
     assert accepts(servers) == [3, 0]
+
+
+def test_one_that_is_too_old_for_some_makes_room(moved, clock):
+    """Of too many idle ones the oldest is closed; if it were the newest, whom it serves would find none."""
+    begin, servers = moved
+    patient, hasty = begin(pool_maxsize=2), begin(pool_maxsize=2, max_age=10)
+    held = [patient.begin(), patient.begin()]
+    assert [response.text for response in held] == ["ok", "ok"]
+    clock.ahead += 20
+    for _ in range(3):
+        held = [hasty.begin(), hasty.begin()]
+        assert [response.text for response in held] == ["ok", "ok"]
+
+    assert accepts(servers) == [4, 0]
+
+
+def test_a_name_whose_answers_vary_loses_no_connection(moved, monkeypatch, clock):
+    """It has more addresses than it tells at once, so that one which is missing is not gone."""
+    begin, servers = moved
+    caller = begin(max_age=100)
+    first = caller.begin()
+    resolve(monkeypatch, NEW)
+    clock.ahead += 50
+    second = caller.begin()
+    assert (first.text, accepts(servers)) == ("ok", [1, 1])
+    clock.ahead += 60
+    resolve(monkeypatch, OLD)
+    third = caller.begin()
+    assert [response.text for response in (second, third)] == ["ok", "ok"]
+    held = [caller.begin(), caller.begin()]
+    for response in held:
+        response.close()
+
+    assert accepts(servers) == [2, 1]

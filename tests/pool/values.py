@@ -14,7 +14,7 @@ def idle_connection() -> Iterator[tuple[PlainConnection, socket.socket]]:
     ours, theirs = socket.socketpair()
     connection = PlainConnection("localhost")
     connection.sock = ours
-    connection.proven_at = monotonic()
+    connection.made_at = connection.proven_at = monotonic()
     with ours, theirs:
         yield connection, theirs
 
