@@ -162,10 +162,10 @@ class Race:
                 sock.settimeout(self._deadline.for_socket(self._patience if last else _least(self._patience)))
             sock.connect(address[4])
         except OSError as error:
-            if last or not _goes_on(error) or monotonic() >= running.until:
-                self._drop(sock, error)
-            else:
+            if not last and _goes_on(error, sock.gettimeout(), running):
                 sock.setblocking(False)
+            else:
+                self._drop(sock, error)
             return None
         if not last:
             return self._take(sock)
@@ -292,6 +292,11 @@ def _has_something_to_read(sock: socket.socket) -> bool:
     return True
 
 
-def _goes_on(error: OSError) -> bool:
-    """Whether a connect has only not answered yet. The system's own time-out has a number."""
-    return isinstance(error, TimeoutError) and error.errno is None
+def _goes_on(error: OSError, granted: float | None, running: _Running) -> bool:
+    """Whether a connect has only not answered yet, in the time that it was granted.
+
+    The system's own time-out has a number. One that comes sooner is a test double's, for example.
+    """
+    now = monotonic()
+    waited = granted is not None and now - running.since >= granted / 2
+    return isinstance(error, TimeoutError) and error.errno is None and waited and now < running.until
