@@ -366,6 +366,14 @@ def test_an_answer_to_connect_is_read_like_any_other(kind):
     assert "response_class" in names_in(kind._tunnel)
 
 
+def test_tls_with_a_proxy_is_by_a_method_of_its_own():
+    """`connection/tls_connection.py` has it go by the proxy's context, and sets what `connect` reads."""
+    read = {"ssl_context", "cert_reqs", "assert_hostname", "assert_fingerprint", "server_hostname"}
+
+    assert {*read, "_connect_tls_proxy"} <= names_in(HTTPSConnection.connect)
+    assert {"proxy_config", "cert_reqs"} <= names_in(HTTPSConnection._connect_tls_proxy)
+
+
 def test_a_socks_connection_is_told_of_its_proxy_by_its_options():
     """`pool/socks.py` puts an address of the proxy in the place of its name."""
     socks = pytest.importorskip("urllib3.contrib.socks")

@@ -1,4 +1,8 @@
-"""A connection with TLS, which is resumed where it can be, and proven where it must be."""
+"""A connection with TLS, which is resumed where it can be, and proven where it must be.
+
+Leans on these names of urllib3's connection, pinned in `tests/test_upstream.py`: `_connect_tls_proxy`,
+`proxy_config`, and what `connect` reads of TLS settings.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,8 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
 
     def _connect(self) -> None:
         trace, sessions = self.trace, self.plan.sessions
+        if self.proxy is not None and self._tunnel_host is None:
+            self._shake_hands_with_proxy_only()
         if sessions is None or not trace.may_resume():
             super()._connect()
             return
@@ -44,6 +50,31 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
             self._resumed_id = None if offer.offered is None else offer.offered.id
         elif offer.offered is not None:
             sessions.drop(offer.offered)
+
+    def _shake_hands_with_proxy_only(self) -> None:
+        """Where a proxy reads what is asked, TLS is with the proxy: what is set for the server has no say.
+
+        urllib3 before 2.8 goes by the server's settings there (CVE-2026-97687).
+        """
+        config = self.proxy_config
+        if config is None or config.ssl_context is None:
+            return
+        self.ssl_context, self.cert_reqs = config.ssl_context, config.ssl_context.verify_mode
+        self.assert_hostname, self.assert_fingerprint = config.assert_hostname, config.assert_fingerprint
+        self.server_hostname = None
+
+    def _connect_tls_proxy(self, *args: Any, **kwargs: Any) -> Any:
+        """Shake hands with a proxy, whose context says whether its certificate is checked.
+
+        urllib3 before 2.8 sets on that context what holds for the server (CVE-2026-97687).
+        """
+        config, of_server = self.proxy_config, self.cert_reqs
+        if config is not None and config.ssl_context is not None:
+            self.cert_reqs = config.ssl_context.verify_mode
+        try:
+            return super()._connect_tls_proxy(*args, **kwargs)
+        finally:
+            self.cert_reqs = of_server
 
     def keep_session(self) -> None:
         """Keep the TLS session, if there is a new one; for who resumes it."""
