@@ -1,7 +1,7 @@
 """TLS with an HTTPS proxy goes by the proxy's settings alone, and TLS with the server by the server's alone.
 
-urllib3 before 2.8 mixes them up (CVE-2026-97687). `tests/neighbours/test_older_urllib3.py` runs this file with
-such a one, where the control is that stock does.
+urllib3 before 2.8 mixes them up (CVE-2026-97687). `tests/neighbours/test_older_urllib3.py` runs this file
+with such a one, where the control is that stock does.
 """
 
 import hashlib

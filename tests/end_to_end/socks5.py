@@ -5,14 +5,20 @@ import struct
 import threading
 from contextlib import suppress
 
+#: The families of its kinds of addresses.
+_FAMILIES = {1: socket.AF_INET, 4: socket.AF_INET6}
+
 
 class SOCKS5:
     """Listens on a loopback port until `close`; resets the first `resets` connections."""
 
-    def __init__(self, resets=0):
+    def __init__(self, resets=0, host="127.0.0.1"):
         self.resets = resets
         self.users = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        #: Where it was asked to connect to, and whom each connection came from.
+        self.asked, self.peers = [], []
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
         self.port = self._listener.getsockname()[1]
         self._threads = []
         self._begin(self._accept)
@@ -25,9 +31,10 @@ class SOCKS5:
     def _accept(self):
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, peer = self._listener.accept()
             except OSError:
                 return
+            self.peers.append(peer[0])
             if self.resets > 0:
                 self.resets -= 1
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -36,7 +43,8 @@ class SOCKS5:
                 self._begin(self._serve, client)
 
     def _serve(self, client):
-        with client, client.makefile("rb") as told:
+        # Who is not there is nobody's affair but the client's.
+        with client, client.makefile("rb") as told, suppress(OSError):
             methods = told.read(told.read(2)[1])
             if b"\x02" in methods:
                 client.sendall(b"\x05\x02")
@@ -46,9 +54,11 @@ class SOCKS5:
             else:
                 client.sendall(b"\x05\x00")
             kind = told.read(4)[3]
-            told.read(told.read(1)[0] if kind == 3 else 4)
+            place = told.read(told.read(1)[0] if kind == 3 else 4 if kind == 1 else 16)
+            host = place.decode() if kind == 3 else socket.inet_ntop(_FAMILIES[kind], place)
+            self.asked.append(host)
             (port,) = struct.unpack(">H", told.read(2))
-            with socket.create_connection(("127.0.0.1", port)) as server:
+            with socket.create_connection((host if kind == 4 else "127.0.0.1", port)) as server:
                 client.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
                 self._begin(self._copy, server, client)
                 self._copy(client, server)
