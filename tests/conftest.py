@@ -20,6 +20,7 @@ from tests.collecting import collected, requests_instrumented, watched  # noqa: 
 from tests.end_to_end.ways import clock, environment, pauses, say, thrifty  # noqa: F401 - fixtures
 from tests.loopback import only_loopback
 from tests.slate import clean_slate  # noqa: F401 - a fixture
+from tests.witness import certificates, names  # noqa: F401 - fixtures
 
 # How long an example takes says more about the machine than about the code. HANG_TIMEOUT bounds each test.
 hypothesis.settings.register_profile(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 import trustme
 
 from tests.listening import Listening
@@ -270,3 +271,21 @@ def common_name(client: socket.socket) -> str | None:
     shown = client.getpeercert() if isinstance(client, ssl.SSLSocket) else None
     subject = [pair for group in (shown or {}).get("subject", ()) for pair in group]
     return dict(subject).get("commonName")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """What witnesses and their clients show."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each name under `.test` be that of this machine."""
+    getaddrinfo = socket.getaddrinfo
+
+    def resolved(host, *args, **values):
+        name = host.decode() if isinstance(host, bytes) else host
+        return getaddrinfo("127.0.0.1" if name.rstrip(".").endswith(".test") else host, *args, **values)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)

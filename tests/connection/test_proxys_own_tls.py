@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter, attempts_of, registry
 from tests.timeouts import LONG_TIMEOUT
-from tests.witness import Certificates, Witness
+from tests.witness import Witness
 
 #: Whether stock has the defect.
 IS_OLD = tuple(map(int, urllib3.__version__.split(".")[:2])) < (2, 8)
@@ -27,12 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """What servers, proxies and clients show."""
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 Through the whole package, directly and through each kind of proxy, at the first attempt and at the next.
 """
 
-import socket
 from contextlib import ExitStack
 
 import pytest
@@ -14,7 +13,7 @@ from resilient_transport import ResilientAdapter, RetryPolicy, registry
 from tests.end_to_end.socks5 import SOCKS5
 from tests.loopback import has_ipv6
 from tests.timeouts import LONG_TIMEOUT
-from tests.witness import BODY, Certificates, Witness
+from tests.witness import BODY, Witness
 
 # For `http://` stock verifies no HTTPS proxy, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
@@ -44,12 +43,6 @@ VARIANTS = {
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """What servers, proxies and clients show."""
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
 def places(certificates):
     """Servers and proxies, by what they speak and which kind of address they have."""
     tls = certificates.server()
@@ -66,18 +59,11 @@ def places(certificates):
 
 
 @pytest.fixture(autouse=True)
-def anew(places, monkeypatch):
+def anew(places, names):
     """Begin with nothing seen and no connection; each name under `.test` is this machine."""
     registry.clear()
     for place in places.values():
         place.forget()
-    getaddrinfo = socket.getaddrinfo
-
-    def resolved(host, *args, **values):
-        name = host.decode() if isinstance(host, bytes) else host
-        return getaddrinfo("127.0.0.1" if name.rstrip(".").endswith(".test") else host, *args, **values)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolved)
     yield
     registry.clear()
 
@@ -204,3 +190,84 @@ def test_a_repetition_is_seen_as_the_first_attempt(places, certificates, route, 
     assert [one.fields.get("range") for one in asked] == [None, f"bytes={len(BODY) // 2}-"]
     assert len(set(answering.begun)) == 1
     assert len(answering.begun) == 3
+
+
+#: How a proxy may be written.
+PROXIES = {
+    "name": "{scheme}://named.test:{port}",
+    "trailing dot": "{scheme}://named.test.:{port}/",
+    "capitals": "{SCHEME}://NAMED.Test:{port}",
+    "IDNA": "{scheme}://xn--bcher-kva.test:{port}",
+    "IPv4": "{scheme}://127.0.0.1:{port}",
+    "IPv6": "{scheme}://[::1]:{port}",
+    "no scheme": "127.0.0.1:{port}",
+}
+
+
+@pytest.fixture(scope="module")
+def proxies_at(certificates):
+    """Proxies by what they speak and the family of their address."""
+    hosts = ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",)
+    with ExitStack() as stack:
+        yield {
+            (scheme, host): stack.enter_context(Witness(context, host))
+            for host in hosts
+            for scheme, context in (("http", None), ("https", certificates.server()))
+        }
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(("kind", "how"), [(k, h) for k in ("http", "https") for h in PROXIES])
+def test_a_proxy_is_asked_as_stock_asks_it(places, proxies_at, certificates, kind, how, scheme):
+    """However its address is written; after a reset and in the ways that ours takes, too."""
+    kind = "http" if how == "no scheme" else kind
+    proxy = proxies_at.get((kind, "::1" if how == "IPv6" else "127.0.0.1"))
+    if proxy is None:
+        pytest.skip("this machine has no IPv6 loopback")
+    server = places[scheme, 4]
+    urls = [(f"{scheme}://other.test:{server.port}/", {})]
+    written = PROXIES[how].format(scheme=kind, SCHEME=kind.upper(), port=proxy.port)
+    stock = told(HTTPAdapter(), certificates, server, {"all": written}, proxy, urls)
+    ours = [
+        told(
+            ResilientAdapter(**values),
+            certificates,
+            server,
+            {"all": written},
+            proxy,
+            urls,
+            first=lambda: proxy.forget(resets=1),
+        )
+        for values in VARIANTS.values()
+    ]
+
+    assert ours == [stock] * len(VARIANTS)
+    assert stock[0] == [b"ok"]
+    assert len(proxy.begun) == 2
+    assert len(set(proxy.begun)) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("order", ["system", "ipv4first"])
+@pytest.mark.parametrize("written", ["[::1]", "127.0.0.1", "localhost"])
+def test_a_socks_proxy_is_found(places, certificates, scheme, order, written):
+    """However its address is written (PySocks asks the system for names); a reset is repeated."""
+    pytest.importorskip("socks")
+    if written == "[::1]" and not has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    proxy = SOCKS5(host="::1" if written == "[::1]" else "127.0.0.1")
+    proxies = {"all": f"socks5h://{written}:{proxy.port}"}
+    server = places[scheme, 4]
+    urls = [(f"{scheme}://other.test:{server.port}/", {})]
+    try:
+        stock = told(HTTPAdapter(), certificates, server, proxies, proxy, urls)
+        proxy.resets = 1
+        adapter = ResilientAdapter(dns_order=order, policy=RetryPolicy(backoff=0))
+        ours = told(adapter, certificates, server, proxies, proxy, urls)
+    finally:
+        registry.clear()
+        proxy.close()
+
+    assert ours == stock
+    assert stock[0] == [b"ok"]
+    assert proxy.asked == ["other.test"] * 2
