@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +110,8 @@ class Witness(Listening):
             cuts: how many of the next bodies end in the middle.
         """
         self.resets, self.cuts = resets, cuts
+        #: Called when a client has said hello, before anything is said to it.
+        self.before: Callable[[], object] = lambda: None
         #: Whom each connection came from, and for what name, whatever became of it.
         self.begun: list[tuple[str, str | None]] = []
         self.seen: list[Seen] = []
@@ -150,6 +153,7 @@ class Witness(Listening):
             peer = client.getpeername()[0]
             name = asked_name(client, self.context) if self.context else awaited(client)
             self.begun.append((peer, name))
+            self.before()
             if self._takes("resets"):
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 return
