@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trustme
 
+from resilient_transport import registry
 from tests.listening import Listening
 from tests.timeouts import LONG_TIMEOUT
 
@@ -128,8 +130,9 @@ class Witness(Listening):
         return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        return socket.create_server((self.host, 0), family=family, backlog=64)
+        # A zone is in the address as the resolver has it.
+        family, *_, where = socket.getaddrinfo(self.host, 0, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(where, family=family, backlog=64)
 
     def _serve(self, client: socket.socket) -> None:
         with self._lock:
@@ -275,6 +278,16 @@ def common_name(client: socket.socket) -> str | None:
     shown = client.getpeercert() if isinstance(client, ssl.SSLSocket) else None
     subject = [pair for group in (shown or {}).get("subject", ()) for pair in group]
     return dict(subject).get("commonName")
+
+
+def others_wait() -> None:
+    """Wait, in a server, until several callers wait for the connection that is being made, or need not."""
+    until = time.monotonic() + LONG_TIMEOUT
+    while time.monotonic() < until:
+        gates = [shared_pool.gate for shared_pool in list(registry._shared_pools.values())]
+        if any(gate.waiting() >= 2 or gate.window.proven for gate in gates):
+            return
+        time.sleep(0.001)
 
 
 @pytest.fixture(scope="session")

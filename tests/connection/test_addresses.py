@@ -2,7 +2,6 @@
 
 import socket
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
@@ -16,7 +15,7 @@ from resilient_transport import ResilientAdapter, RetryPolicy, registry
 from resilient_transport.connection import tls_connection
 from tests.end_to_end.socks5 import SOCKS5
 from tests.timeouts import LONG_TIMEOUT
-from tests.witness import BODY, Witness
+from tests.witness import BODY, Witness, others_wait
 
 #: Of the loopback network, which is Linux's as a whole.
 HERE = "127.0.0.2"
@@ -146,16 +145,6 @@ def far(monkeypatch):
     monkeypatch.setattr(tls_connection, "is_long", lambda *_: True)
     monkeypatch.setattr(tls_connection.Route, "begin", counted)
     return taken
-
-
-def others_wait():
-    """Wait, in a server, until several callers wait for the connection that is being made, or need not."""
-    until = time.monotonic() + LONG_TIMEOUT
-    while time.monotonic() < until:
-        gates = [shared_pool.gate for shared_pool in list(registry._shared_pools.values())]
-        if any(gate.waiting() >= 2 or gate.window.proven for gate in gates):
-            return
-        time.sleep(0.001)
 
 
 def at_once(session, url, calls=6):

@@ -17,8 +17,9 @@ class SOCKS5:
         self.users = []
         #: Where it was asked to connect to, and whom each connection came from.
         self.asked, self.peers = [], []
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
+        # A zone is in the address as the resolver has it.
+        family, *_, where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        self._listener = socket.create_server(where, family=family)
         self.port = self._listener.getsockname()[1]
         self._threads = []
         self._begin(self._accept)
