@@ -53,6 +53,7 @@ from ..util.url_prefix import Prefix
 from .built import built
 from .max_retries import RetrySettings, Unsettled
 from .overridden import hooks_of, is_plain, socks_manager, warn_of_pools
+from .proxy_credentials import withhold
 from .summary import summary
 from .warmup import check, each, in_background, make, settings_for
 
@@ -173,6 +174,8 @@ class ResilientAdapter(HTTPAdapter):
         """
         if self._bypassed:
             return super().send(request, stream, timeout, verify, cert, proxies)
+        if proxies:
+            withhold(request, proxies, super().proxy_headers)
         serves_session = _getframe(1).f_code is _SESSION_SEND
         return self._call(request, stream, timeout, verify, cert, proxies, serves_session=serves_session)[0]
 

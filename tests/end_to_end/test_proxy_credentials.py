@@ -12,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import _basic_auth_str
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
+from tests.end_to_end.socks5 import SOCKS5
 from tests.timeouts import LONG_TIMEOUT
 from tests.witness import BODY, Witness
 
@@ -154,3 +155,83 @@ def test_what_is_asked_for_anew_is_asked_with_the_same(ground, certificates, env
     assert attempts_of(response)[-1].body_resumed
     assert [one.fields["proxy-authorization"] for one in ground.proxy.seen] == [SENT[ANN]] * 2
     assert [one.fields["authorization"] for one in ground.proxy.seen] == [_basic_auth_str("eve", "pw")] * 2
+
+
+def proxies_by_host(ground, kind, socks):
+    """A proxy with credentials for `http`, and something else for one host."""
+    scheme = "https" if ground.proxy.context else "http"
+    proxy = f"{scheme}://{ANN}@localhost:{ground.proxy.port}"
+    other = f"{scheme}://{{}}localhost:{ground.other_proxy.port}"
+    return {
+        "SOCKS": {"http": f"socks5h://{ANN}@127.0.0.1:{socks.port}"},
+        "directly": {"http": proxy, "http://other.test": ""},
+        "another proxy": {"http": proxy, "http://other.test": other.format("")},
+        "another proxy with its own": {"http": proxy, "http://other.test": other.format(f"{BEN}x@")},
+        "the same proxy": {"http": proxy},
+    }[kind]
+
+
+#: Who is given what after a redirect: by stock, and by ours.
+GIVEN = {
+    "SOCKS": ("plain", SENT[ANN], None),
+    "directly": ("plain", SENT[ANN], None),
+    "another proxy": ("other_proxy", SENT[ANN], None),
+    "another proxy with its own": ("other_proxy", *[_basic_auth_str("ben", "x")] * 2),
+    "the same proxy": ("proxy", SENT[ANN], SENT[ANN]),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_after_a_redirect_they_are_their_proxys_alone(ground, certificates, kind):
+    """requests puts those of the scheme's proxy into the next request, whoever gets it; ours does not."""
+    pytest.importorskip("socks")
+    socks = SOCKS5()
+    place, by_stock, by_ours = GIVEN[kind]
+    urls = [away(ground.url("named.test", False), ground.url("other.test", False))]
+    given = []
+    try:
+        for base in (HTTPAdapter, ResilientAdapter):
+            told(base(), certificates, ground, urls, proxies=proxies_by_host(ground, kind, socks))
+            given.append(getattr(ground, place).briefs[-1][-1])
+    finally:
+        registry.clear()
+        socks.close()
+
+    assert given == [by_stock, by_ours]
+
+
+def test_what_a_caller_has_put_there_stays(ground, certificates):
+    """A field of the caller's own goes where the caller sends it; as with stock."""
+    urls = [ground.url("named.test", False)]
+    proxies = {"http": "http://ben:pw@localhost:1", "http://named.test": ""}
+    seen = [
+        told(base(), certificates, ground, urls, proxies=proxies, headers={"Proxy-Authorization": "mine"})
+        for base in (HTTPAdapter, ResilientAdapter)
+    ]
+
+    assert seen[0] == seen[1]
+    assert [one[-1] for one in seen[1][1]] == ["mine"]
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_warming_goes_the_way_of_the_call(ground, certificates, environment, secure):
+    """By the proxy, with its credentials, or past it: the connection that was made ready serves the call."""
+    for place in ground.all():
+        place.forget()
+    with requests.Session() as session:
+        session.verify = certificates.servers
+        adapter = ResilientAdapter()
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        reused = []
+        for host in ("named.test", "other.test"):
+            adapter.warm(ground.url(host, secure), session=session)
+            answer = session.get(ground.url(host, secure), timeout=LONG_TIMEOUT)
+            reused.append(attempts_of(answer)[-1].reused)
+    server = ground.secure if secure else ground.plain
+    asked = ground.other_proxy if secure else ground.proxy
+
+    assert reused == [True, True]
+    assert {one[-1] for one in server.briefs} == {None}
+    assert {one[-1] for one in asked.briefs} == {SENT[BEN] if secure else SENT[ANN]}
+    assert len(asked.briefs) == 1
