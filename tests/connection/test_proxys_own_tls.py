@@ -252,3 +252,24 @@ def fingerprint(place):
     return hashlib.sha256(
         ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("localhost", place.port)))
     ).hexdigest()
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_context_that_trusts_every_server_trusts_no_proxy(places, certificates, scheme):
+    """A program's own context is for servers; beside it a proxy is checked as the system says."""
+    context = for_proxy(certificates, check_hostname=False)
+    context.verify_mode = ssl.CERT_NONE
+    said = []
+    for proxy in ({}, {"proxy_ssl_context": for_proxy(certificates)}):
+
+        class Trusting(ResilientAdapter):
+            def proxy_manager_for(self, url, proxy=proxy, **kwargs):
+                return super().proxy_manager_for(url, **kwargs, **proxy)
+
+        session = requests.Session()
+        session.trust_env = False
+        session.mount(f"{scheme}://", Trusting(ssl_context=context))
+        url = f"{scheme}://localhost:{places['misnamed server'].port}/"
+        said.append(outcome(session, url, places["proxy"]))
+
+    assert said == [REFUSED, 200]
