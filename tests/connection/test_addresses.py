@@ -14,6 +14,7 @@ from requests_toolbelt.adapters.source import SourceAddressAdapter
 from resilient_transport import ResilientAdapter, RetryPolicy, registry
 from resilient_transport.connection import tls_connection
 from tests.end_to_end.socks5 import SOCKS5
+from tests.end_to_end.ways import resolved_to_both
 from tests.timeouts import LONG_TIMEOUT
 from tests.witness import BODY, Witness, others_wait
 
@@ -276,3 +277,19 @@ def test_as_stock_asks_for_another_name(ground):
 
     assert seen[0] == seen[1]
     assert seen[0][0] == [b"ok"] * 2
+
+
+@on_linux
+@pytest.mark.parametrize("settings", [*SETTINGS, "IPv6 first"])
+def test_a_source_of_one_family_chooses_the_family(ground, monkeypatch, settings):
+    """Of a name with addresses of both, those of the other family are passed over, as in stock."""
+    ordered = {"dns_order": "ipv6first"}
+    adapter = FromHere(HERE, **(ordered if settings == "IPv6 first" else SETTINGS[settings]))
+    said = []
+    with monkeypatch.context() as patch:
+        resolved_to_both(patch)
+        for one in (SourceAddressAdapter(HERE), adapter):
+            said.append(called(ground, one, "direct", ground.url(), resets=int(one is adapter)))
+
+    assert said[0][:2] == said[1][:2]
+    assert {one[0] for one in said[1][1]} == {HERE}
