@@ -133,8 +133,11 @@ def calls_to(server, scheme, how):
     return [(origin, {}), (f"{origin}/a", other), (f"{origin}/b", {}), (f"{origin}/c?q=ü#f", {})]
 
 
-#: The protocol of SOCKS has no zones.
-ROUTES = [(way, how) for way in WAYS for how in HOSTS if not ("socks" in way and "zone" in how)]
+#: One of each kind.
+SOME = ["name", "trailing dot", "IDNA", "IPv6"]
+#: All of them directly, and through an HTTP proxy; one of each kind by the others. That of SOCKS has no zones.
+ROUTES = [(way, how) for way in ("direct", "http") for how in HOSTS]
+ROUTES += [(way, how) for way in ("https", "socks5", "socks5h") for how in SOME]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -152,10 +155,6 @@ def test_an_address_is_seen_as_stocks_is(places, certificates, route, way, schem
     assert ours == dict.fromkeys(VARIANTS, stock)
     # The control; as requests takes a URL apart, nobody gets to an address with a zone by himself.
     assert (stock[0] == [b"ok"] * len(urls)) == ("zone" not in how or way != "direct")
-
-
-#: One of each kind.
-SOME = ["name", "trailing dot", "IDNA", "IPv6"]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Host": "virtual.test"}], ids=["own host", "another host"])
