@@ -29,9 +29,11 @@ def withhold(
     if given is None:
         return
     url = request.url or ""
-    named = proxies.get(urlparse(url).scheme)
-    if not named or fields_for(named).get(_FIELD) != given:
-        # Somebody else's.
+    try:
+        named: Any = proxies.get(urlparse(url).scheme)
+        is_named = bool(named) and fields_for(named).get(_FIELD) == given
+    except (AttributeError, TypeError, ValueError):
+        # The call says what is wrong with them.
         return
-    if select_proxy(url, proxies) != named or named.lower().startswith("socks"):
+    if is_named and (select_proxy(url, proxies) != named or named.lower().startswith("socks")):
         del request.headers[_FIELD]

@@ -135,7 +135,7 @@ def calls_to(server, scheme, how):
 
 #: One of each kind.
 SOME = ["name", "trailing dot", "IDNA", "IPv6"]
-#: All of them directly, and through an HTTP proxy; one of each kind by the others. That of SOCKS has no zones.
+#: All of them directly, and through an HTTP proxy; one of each kind by the others. SOCKS knows no zones.
 ROUTES = [(way, how) for way in ("direct", "http") for how in HOSTS]
 ROUTES += [(way, how) for way in ("https", "socks5", "socks5h") for how in SOME]
 

@@ -235,3 +235,20 @@ def test_warming_goes_the_way_of_the_call(ground, certificates, environment, sec
     assert {one[-1] for one in server.briefs} == {None}
     assert {one[-1] for one in asked.briefs} == {SENT[BEN] if secure else SENT[ANN]}
     assert len(asked.briefs) == 1
+
+
+@pytest.mark.parametrize(
+    "proxies",
+    [{"http": "http://[bad"}, {"http": 5}, {"http": "://"}, [("http", "http://localhost:1")]],
+    ids=str,
+)
+def test_proxies_that_are_none_are_refused_as_in_stock(proxies):
+    """With a field of the caller's own, too: the same exception, by type."""
+    said = []
+    for base in (HTTPAdapter, ResilientAdapter):
+        request = requests.Request("GET", "http://127.0.0.1:1/", {"Proxy-Authorization": "mine"}).prepare()
+        with pytest.raises((requests.RequestException, TypeError)) as caught:
+            base().send(request, proxies=proxies)
+        said.append(caught.type)
+
+    assert said[0] is said[1]
