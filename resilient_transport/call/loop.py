@@ -452,8 +452,8 @@ class Call:
         attempt = record.write_down(trace, None, why)
         if record.dispatcher is not None:
             record.dispatcher(AttemptSucceeded, attempt)
-            if record.count > 1:
-                record.recovered()
+        if record.count > 1:
+            record.recovered()
         if not self.is_left:
             plan.quota.give_back(record.cost or PAY_BACK)
         if record.history or plan.stream or plan.policy.spool_bytes or self.is_left:

@@ -230,8 +230,11 @@ class Record:
                 self.dispatcher(RetryScheduled, attempt.number, delay, why)
 
     def recovered(self) -> None:
-        """Tell hooks and the log, once, that the call has succeeded after attempts that failed."""
-        if self.dispatcher is not None and not self.has_recovered:
+        """Count, and tell hooks and the log, once, that the call has succeeded after attempts that failed."""
+        if self.has_recovered:
+            return
+        self.plan.counters.recovered()
+        if self.dispatcher is not None:
             self.dispatcher(Recovered, self.count, self.deadline.spent())
         self.has_recovered = True
 

@@ -58,6 +58,8 @@ class Counts:
     shared_failures: dict[str, int] = field(default_factory=dict)
     #: Responses that say that the client certificate was refused.
     certificate_refusals: int = 0
+    #: Calls that were saved: they have succeeded after a failed attempt; streams that were gone on with, too.
+    recovered: int = 0
 
 
 class Counters:
@@ -71,6 +73,7 @@ class Counters:
         "_handshakes",
         "_histogram",
         "_not_made",
+        "_recovered",
         "_responses",
         "_resumes",
         "_retries",
@@ -82,7 +85,8 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self._retries = self._resumes = self._bytes_saved = self._certificate_refusals = 0
+        self._retries = self._resumes = self._bytes_saved = 0
+        self._certificate_refusals = self._recovered = 0
         #: Calls that have ended without a response.
         self._unanswered = 0
         #: Full ones, and resumed ones.
@@ -157,6 +161,11 @@ class Counters:
         with atomic.lock:
             self._certificate_refusals += 1
 
+    def recovered(self) -> None:
+        """A call has succeeded after a failed attempt."""
+        with atomic.lock:
+            self._recovered += 1
+
     def resumed(self, saved: int) -> None:
         """A body is gone on with, and so many bytes of it need not come again."""
         with atomic.lock:
@@ -182,6 +191,7 @@ class Counters:
             response_times=_durations(now._times, now._seconds),
             shared_failures=dict(now._shared),
             certificate_refusals=now._certificate_refusals,
+            recovered=now._recovered,
         )
 
     def _copy(self) -> Counters:
@@ -197,6 +207,7 @@ class Counters:
             copy._resumes = self._resumes
             copy._bytes_saved = self._bytes_saved
             copy._certificate_refusals = self._certificate_refusals
+            copy._recovered = self._recovered
             copy._seconds = self._seconds
             copy._seconds_waited = self._seconds_waited
             copy._failures |= self._failures

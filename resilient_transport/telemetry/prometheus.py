@@ -27,6 +27,7 @@ _COUNTERS: Final = (
     ("resumed_bytes", "Bytes that need not come again.", "bytes_saved", None),
     ("failures", "Failed attempts.", "failures", "stage"),
     ("shared_failures", "Attempts that shared another call's failure.", "shared_failures", "stage"),
+    ("recovered_calls", "Calls that have succeeded after a failed attempt.", "recovered", None),
     ("failed_calls", "Calls that have failed, by exception.", "failed_calls", "error"),
     ("responses", "Responses that were handed out.", "responses", "status"),
     ("repetitions_not_made", "Repetitions or calls that were not made.", "repetitions_not_made", "reason"),

@@ -118,7 +118,7 @@ class Stats(Mapping[str, OriginStats]):
 
         All names begin with `resilient_transport_`, and all have the label `origin`. Counters: `calls_total`,
         `failed_calls_total` (label `error`: the exception's type), `responses_total` (`status`: "2xx" and so
-        on), `retries_total`, `failures_total` and `shared_failures_total` (`stage`),
+        on), `retries_total`, `recovered_calls_total`, `failures_total` and `shared_failures_total` (`stage`),
         `repetitions_not_made_total` (`reason`), `certificate_refusals_total`, `handshakes_total` (`kind`:
         "full", "resumed"), `resumes_total`, `resumed_bytes_total`. Histograms: `response_seconds`,
         `gate_wait_seconds`. Gauge: `connections` (`state`: "idle", "active").

@@ -42,6 +42,7 @@ def expected(figures):
         plain = {
             ("calls_total",): one.calls,
             ("retries_total",): one.retries,
+            ("recovered_calls_total",): one.recovered,
             ("resumes_total",): one.resumes,
             ("resumed_bytes_total",): one.bytes_saved,
             ("handshakes_total", "full"): one.handshakes_full,
@@ -87,6 +88,7 @@ def test_the_text_has_the_same_numbers(server, fault_server_factory, dial):
     assert found == expected(figures)
     assert found[server.url, "repetitions_not_made_total", "limit"] == 1
     assert found[server.url, "failures_total", "body"] == 1
+    assert found[server.url, "recovered_calls_total"] == figures[server.url].recovered > 0
     assert found[other.url, "calls_total"] == 1
 
 

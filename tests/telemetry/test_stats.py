@@ -126,7 +126,7 @@ def test_failures_by_stage(server, dial, stage):
     method = "POST" if stage == "confirm" else "GET"
     dial(server, policy=RetryPolicy(**FAST)).request(method, server.url + "/bytes/100?etag=weak")
 
-    assert grown(server) == {"failures": {stage: 1}, "retries": 1}
+    assert grown(server) == {"failures": {stage: 1}, "retries": 1, "recovered": 1}
     assert stats()[server.url].calls == 1
 
 
@@ -134,7 +134,7 @@ def test_a_status_is_a_failure_of_its_own(server, dial):
     """503 twice, then 200."""
     dial(server, policy=RetryPolicy(**FAST)).get(server.url + "/status/503?times=2&id=figures")
 
-    assert grown(server) == {"failures": {"status": 2}, "retries": 2}
+    assert grown(server) == {"failures": {"status": 2}, "retries": 2, "recovered": 1}
     assert server.counts().requests == 3
 
 
@@ -162,7 +162,8 @@ def test_bytes_saved(server, dial, stream):
     server.play(once(Moment.BODY, after_bytes=700))
     attempted(session, "GET", server.url + "/bytes/1000?etag=weak")
 
-    assert resumed == {"failures": {"body": 1}, "retries": 1, "resumes": 1, "bytes_saved": 700}
+    saved = {"resumes": 1, "bytes_saved": 700, "recovered": 1}
+    assert resumed == {"failures": {"body": 1}, "retries": 1, **saved}
     assert (stats()[server.url].bytes_saved, stats()[server.url].resumes) == (700, 1)
 
 

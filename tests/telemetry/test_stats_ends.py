@@ -193,6 +193,7 @@ def test_a_snapshot_stays_as_it_is():
         lambda: counters.shook_hands(True),
         lambda: counters.resumed(7),
         counters.retried,
+        counters.recovered,
         counters.certificate_refused,
     )
     for each in everything:
