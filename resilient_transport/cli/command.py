@@ -17,7 +17,7 @@ INTERRUPTED: Final = 130
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand; `main.COMMANDS` lists them all."""
+    """A subcommand; `main.commands` lists them all."""
 
     #: What the user types.
     name: str

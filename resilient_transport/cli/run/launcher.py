@@ -1,0 +1,151 @@
+"""`run`: start a program as Python would, with this transport under it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Final, NoReturn
+
+from ..command import UNUSABLE, Command
+from .startup.sitecustomize import environment_with, watch
+
+#: Options of Python that are followed by a value, in the same argument or in the next one.
+_WITH_VALUE: Final = "WX"
+#: What Python puts into LC_CTYPE itself where the locale is C (PEP 538).
+_COERCED: Final = ("C.UTF-8", "C.utf8", "UTF-8")
+
+
+def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options that are ours, and the program with its arguments, whatever those look like."""
+    ours = 0
+    for argument in arguments:
+        if argument in ("-", "--") or argument[:2] in ("-m", "-c") or not argument.startswith("-"):
+            break
+        ours += 1
+    program = list(arguments[ours:])
+    return list(arguments[:ours]), program[1:] if program[:1] == ["--"] else program
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the arguments of `run`; the program is taken off before (`apart`)."""
+    parser.usage = "%(prog)s [--summary] [--children] PROGRAM [ARGUMENT ...]"
+    parser.description = (
+        "Run PROGRAM (script.py, a folder, app.pyz, -m module, -c code, or - for standard input) as Python "
+        "would, with this transport for every requests.Session that it makes. Settings come from the "
+        "environment. Options of Python go before -m resilient_transport; with -I, -E or -S the program runs "
+        "in this process, where some modules are imported already. A frozen program cannot be reached: it "
+        "has to call resilient_transport.install()."
+    )
+    parser.add_argument(
+        "--summary",
+        action="store_true",
+        help="print a line for each origin at exit: calls, failed, repeated, saved",
+    )
+    parser.add_argument(
+        "--children",
+        action="store_true",
+        help="the same for each Python that the program starts by its environment",
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Start the program; where there is `exec`, it takes the place of this process."""
+    program: list[str] = arguments.program
+    words = {word for word in ("summary", "children") if getattr(arguments, word)}
+    ignores = sys.flags.ignore_environment or sys.flags.no_site
+    if not program or program in (["-m"], ["-c"]):
+        return _refused("there is nothing to run: name a script, -m module or -c code")
+    if ignores and arguments.children:
+        return _refused("--children needs PYTHONPATH and site, which -I, -E and -S turn off")
+    if ignores:
+        from .same_process import run_here
+
+        sys.orig_argv[1:] = [*options_of_python(sys.orig_argv), *program]
+        watch({*words, f"pid={os.getpid()}"})
+        return run_here(program)
+    return _start(program, environment_with(words))
+
+
+def _start(program: Sequence[str], environment: dict[str, str]) -> int:
+    if wrong := _wrong_setting(environment):
+        return _refused(wrong)
+    _let_coerce(environment)
+    # As Python was called: how it was called says where it finds its modules.
+    command = [sys.orig_argv[0], *options_of_python(sys.orig_argv), *program]
+    if os.name == "nt":
+        return _wait_for(command, environment)
+    return _become(command, environment)
+
+
+def _wrong_setting(environment: Mapping[str, str]) -> str | None:
+    """What is wrong with the settings; the program would be told when it imports requests."""
+    if not any(name.upper().startswith("RESILIENT_TRANSPORT_") for name in environment):
+        # Most of the time; and the settings import urllib3.
+        return None
+    from ...settings.environment import SETTINGS, told
+
+    try:
+        for setting in SETTINGS:
+            told(setting.name)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def options_of_python(command: Sequence[str]) -> list[str]:
+    """The options of the interpreter in the command by which it was started."""
+    options: list[str] = []
+    rest = iter(command[1:])
+    for argument in rest:
+        if not argument.startswith("-") or argument == "-":
+            break
+        if argument.startswith("--"):
+            options.append(argument)
+            if argument == "--check-hash-based-pycs":
+                options.append(next(rest))
+            continue
+        # Several may stand in one argument: -bWerror, -um module.
+        at = next((at for at, letter in enumerate(argument) if letter in "mc" + _WITH_VALUE), None)
+        if at is None:
+            options.append(argument)
+        elif argument[at] in _WITH_VALUE:
+            options.append(argument)
+            options += [next(rest)] if at == len(argument) - 1 else []
+        else:
+            options += [argument[:at]] if at > 1 else []
+            break
+    return options
+
+
+def _let_coerce(environment: MutableMapping[str, str]) -> None:
+    """In the C locale, let the program's Python find that locale, as this one has.
+
+    It turns UTF-8 mode on there (PEP 540), but not if it finds what this one has put in its place.
+    """
+    is_told = "utf8" in sys._xoptions or "PYTHONUTF8" in environment
+    if sys.flags.utf8_mode and not is_told and environment.get("LC_CTYPE") in _COERCED:
+        environment["LC_CTYPE"] = "C"
+
+
+def _become(command: Sequence[str], environment: MutableMapping[str, str]) -> NoReturn:
+    os.execve(sys.executable, list(command), dict(environment))  # noqa: S606 - no shell
+
+
+def _wait_for(command: Sequence[str], environment: MutableMapping[str, str]) -> int:
+    """Windows returns to the shell when a process makes another of itself."""
+    import signal
+    import subprocess
+
+    # Ctrl-C goes to both, and is the program's.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return subprocess.call([sys.executable, *command[1:]], env=environment)  # noqa: S603
+
+
+def _refused(why: str) -> int:
+    print(f"run: {why}", file=sys.stderr)
+    return UNUSABLE
+
+
+RUN: Final = Command("run", "run a program that you cannot edit, with this transport", configure, run)

@@ -1,0 +1,1 @@
+"""The folder that `run` puts in front of PYTHONPATH: Python imports its `sitecustomize` before a program."""
