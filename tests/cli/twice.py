@@ -1,6 +1,7 @@
 """The same program twice: as Python runs it, and under `run`."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from tests.timeouts import HANG_TIMEOUT
 
 #: A module that can be run in this place, too.
 RUN = ("-m", "resilient_transport", "run")
+#: The interpreter outside of the virtual environment.
+BASE = os.path.realpath(sys.executable)
 LOOK = str(Path(__file__).with_name("look.py"))
 
 
