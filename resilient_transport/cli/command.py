@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from ..util.frozen import dataclass
 
 #: Exit statuses: all is well; what was looked for was found wanting; it could not be tried at all.
 OK: Final = 0
