@@ -199,6 +199,14 @@ def test_a_setting_that_is_not_allowed_starts_nothing():
     assert ended.err.startswith("run: RESILIENT_TRANSPORT_RETRIES='many': allowed is ")
 
 
+def test_a_folder_that_pythonpath_cannot_name_is_refused(monkeypatch, capsys):
+    """Rather than that the program runs without the adapter."""
+    monkeypatch.setattr(launcher, "FOLDER", os.pathsep.join(["/a", "b"]))
+
+    assert main(["run", "no_such_program.py"]) == 2
+    assert "PYTHONPATH cannot name /a" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("first", "why"),
     [

@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Final, NoReturn
 
 from ..command import UNUSABLE, Command
-from .startup.sitecustomize import environment_with, watch
+from .startup.sitecustomize import FOLDER, environment_with, watch
 
 #: Options of Python that are followed by a value, in the same argument or in the next one.
 _WITH_VALUE: Final = "WX"
@@ -71,6 +71,8 @@ def run(arguments: Namespace) -> int:
 def _start(program: Sequence[str], environment: dict[str, str]) -> int:
     if wrong := _wrong_setting(environment):
         return _refused(wrong)
+    if os.pathsep in FOLDER:
+        return _refused(f"PYTHONPATH cannot name {FOLDER}, which has {os.pathsep!r} in it")
     _let_coerce(environment)
     # As Python was called: how it was called says where it finds its modules.
     command = [sys.orig_argv[0], *options_of_python(sys.orig_argv), *program]

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 #: What `run` tells: words, then a line with the installation (`sys.prefix`) that it belongs to. The name does
 #: not begin like that of a setting.
 VARIABLE = "_RESILIENT_TRANSPORT_RUN"
-_HERE = os.path.dirname(os.path.abspath(__file__))
+#: What `run` puts in front of PYTHONPATH.
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 #: What holds the package.
-_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(_HERE))))
+_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(FOLDER))))
 
 
 def environment_with(words: set[str]) -> dict[str, str]:
@@ -37,7 +38,7 @@ def environment_with(words: set[str]) -> dict[str, str]:
     words = words | (take_out(environment) & {"children", "summary"})
     old = environment.get("PYTHONPATH")
     told = {*words, f"pid={os.getpid()}"} | ({"empty"} if old == "" else set())
-    environment["PYTHONPATH"] = os.pathsep.join([_HERE, old] if old else [_HERE])
+    environment["PYTHONPATH"] = os.pathsep.join([FOLDER, old] if old else [FOLDER])
     environment[VARIABLE] = "\n".join([" ".join(sorted(told)), sys.prefix])
     return environment
 
@@ -46,8 +47,8 @@ def take_out(environment: MutableMapping[str, str]) -> set[str]:
     """Undo in an environment what `environment_with` has done, and return its words; none, if it has not."""
     told = environment.pop(VARIABLE, "").partition("\n")[0].split()
     parts = environment.get("PYTHONPATH", "").split(os.pathsep)
-    if _HERE in parts:
-        environment["PYTHONPATH"] = os.pathsep.join(part for part in parts if part != _HERE)
+    if FOLDER in parts:
+        environment["PYTHONPATH"] = os.pathsep.join(part for part in parts if part != FOLDER)
         if not environment["PYTHONPATH"] and "empty" not in told:
             del environment["PYTHONPATH"]
     return set(told)
@@ -147,8 +148,8 @@ def _load_package() -> None:
 
 
 def _begin() -> None:
-    sys.path[:] = [entry for entry in sys.path if entry != _HERE]
-    sys.path_importer_cache.pop(_HERE, None)
+    sys.path[:] = [entry for entry in sys.path if entry != FOLDER]
+    sys.path_importer_cache.pop(FOLDER, None)
     told, _, prefix = os.environ.get(VARIABLE, "").partition("\n")
     if told:
         words = set(told.split())
