@@ -146,11 +146,29 @@ def test_threads_may_import_requests_at_once():
 
 
 def test_a_module_of_that_name_is_left_alone(tmp_path):
-    """A program's own requests.py is not the library."""
-    (tmp_path / "requests.py").write_text("print('mine')")
-    ended = under("import requests", PYTHONPATH=str(tmp_path))
+    """A program's own requests.py, or a folder of that name, is not the library."""
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "requests.py").write_text("print('mine')")
+    (tmp_path / "folder" / "requests").mkdir(parents=True)
+    file = under("import requests", PYTHONPATH=str(tmp_path / "file"))
+    # Site-packages, where the library is, would come before it.
+    where = (
+        f"import sys; sys.path[:] = {[str(tmp_path / 'folder')]!r}; import requests; print(requests.__file__)"
+    )
+    folder = under(where)
 
-    assert (ended.status, ended.out, ended.err) == (0, "mine\n", "")
+    assert (file.status, file.out, file.err) == (0, "mine\n", "")
+    assert (folder.status, folder.out, folder.err) == (0, "None\n", "")
+
+
+def test_without_the_library_all_is_as_without():
+    """A program that finds no requests gets Python's own error."""
+    without, ended = (
+        started(*run, "-c", "import sys; sys.path[:] = []; import requests") for run in ((), RUN)
+    )
+
+    assert "ModuleNotFoundError: No module named 'requests'" in without.err
+    assert ended == without
 
 
 def test_requests_may_fail_at_first():

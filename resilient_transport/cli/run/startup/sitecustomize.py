@@ -67,8 +67,8 @@ class Finder:
             return None
         others = (getattr(one, "find_spec", None) for one in list(sys.meta_path) if one is not self)
         spec = next((found for find in others if find and (found := find(name, path, target))), None)
-        # A module of that name that is no package is the program's own, or a namespace.
-        if spec and spec.loader and spec.submodule_search_locations:
+        # A module that is no package is the program's own, and a folder without code has no location.
+        if spec and spec.loader and spec.has_location and spec.submodule_search_locations:
             spec.loader = _Loader(spec.loader, self)
         return spec
 
