@@ -118,9 +118,10 @@ def test_what_watches_installs(at_exit, monkeypatch):
         watch(set())
 
 
-@pytest.mark.parametrize(("pid", "name"), [(os.getpid(), ""), (1, f"[{os.getpid()}]")])
-def test_a_summary_is_printed_of_what_was_counted(pid, name, at_exit, monkeypatch, capsys):
+@pytest.mark.parametrize("is_main", [True, False], ids=["started by run", "another"])
+def test_a_summary_is_printed_of_what_was_counted(is_main, at_exit, monkeypatch, capsys):
     """The process that was started has no number, every other has."""
+    pid, name = (os.getpid(), "") if is_main else (1, f"[{os.getpid()}]")
     monkeypatch.setattr(report, "stats", lambda: Stats({"https://a": OriginStats(calls=1)}))
     report.print_at_exit({f"pid={pid}"})
     ((call, *arguments),) = at_exit
