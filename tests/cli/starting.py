@@ -1,4 +1,4 @@
-"""A program that knows nothing of this package. It starts, and fetches a page in three ways at once.
+"""A program that knows nothing of this package. It starts, and fetches a page in four ways at once.
 
 Run as `python starting.py URL CA CERT KEY WORKERS`: so many processes do that, one after the other, or for 0
 this one. Its exit status is 1 if anything failed.
@@ -16,7 +16,7 @@ def main(url, ca, cert, key, workers):
     if int(workers):
         return max([subprocess.run(command, check=False).returncode for _ in range(int(workers))])
     settings = {"verify": ca, "cert": (cert, key), "timeout": 10}
-    ways = [by_a_session, by_the_function, by_a_library]
+    ways = [by_a_session, by_the_function, by_a_library, by_an_adapter_of_its_own]
     line = threading.Barrier(len(ways))
     with ThreadPoolExecutor(len(ways)) as pool:
         lost = list(filter(None, pool.map(lambda way: told(line, way, url, settings), ways)))
@@ -65,6 +65,17 @@ def by_a_library(url, settings):
             return self.transport.get(url, **settings)
 
     return Client().fetch()
+
+
+def by_an_adapter_of_its_own(url, settings):
+    """As programs do it that have met resets before."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    with requests.Session() as session:
+        session.mount("https://", HTTPAdapter(max_retries=Retry(3)))
+        return session.get(url, **settings)
 
 
 if __name__ == "__main__":
