@@ -327,6 +327,18 @@ def test_a_summary_breaks_no_exit(broken, server):
     assert ended.status == 6
 
 
+def test_the_summary_names_what_was_left_alone():
+    """An adapter of a class of the program's own is not ours, and the summary says so."""
+    code = (
+        "import requests\nclass Theirs(requests.adapters.HTTPAdapter): pass\n"
+        "requests.Session().mount('https://', Theirs())"
+    )
+    ended = under(code, run=(*RUN, "--summary"))
+
+    line = "resilient_transport: left as they are, with their own retries: 1 x __main__.Theirs\n"
+    assert (ended.status, ended.err) == (0, line)
+
+
 def test_a_forked_process_tells_its_number(server):
     """What the parent did is the parent's; a child that has made calls has lines of its own."""
     server.play(Script())
@@ -347,12 +359,14 @@ def test_the_lines_of_a_summary_are_of_the_figures():
         {
             "https://a": OriginStats(calls=9, failed_calls={"A": 1, "B": 2}, retries=4, recovered=5),
             "https://b": OriginStats(calls=1),
-        }
+        },
+        {"theirs.Adapter": 2},
     )
 
     assert list(report.lines(figures)) == [
         "https://a: 9 calls, 3 failed, 4 repeated, 5 saved",
         "https://b: 1 calls, 0 failed, 0 repeated, 0 saved",
+        "left as they are, with their own retries: 2 x theirs.Adapter",
     ]
 
 

@@ -12,7 +12,7 @@ from ...telemetry.stats import Stats, stats
 
 
 def print_at_exit(words: Collection[str]) -> None:
-    """Print a summary to standard error when this process ends, if it has made calls.
+    """Print a summary to standard error when this process ends, if there is anything to tell.
 
     Args:
         words: what `run` has told; with it, the number of the process that it has started.
@@ -33,7 +33,9 @@ def _print(main: int | None) -> None:
 
 
 def lines(figures: Stats) -> Iterator[str]:
-    """One line for each origin. What else is worth a line in a summary belongs here."""
+    """One line for each origin, and for what was left alone. What else is worth a line belongs here."""
     for origin, one in figures.items():
         failed = sum(one.failed_calls.values())
         yield f"{origin}: {one.calls} calls, {failed} failed, {one.retries} repeated, {one.recovered} saved"
+    for name, count in figures.left_alone.items():
+        yield f"left as they are, with their own retries: {count} x {name}"
