@@ -204,7 +204,7 @@ def test_without_a_deadline_the_same_calls_end_well(server, dial):
 def test_a_deadline_ends_a_dripping_body(server, dial):
     """A body that comes in small pieces is over when the deadline is, not when its last byte came."""
     server.play(Script((Rule(Fault(Moment.BODY, How.STALL, after_bytes=10)),)))
-    session = dial(server, policy=RetryPolicy(deadline=SHORT_TIMEOUT))
+    session = dial(server, policy=RetryPolicy(deadline=5 * SHORT_TIMEOUT))
 
     error = failed(session, server.url + "/bytes/5000", timeout=LONG_TIMEOUT)
 
