@@ -88,6 +88,8 @@ def full_queue(
         host, port: where it listens; None and 0: at the first address of loopback, at any port.
     """
     listener = stack.enter_context(socket.socket(family))
+    # As `socket.create_server` does: the port may be one that another test has just left.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host or ("::1" if family == socket.AF_INET6 else "127.0.0.1"), port))
     listener.listen(0)
     for _ in range(FILLERS):
