@@ -11,6 +11,7 @@ from ..retry.policy import RetryPolicy
 from ..retry.urllib3_retry import policy_from
 from ..settings.environment import remembered
 from ..settings.options import UNSET
+from ..util.frozen import replace
 
 #: The policy of an adapter that was given none.
 _by_environment = remembered(RetryPolicy)
@@ -23,6 +24,11 @@ class RetrySettings:
         max_retries: what the adapter was given, if anything.
         policy: what it was given in its place, if anything.
     """
+
+    #: Whether the pauses are the policy's as long as a `Retry` says nothing of any. Set for an adapter that
+    #: was taken over: what its program wrote for stock says how often, and repeats at once by default, which
+    #: meets the same race again.
+    paces: bool = False
 
     def __init__(self, max_retries: int | Retry | None = UNSET, policy: RetryPolicy | None = None) -> None:
         self.policy = _by_environment() if policy is None else policy
@@ -59,7 +65,11 @@ class RetrySettings:
 
     @max_retries.setter
     def max_retries(self, value: int | Retry | None) -> None:
-        self._policy = policy_from(Retry.DEFAULT if value is None else value, self._base)
+        policy = policy_from(Retry.DEFAULT if value is None else value, self._base)
+        if self.paces and not (policy.backoff or policy.jitter):
+            pauses = {name: getattr(self._base, name) for name in ("backoff", "backoff_max", "jitter")}
+            policy = replace(policy, **pauses)
+        self._policy = policy
         self._given = (value,)
         self._retry = value if isinstance(value, Retry) else None
         self._translated = dict(vars(value)) if isinstance(value, Retry) else {}

@@ -80,6 +80,7 @@ def _made(own: dict[str, Any], settings: AdapterArguments) -> ResilientAdapter:
         # A policy stays: its deadline and its like are no matter of a `Retry`.
         arguments.pop("max_retries", None)
     made = ResilientAdapter(**arguments)
+    made._retry_settings.paces = True
     if is_said:
         made.max_retries = retries
     return made

@@ -116,6 +116,20 @@ def test_a_retry_is_translated_to_the_letter():
     assert adapter._retry_settings.in_force() == policy_from(retry)
 
 
+@pytest.mark.parametrize(
+    ("retry", "is_told"),
+    [(Retry(3), False), (Retry(3, backoff_factor=0.3), True), (Retry(3, backoff_jitter=0.2), True)],
+)
+def test_a_retry_without_pauses_has_those_of_the_policy(retry, is_told):
+    """It says how often. To `ResilientAdapter` itself it says that there are to be none."""
+    with install(policy=RetryPolicy(backoff=0.07)):
+        taken = mounted(HTTPAdapter(max_retries=retry)).policy
+
+    assert (taken.backoff != 0.07) is is_told
+    assert taken.limits == policy_from(retry).limits
+    assert ResilientAdapter(max_retries=retry).policy == policy_from(retry)
+
+
 def test_deadlines_of_an_installation_hold_beside_a_retry():
     """A `Retry` has no word for them."""
     with install(policy=RetryPolicy(retries=9, deadline=20)):
@@ -314,6 +328,6 @@ def test_one_adapter_is_taken_over_by_many_threads_at_once():
                 task.result(LONG_TIMEOUT)
 
             assert adapter.max_retries.total == 3
-            assert adapter.policy == policy_from(Retry(3))
+            assert adapter.policy.limits == policy_from(Retry(3)).limits
             assert type(adapter.poolmanager) is LeasingPoolManager
             assert "max_retries" not in vars(adapter)
