@@ -8,4 +8,4 @@ HANG_TIMEOUT is nobody's argument: after it pytest gives up on a test, prints al
 SHORT_TIMEOUT = 0.2
 LONG_TIMEOUT = 10.0
 #: The `faulthandler_timeout` of setup.cfg; a test compares the two.
-HANG_TIMEOUT = 60.0
+HANG_TIMEOUT = 120.0
