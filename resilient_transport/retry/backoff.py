@@ -3,12 +3,14 @@
 `import backoff` brings in asyncio, 42 modules that take 26-34 ms. It must not happen when a call has failed:
 a fork in that moment leaves the child an import lock that nobody releases, and a full descriptor table ends
 the import. So the two modules that hold the functions, which need nothing, are loaded by file, when this one
-is imported. A `backoff` that looks different is imported whole. `tests/retry/test_backoff.py` tells whether
-the installed one does.
+is imported; also where a program has a module of its own by that name. A `backoff` that looks different is
+imported whole. `tests/retry/test_backoff.py` tells whether the installed one does.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -38,10 +40,16 @@ def _whole() -> tuple[Any, Any]:
     return backoff.expo, backoff.full_jitter
 
 
-def _found() -> tuple[Any, Any]:
+def _folders() -> list[str]:
+    """Where the package may be: first where Python finds it, which may be something of the program's."""
     spec = find_spec("backoff")
+    first = (spec and spec.submodule_search_locations) or ()
+    return [*first, *(os.path.join(entry, "backoff") for entry in sys.path)]
+
+
+def _found() -> tuple[Any, Any]:
     try:
-        return load(list(spec.submodule_search_locations or ()) if spec else [])
+        return load(_folders())
     except Exception:
         # A zip file, another version: whatever it is, the package itself knows.
         return _whole()

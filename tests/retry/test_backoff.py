@@ -1,6 +1,7 @@
 """Two functions of `backoff`, without the package around them."""
 
 import importlib.util
+import sys
 from itertools import islice
 
 import backoff
@@ -39,8 +40,20 @@ def test_another_shape_is_imported_whole(tmp_path, monkeypatch, files):
         "backoff", tmp_path / "__init__.py", submodule_search_locations=[str(tmp_path)]
     )
     monkeypatch.setattr(ours, "find_spec", lambda _: spec)
+    monkeypatch.setattr(sys, "path", [])
 
     assert ours._found() == (backoff.expo, backoff.full_jitter)
+
+
+def test_a_module_of_the_programs_is_left_to_it(tmp_path):
+    """A `backoff.py` beside the script is neither asked nor run; the package behind it is."""
+    (tmp_path / "backoff.py").write_text("print('mine')")
+    use = "from resilient_transport.retry import backoff as ours; print(next(ours.expo()))"
+    ours = run_python("-c", use, PYTHONPATH=str(tmp_path))
+    theirs = run_python("-c", "import backoff", PYTHONPATH=str(tmp_path))
+
+    assert ours.stdout == "None\n"
+    assert theirs.stdout == "mine\n"
 
 
 def modules_after(code):
