@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
+from abc import ABCMeta
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import wraps
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import requests
+from requests import sessions
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
@@ -16,6 +20,7 @@ from .adapter.adapter import ResilientAdapter
 from .adapter.arguments import AdapterArguments
 from .adapter.session_mount import show_adapters_to, show_adapters_to_nobody
 from .adapter.takeover import take_over
+from .settings.environment import unknown
 from .telemetry.left_alone import note
 
 if sys.version_info >= (3, 11):
@@ -24,8 +29,12 @@ elif TYPE_CHECKING:
     # Python 3.10 has none, and every type checker knows this one.
     from typing_extensions import Unpack
 
-_stock = requests.sessions.HTTPAdapter
+_stock = sessions.HTTPAdapter
 _installed: list[Installation] = []
+#: The place of an installation that no file and line has made.
+_COMMAND_LINE: Final = "the command line"
+#: What `HTTPAdapter` takes by position.
+_BY_POSITION: Final = ("pool_connections", "pool_maxsize", "max_retries", "pool_block")
 
 
 def mount(session: requests.Session, **settings: Unpack[AdapterArguments]) -> ResilientAdapter:
@@ -44,23 +53,59 @@ def mount(session: requests.Session, **settings: Unpack[AdapterArguments]) -> Re
     return adapter
 
 
-class _StandIn(type):
-    """A class that passes for `HTTPAdapter` in `isinstance`, and whose instances are `ResilientAdapter`s."""
+class _StandIn(ABCMeta):
+    """The kind of class that passes for `HTTPAdapter`, and whose instances are `ResilientAdapter`s.
+
+    One that somebody has derived from such a class, perhaps an abstract one, is a class as any other.
+    """
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, HTTPAdapter)
+        return isinstance(instance, HTTPAdapter) if _stands_in(cls) else super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, HTTPAdapter) if _stands_in(cls) else super().__subclasscheck__(kind)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        settings = vars(cls).get("settings")
-        if settings is None:
-            # A class that somebody has derived from it is made as any other.
+        if not _stands_in(cls):
             return super().__call__(*args, **kwargs)
+        settings = vars(cls)["_installed_settings"]
         if not (args or kwargs):
             return ResilientAdapter(**settings)
         # What is said here is nearer to the call than the settings are, as with one that is mounted.
         adapter = HTTPAdapter(*args, **kwargs)
+        if kwargs.get("max_retries", args[2] if len(args) > 2 else None) == 0:
+            # Of its own, `HTTPAdapter` would not tell that from nothing.
+            adapter.max_retries = Retry(0)
         take_over(adapter, settings)
         return adapter
+
+
+def _stands_in(kind: type) -> bool:
+    return "_installed_settings" in vars(kind)
+
+
+def _stand_in_with(settings: AdapterArguments) -> Any:
+    """A class for the place of `HTTPAdapter`; those that are derived from it have these settings, too."""
+
+    class StandIn(ResilientAdapter, metaclass=_StandIn):
+        # Where it is found, so that it can be pickled.
+        __module__, __qualname__ = "requests.sessions", "HTTPAdapter"
+        _installed_settings = settings
+
+        @wraps(ResilientAdapter.__init__)  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **_besides(args, kwargs, settings))
+
+    StandIn.__name__ = "HTTPAdapter"
+    return StandIn
+
+
+def _besides(args: Sequence[Any], kwargs: dict[str, Any], settings: AdapterArguments) -> dict[str, Any]:
+    """Keyword arguments, and settings for what neither they nor those by position say."""
+    said = {*kwargs, *_BY_POSITION[: len(args)]}
+    if said & {"max_retries", "policy"}:
+        said |= {"max_retries", "policy"}
+    return {**{name: value for name, value in settings.items() if name not in said}, **kwargs}
 
 
 class Installation:
@@ -73,7 +118,7 @@ class Installation:
         #: The file and line of the call of `install`.
         self.place = place
         #: What stands in for `requests.sessions.HTTPAdapter`.
-        self.stand_in = _StandIn("HTTPAdapter", (ResilientAdapter,), {"settings": settings})
+        self.stand_in = _stand_in_with(settings)
 
     def end(self) -> None:
         """End this one. The newest of those that have not ended is in force then; without any, stock is."""
@@ -110,9 +155,11 @@ def install(*, mounted: bool = True, **settings: Unpack[AdapterArguments]) -> In
     An `HTTPAdapter` that any session mounts from now on becomes a `ResilientAdapter`, too, and stays the same
     object. What it was told itself holds: its pool arguments, the keyword arguments of its pool manager, and
     its `max_retries`, which `HTTPAdapter` keeps as a `Retry`; without that, these settings hold, and without
-    a `backoff_factor` in it their pauses. An adapter
-    of a class of its own stays as it is; `stats().left_alone` names it. So does an `HTTPAdapter` with methods
-    or pools of its own, or a `Retry` that cannot be translated; the log says why, at DEBUG.
+    a `backoff_factor` in it their pauses. `HTTPAdapter(max_retries=0)` keeps what `HTTPAdapter()` keeps, so
+    that these settings hold there, too: `max_retries=Retry(0)` says none.
+
+    An adapter of a class of its own stays as it is; `stats().left_alone` names it. So does an `HTTPAdapter`
+    with methods or pools of its own, or a `Retry` that cannot be translated; the log says why, at DEBUG.
 
     Installations nest: the newest one that has not ended is in force. A plugin keeps what this returns and
     calls its `end`, which ends no other.
@@ -142,6 +189,19 @@ def install(*, mounted: bool = True, **settings: Unpack[AdapterArguments]) -> In
     _installed.append(installation)
     _apply()
     return installation
+
+
+def install_below_program() -> None:
+    """What `run` does: `install()`, of which no installation of the program is said to differ.
+
+    Raises:
+        ValueError: the environment says something that is not allowed.
+    """
+    # What it would warn of was told when the program was started.
+    list(unknown())
+    ResilientAdapter().close()
+    _installed.append(Installation({}, True, _COMMAND_LINE))
+    _apply()
 
 
 def uninstall() -> None:
@@ -176,14 +236,16 @@ def _is_passed_over(names: dict[str, Any]) -> bool:
 
 def _place(caller: FrameType) -> str:
     if _is_passed_over(caller.f_globals):
-        return "the command line"
+        return _COMMAND_LINE
     return f"{caller.f_code.co_filename}:{caller.f_lineno}"
 
 
 def _warn_of_others(settings: AdapterArguments, mounted: bool, place: str, caller: FrameType) -> None:
     """Say so, if another installation would give sessions something else."""
     for older in _installed[-1:]:
-        if names := older.differs_in(settings, mounted):
+        names = older.differs_in(settings, mounted)
+        # Who has typed `run` has said nothing that could differ.
+        if names and older.place != _COMMAND_LINE:
             warnings.warn_explicit(
                 f"install() at {place} differs from install() at {older.place}, which has not ended, in "
                 f"{', '.join(names)}: sessions get what {place} says, until that one ends",
@@ -218,7 +280,7 @@ def _apply() -> None:
     """
     written: Any = None
     while written is not _in_force():
-        written = requests.sessions.HTTPAdapter = _in_force()
+        written = sessions.HTTPAdapter = _in_force()
         if written is _stock:
             show_adapters_to_nobody()
         else:

@@ -1,7 +1,9 @@
 """For scripts and plugins: one session, or every session a program creates."""
 
+import abc
 import inspect
 import itertools
+import pickle
 import warnings
 
 import pytest
@@ -296,6 +298,79 @@ def test_what_stands_in_passes_for_the_class():
     assert (made.policy.retries, made._pool_maxsize) == (4, 3)
     assert asked == (True, True, True)
     assert derived.policy.retries == 1
+
+
+def test_a_class_that_is_derived_from_what_stands_in_is_its_own():
+    """A session's adapter is none of it, so that a program mounts it; and stock is of what stands in."""
+    with install():
+        named = requests.sessions.HTTPAdapter
+
+        class Derived(named):
+            settings = {}
+
+        class Abstract(named, abc.ABC):
+            @abc.abstractmethod
+            def f(self): ...
+
+        asked = [
+            isinstance(requests.Session().get_adapter("https://x"), kind) for kind in (Derived, Abstract)
+        ]
+        own = isinstance(Derived(), Derived), issubclass(Derived, named), issubclass(HTTPAdapter, Derived)
+        with pytest.raises(TypeError, match="abstract"):
+            Abstract()
+
+    assert asked == [False, False]
+    assert own == (True, True, False)
+    assert issubclass(HTTPAdapter, named)
+    assert not issubclass(requests.Session, named)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "found"),
+    [
+        ((), {}, (9, 4)),
+        ((), {"max_retries": 1}, (1, 4)),
+        ((5, 6, 2), {}, (2, 6)),
+        ((), {"policy": RetryPolicy(retries=3), "pool_maxsize": 8}, (3, 8)),
+    ],
+)
+@pytest.mark.parametrize("name", ["max_retries", "policy"])
+def test_a_class_that_is_derived_has_the_settings(name, args, kwargs, found):
+    """As far as it is not told others."""
+    settings = {"max_retries": 9} if name == "max_retries" else {"policy": RetryPolicy(retries=9)}
+    with install(pool_maxsize=4, **settings):
+
+        class Derived(requests.sessions.HTTPAdapter):
+            pass
+
+        adapter = Derived(*args, **kwargs)
+
+    assert (adapter.policy.retries, adapter._pool_maxsize) == found
+
+
+def test_what_stands_in_can_be_pickled():
+    """By the name under which programs know it; without an installation that is stock."""
+    with install():
+        named = requests.sessions.HTTPAdapter
+        pickled = pickle.dumps(named)
+        inside = pickle.loads(pickled)
+
+    assert inside is named
+    assert pickle.loads(pickled) is HTTPAdapter
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "retries"),
+    [((), {"max_retries": 0}, 0), ((1, 2, False), {}, 0), ((1, 2), {}, 9), ((), {"max_retries": 2}, 2)],
+)
+def test_none_can_be_said_to_what_stands_in(args, kwargs, retries):
+    """It sees that it was said. From an adapter that is mounted it could not be told from nothing."""
+    with install(max_retries=9):
+        said = requests.sessions.HTTPAdapter(*args, **kwargs)
+        mounted = Plugin(HTTPAdapter(max_retries=0)).get_adapter("https://x")
+
+    assert said.max_retries.total == retries
+    assert mounted.max_retries.total == 9
 
 
 @pytest.mark.parametrize(

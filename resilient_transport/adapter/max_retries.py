@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import requests.adapters
+from requests import adapters
 from urllib3.util import Retry
 
 from ..retry.policy import RetryPolicy
@@ -37,9 +37,9 @@ class RetrySettings:
         #: The `Retry` that others may hold, and what it held when it was translated.
         self._retry: Retry | None = None
         self._translated: dict[str, Any] = {}
-        if max_retries is UNSET and policy is None and requests.adapters.DEFAULT_RETRIES != 0:
+        if max_retries is UNSET and policy is None and adapters.DEFAULT_RETRIES != 0:
             # A program that has set requests' default for everybody means this adapter, too.
-            max_retries = requests.adapters.DEFAULT_RETRIES
+            max_retries = adapters.DEFAULT_RETRIES
         if max_retries is not UNSET:
             self.max_retries = max_retries
 

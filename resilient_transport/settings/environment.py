@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -161,15 +161,21 @@ def checked(name: str, given: Any) -> Any:
     raise kind_of_error(f"{name} is {kind.meant or kind.allowed}, not {kinds.shown(given)}")
 
 
-def warn_of_unknown() -> None:
-    """Warn, once for each, of variables that look like settings and are none."""
+def unknown() -> Iterator[str]:
+    """A sentence, once for each, about variables that look like settings and are none."""
     for name in _ours():
         if name not in _BY_VARIABLE and name not in _warned:
             _warned.add(name)
             import difflib
 
             nearest = difflib.get_close_matches(name.upper(), _BY_VARIABLE, 1, cutoff=0.0)[0]
-            warnings.warn(f"{name} is no setting and does nothing; the nearest is {nearest}", stacklevel=5)
+            yield f"{name} is no setting and does nothing; the nearest is {nearest}"
+
+
+def warn_of_unknown() -> None:
+    """Warn of them."""
+    for sentence in unknown():
+        warnings.warn(sentence, stacklevel=5)
 
 
 def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
