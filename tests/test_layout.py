@@ -295,7 +295,7 @@ def test_only_settings_reads_the_environment():
     """One file knows it, and one that runs before the package can be imported; others are given values."""
     readers = {name for name, tree in modules().items() if reads_environment(tree)}
 
-    assert readers == {"settings.environment", "cli.run.startup.sitecustomize"}
+    assert readers == {"settings.environment", "cli.run.startup.resilient_transport_hook"}
 
 
 @pytest.mark.parametrize(

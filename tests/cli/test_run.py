@@ -42,6 +42,10 @@ def under(code, *arguments, run=RUN, options=(), **environment):
         (["-c", "code", "-c"], [], ["-c", "code", "-c"]),
         (["-", "-h"], [], ["-", "-h"]),
         (["--summary", "--", "x.py", "--"], ["--summary"], ["x.py", "--"]),
+        (["--", "-x.py", "-y"], [], ["--", "-x.py", "-y"]),
+        (["--", "-m", "p"], [], ["-m", "p"]),
+        (["--", "-"], [], ["-"]),
+        (["--"], [], []),
         (["--help", "x.py"], ["--help"], ["x.py"]),
         ([], [], []),
     ],
@@ -131,6 +135,85 @@ def test_the_adapter_comes_with_requests(options):
     assert ended.out == without.out.replace(STOCK, OURS)
 
 
+@IN_BOTH_PROCESSES
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from resilient_transport import ResilientAdapter",
+        "import resilient_transport.exceptions",
+        "import resilient_transport.adapter.takeover",
+        "import resilient_transport; resilient_transport.stats()",
+    ],
+)
+def test_a_program_may_import_this_package_first(first, options):
+    """What has the adapter installed does not come in the middle of its modules."""
+    code = f"{first}\nimport requests\n{ADAPTER}"
+    without, ended = started("-c", code), under(code, options=options)
+
+    assert (without.out, without.err) == (STOCK, "")
+    assert (ended.out, ended.err) == (OURS, "")
+
+
+def test_pytest_may_run_under_it(tmp_path):
+    """Its plugin of this package comes before all else."""
+    (tmp_path / "test_one.py").write_text(f"import requests\ndef test_one():\n    {ADAPTER}")
+    ended = started(*RUN, "-m", "pytest", "-sqp", "no:cacheprovider", cwd=tmp_path)
+
+    assert ended.status == 0
+    assert OURS in ended.out
+
+
+#: One thread imports requests; when it runs the file that is named, another uses this package, until it has
+#: ended or waits for a module of the first.
+TWO_THREADS = """
+import sys, threading
+
+def use():
+    import resilient_transport
+    print(type(resilient_transport.stats()).__name__)
+
+def waits():
+    frame = sys._current_frames().get(other.ident)
+    return frame and frame.f_code.co_name == "acquire"
+
+def look(event, arguments):
+    if event == "exec" and arguments[0].co_filename.endswith(sys.argv[1]) and not other.ident:
+        other.start()
+        while other.is_alive() and not waits():
+            pass
+
+other = threading.Thread(target=use)
+sys.addaudithook(look)
+import requests
+other.join()
+"""
+
+
+@pytest.mark.parametrize(
+    "meets",
+    ["requests/__init__.py", "requests/api.py", "transport/__init__.py", "public_names.py", "adapter.py"],
+)
+def test_another_thread_may_use_this_package_meanwhile(meets):
+    """Each of them gets modules that are whole."""
+    ended = under(f"{TWO_THREADS}{ADAPTER}", meets)
+
+    assert (ended.status, ended.out, ended.err) == (0, "Stats\n" + OURS, "")
+
+
+@pytest.mark.parametrize("meets", ["requests.sessions", "resilient_transport.adapter.takeover"])
+def test_an_import_that_was_interrupted_is_made_again(meets):
+    """Ctrl-C in the middle of it, in requests' modules or in ours, which the program survives."""
+    code = (
+        "import sys\nclass Once:\n done = False\n def find_spec(self, name, path=None, target=None):\n"
+        f"  if name == {meets!r} and not self.done: self.done = True; raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Once())\ntry: import requests\nexcept KeyboardInterrupt: print('again')\n"
+        f"import requests\n{ADAPTER}"
+    )
+    ended = under(code)
+
+    assert (ended.out, ended.err) == ("again\n" + OURS, "")
+
+
 def test_threads_may_import_requests_at_once():
     """Each of them gets a module whose sessions have the adapter."""
     code = (
@@ -185,9 +268,8 @@ def test_requests_may_fail_at_first():
 
 def test_requests_may_be_there_already():
     """Something that comes before every program (a .pth file) has imported it."""
-    code = (
-        "import requests\nfrom resilient_transport.cli.run.startup.sitecustomize import watch\nwatch(set())"
-    )
+    hook = "resilient_transport.cli.run.startup.resilient_transport_hook"
+    code = f"import requests\nfrom {hook} import watch\nwatch(set())"
     ended = started("-c", f"{code}\n{ADAPTER}")
 
     assert (ended.out, ended.err) == (OURS, "")
@@ -209,12 +291,37 @@ def test_the_environments_settings_hold():
     assert (ended.out, ended.err) == ("3\n", "")
 
 
-def test_a_setting_that_is_not_allowed_starts_nothing():
+@IN_BOTH_PROCESSES
+def test_a_setting_that_is_not_allowed_starts_nothing(options):
     """Status 2, and the sentence that names it."""
-    ended = under("print(1)", RESILIENT_TRANSPORT_RETRIES="many")
+    ended = under("print(1)", options=options, RESILIENT_TRANSPORT_RETRIES="many")
 
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith("run: RESILIENT_TRANSPORT_RETRIES='many': allowed is ")
+
+
+@IN_BOTH_PROCESSES
+def test_what_is_no_setting_is_told_at_the_start(options):
+    """Once, and not to the program, where a warning may be an error."""
+    code = f"import requests; {ADAPTER}"
+    ended = under(code, options=[*options, "-Werror"], RESILIENT_TRANSPORT_RETRYS="3")
+
+    assert (ended.status, ended.out) == (0, OURS)
+    assert ended.err == (
+        "run: RESILIENT_TRANSPORT_RETRYS is no setting and does nothing; the nearest is "
+        "RESILIENT_TRANSPORT_RETRIES\n"
+    )
+
+
+def test_a_programs_own_installation_is_no_disagreement():
+    """`run` has no settings that could differ; a second one of the program's has, and is told."""
+    install = "import resilient_transport as r; print(r.install(max_retries=2)); import requests\n"
+    one = under(install + ADAPTER, options=["-Werror"])
+    two = under(install + "r.install(max_retries=3)", options=["-Werror"])
+
+    assert (one.status, one.err) == (0, "")
+    assert one.out == f"<Installation of ResilientAdapter at <string>:1, active>\n{OURS}"
+    assert two.err.splitlines()[-1].startswith("RuntimeWarning: install() at <string>:2 differs")
 
 
 def test_a_folder_that_pythonpath_cannot_name_is_refused(monkeypatch, capsys):
@@ -327,6 +434,35 @@ def test_a_summary_breaks_no_exit(broken, server):
     assert ended.status == 6
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [("", 0), ("try: print('x', file=sys.stderr)\nexcept OSError: pass", 120)],
+    ids=["summary", "control"],
+)
+def test_a_summary_that_cannot_be_written_changes_no_status(more, status, server):
+    """The control is a program that has written something itself, and loses it at exit."""
+    server.play(Script())
+    material = [server.url, server.authority.ca_file, *server.authority.client]
+    # Where Python keeps nothing, nothing is lost at exit.
+    environment = {**clean_environment(), "PYTHONUNBUFFERED": ""}
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, *RUN, "--summary", "-c", FETCH + more, *material]
+        ended = subprocess.run(command, stderr=full, env=environment, timeout=LONG_TIMEOUT, check=False)
+
+    assert ended.returncode == status
+
+
+def test_calls_at_exit_are_in_the_summary(server):
+    """Also those of a handler that was there before requests was."""
+    server.play(Script())
+    at_exit = f"import atexit\n@atexit.register\ndef last():\n import requests\n {FETCH}"
+    material = [server.url, server.authority.ca_file, *server.authority.client]
+    ended = under(at_exit + FETCH, *material, run=(*RUN, "--summary"))
+
+    assert ended.err == f"resilient_transport: {server.url}: 2 calls, 0 failed, 0 repeated, 0 saved\n"
+
+
 def test_the_summary_names_what_was_left_alone():
     """An adapter of a class of the program's own is not ours, and the summary says so."""
     code = (
@@ -337,6 +473,17 @@ def test_the_summary_names_what_was_left_alone():
 
     line = "resilient_transport: left as they are, with their own retries: 1 x __main__.Theirs\n"
     assert (ended.status, ended.err) == (0, line)
+
+
+def test_a_forked_process_without_calls_tells_nothing():
+    """What was left alone is the parent's, and told by it once."""
+    code = (
+        "import os, requests\nclass Theirs(requests.adapters.HTTPAdapter): pass\n"
+        "requests.Session().mount('https://', Theirs())\nif child := os.fork(): os.waitpid(child, 0)"
+    )
+    ended = under(code, run=(*RUN, "--summary"))
+
+    assert ended.err.count("left as they are") == 1
 
 
 def test_a_forked_process_tells_its_number(server):
@@ -360,13 +507,14 @@ def test_the_lines_of_a_summary_are_of_the_figures():
             "https://a": OriginStats(calls=9, failed_calls={"A": 1, "B": 2}, retries=4, recovered=5),
             "https://b": OriginStats(calls=1),
         },
-        {"theirs.Adapter": 2},
+        {"theirs.Adapter": 2, "a\nb": 1},
     )
 
     assert list(report.lines(figures)) == [
         "https://a: 9 calls, 3 failed, 4 repeated, 5 saved",
         "https://b: 1 calls, 0 failed, 0 repeated, 0 saved",
         "left as they are, with their own retries: 2 x theirs.Adapter",
+        r"left as they are, with their own retries: 1 x 'a\nb'",
     ]
 
 
@@ -423,15 +571,36 @@ def test_run_may_run_run():
 
 def test_a_python_of_another_environment_goes_without(tmp_path):
     """It is told where it does not have the package, and works as before."""
-    purelib = sysconfig.get_path("purelib")
+    places = os.pathsep.join(["", str(tmp_path / "old"), sysconfig.get_path("purelib")])
     code = (
-        f"import os, subprocess, sys; os.environ['PYTHONPATH'] += os.pathsep + {purelib!r}\n"
+        f"import os, subprocess, sys; os.environ['PYTHONPATH'] += {places!r}\n"
         f"subprocess.run([{BASE!r}, '-c', {f'import requests; {ADAPTER}'!r}], check=True)"
     )
     ended = under(code, run=(*RUN, "--children"), cwd=tmp_path)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "resilient_transport.py").write_text("raise ValueError('too old')")
+    unusable = under(code, run=(*RUN, "--children"), cwd=tmp_path)
+    line = r"resilient_transport run: \S+ cannot use this package, and goes without: "
 
-    assert (ended.status, ended.out) == (0, STOCK)
-    assert re.fullmatch(r"resilient_transport run: \S+ has no such package, and goes without\n", ended.err)
+    assert (ended.status, ended.out) == (unusable.status, unusable.out) == (0, STOCK)
+    assert re.fullmatch(line + r"No module named \S+\n", ended.err)
+    assert re.fullmatch(line + r"too old\n", unusable.err)
+
+
+@pytest.mark.parametrize("name", ["python2.7", "python3.6", "python3.7", "python3.9"])
+def test_an_old_python_goes_without(name, tmp_path):
+    """It starts as before, and the `sitecustomize` that was there runs."""
+    try:
+        # What is on PATH may be a stand-in for one that is not installed.
+        subprocess.run([name, "-c", ""], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"needs {name}")
+    (tmp_path / "sitecustomize.py").write_text("print('theirs')")
+    code = f"import subprocess; subprocess.check_call([{name!r}, '-c', 'print(1)'])"
+    ended = under(code, run=(*RUN, "--children"), PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+
+    # The launcher's, the program's, and the child's.
+    assert (ended.status, ended.out, ended.err) == (0, "theirs\n" * 3 + "1\n", "")
 
 
 def test_children_tell_their_numbers_in_the_summary(server):

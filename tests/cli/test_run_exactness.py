@@ -187,6 +187,30 @@ def test_a_traceback_is_the_same_in_each_form(program, options, tmp_path):
 
 
 @IN_BOTH_PROCESSES
+def test_a_script_whose_name_begins_with_a_dash(options, ground):
+    """Behind two dashes, as Python takes it."""
+    (ground / "-x.py").write_text((ground / "look.py").read_text())
+    without, under = twice("--", "-x.py", "-y", options=options, cwd=ground)
+
+    assert without.seen["argv"] == under.seen["argv"] == ["-x.py", "-y"]
+    assert without.seen["orig_argv"] == under.seen["orig_argv"]
+    assert under.status == without.status == 0
+
+
+@IN_BOTH_PROCESSES
+@pytest.mark.parametrize("text", ["raise ValueError(1)", "import nowhere", "def f(:"])
+def test_a_requests_that_fails_fails_as_without(text, options, tmp_path):
+    """Its traceback shows nothing of what waits for it."""
+    (tmp_path / "requests").mkdir()
+    (tmp_path / "requests" / "__init__.py").write_text(text)
+    (tmp_path / "main.py").write_text("import requests")
+    without, under = twice("main.py", options=options, cwd=tmp_path)
+
+    assert without.err
+    assert under == without
+
+
+@IN_BOTH_PROCESSES
 @pytest.mark.parametrize("program", [["nowhere.py"], ["-m", "nowhere"], ["empty"]], ids=" ".join)
 def test_a_program_that_is_not_there(program, options, tmp_path):
     """Python's own words and status."""

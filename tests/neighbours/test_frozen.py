@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from resilient_transport.cli.run.startup.sitecustomize import environment_with
+from resilient_transport.cli.run.startup.resilient_transport_hook import environment_with
 from resilient_transport.settings.environment import clean_environment
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.programs import ROOT

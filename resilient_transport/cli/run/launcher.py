@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Final, NoReturn
 
 from ..command import UNUSABLE, Command
-from .startup.sitecustomize import FOLDER, environment_with, watch
+from .startup.resilient_transport_hook import FOLDER, environment_with, watch
 
 #: Options of Python that are followed by a value, in the same argument or in the next one.
 _WITH_VALUE: Final = "WX"
@@ -25,7 +25,14 @@ def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             break
         ours += 1
     program = list(arguments[ours:])
-    return list(arguments[:ours]), program[1:] if program[:1] == ["--"] else program
+    if program[:1] == ["--"] and not _is_script_with_dash(program[1:]):
+        program = program[1:]
+    return list(arguments[:ours]), program
+
+
+def _is_script_with_dash(program: Sequence[str]) -> bool:
+    """Whether Python needs to be told that this is no option of its own."""
+    return any(one.startswith("-") and one != "-" and one[:2] not in ("-m", "-c") for one in program[:1])
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -55,22 +62,23 @@ def run(arguments: Namespace) -> int:
     program: list[str] = arguments.program
     words = {word for word in ("summary", "children") if getattr(arguments, word)}
     ignores = sys.flags.ignore_environment or sys.flags.no_site
-    if not program or program in (["-m"], ["-c"]):
+    if program in ([], ["-m"], ["-c"]):
         return _refused("there is nothing to run: name a script, -m module or -c code")
     if ignores and arguments.children:
         return _refused("--children needs PYTHONPATH and site, which -I, -E and -S turn off")
+    environment = environment_with(words)
+    if wrong := _wrong_setting(environment):
+        return _refused(wrong)
     if ignores:
         from .same_process import run_here
 
         sys.orig_argv[1:] = [*options_of_python(sys.orig_argv), *program]
         watch({*words, f"pid={os.getpid()}"})
-        return run_here(program)
-    return _start(program, environment_with(words))
+        return run_here(program[program[0] == "--" :])
+    return _start(program, environment)
 
 
 def _start(program: Sequence[str], environment: dict[str, str]) -> int:
-    if wrong := _wrong_setting(environment):
-        return _refused(wrong)
     if os.pathsep in FOLDER:
         return _refused(f"PYTHONPATH cannot name {FOLDER}, which has {os.pathsep!r} in it")
     _let_coerce(environment)
@@ -82,17 +90,22 @@ def _start(program: Sequence[str], environment: dict[str, str]) -> int:
 
 
 def _wrong_setting(environment: Mapping[str, str]) -> str | None:
-    """What is wrong with the settings; the program would be told when it imports requests."""
+    """What is wrong with the settings; the program would be told when it imports requests.
+
+    What is no setting, and does nothing, is said here. For the program a warning may be an error.
+    """
     if not any(name.upper().startswith("RESILIENT_TRANSPORT_") for name in environment):
         # Most of the time; and the settings import urllib3.
         return None
-    from ...settings.environment import SETTINGS, told
+    from ...settings.environment import SETTINGS, told, unknown
 
     try:
         for setting in SETTINGS:
             told(setting.name)
     except ValueError as error:
         return str(error)
+    for sentence in unknown():
+        print(f"run: {sentence}", file=sys.stderr)
     return None
 
 

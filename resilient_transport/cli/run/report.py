@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
 from ...telemetry.stats import Stats, stats
 
 
-def print_at_exit(words: Collection[str]) -> None:
-    """Print a summary to standard error when this process ends, if there is anything to tell.
+def printer(words: Collection[str]) -> Callable[[], None]:
+    """What prints a summary to standard error when this process ends, if there is anything to tell.
 
     Args:
         words: what `run` has told; with it, the number of the process that it has started.
     """
     # Where `exec` makes a new process of a program, that is a child of the one that told its number.
-    own = os.getppid() if os.name == "nt" else os.getpid()
-    main = os.getpid() if f"pid={own}" in words else None
-    atexit.register(_print, main)
+    began, own = os.getpid(), os.getppid() if os.name == "nt" else os.getpid()
+    is_main = f"pid={own}" in words
+
+    def print_summary() -> None:
+        """Print the lines; whatever stands in the way, the program ends as it would have ended."""
+        is_fork = os.getpid() != began
+        name = "resilient_transport" if is_main and not is_fork else f"resilient_transport[{os.getpid()}]"
+        with suppress(Exception):
+            figures = stats()
+            # What a fork has mounted may be its parent's, which tells it.
+            if figures or not is_fork:
+                _write("".join(f"{name}: {line}\n" for line in lines(figures)))
+
+    return print_summary
 
 
-def _print(main: int | None) -> None:
-    """Print the lines; whatever stands in the way, the program ends as it would have ended."""
-    name = "resilient_transport" if os.getpid() == main else f"resilient_transport[{os.getpid()}]"
+def _write(text: str) -> None:
+    """Write in one piece, so that the lines of processes that end together do not mix.
+
+    Past the buffer of `sys.stderr`: what cannot be written would stay there, and change the exit status.
+    """
     with suppress(Exception):
-        # In one piece, so that the lines of processes that end together do not mix.
-        sys.stderr.write("".join(f"{name}: {line}\n" for line in lines(stats())))
         sys.stderr.flush()
+    stream = sys.__stderr__
+    try:
+        descriptor = stream.fileno()  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        # It is closed, or none; a program may have put another in its place.
+        sys.stderr.write(text)
+    else:
+        os.write(descriptor, text.encode(errors="backslashreplace"))
 
 
 def lines(figures: Stats) -> Iterator[str]:
@@ -38,4 +56,5 @@ def lines(figures: Stats) -> Iterator[str]:
         failed = sum(one.failed_calls.values())
         yield f"{origin}: {one.calls} calls, {failed} failed, {one.retries} repeated, {one.recovered} saved"
     for name, count in figures.left_alone.items():
-        yield f"left as they are, with their own retries: {count} x {name}"
+        shown = name if name.isprintable() else repr(name)
+        yield f"left as they are, with their own retries: {count} x {shown}"

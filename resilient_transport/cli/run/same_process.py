@@ -14,9 +14,11 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from types import CodeType, ModuleType, TracebackType
-from typing import Any
+from typing import Any, Final
 
 from ..command import OK, UNUSABLE
+
+_PACKAGE: Final = __name__.partition(".")[0]
 
 
 def run_here(program: Sequence[str]) -> int:
@@ -29,6 +31,9 @@ def run_here(program: Sequence[str]) -> int:
         The exit status.
     """
     sys.modules["__main__"] = _new_main(sys.modules["__main__"])
+    for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+        # The program imports the package anew, and so that requests is imported first.
+        del sys.modules[name]
     try:
         start = _prepared(*program)
     except OSError as error:
