@@ -18,6 +18,7 @@ from resilient_transport.pool import registry as registry_module
 from resilient_transport.pool.registry import Registry
 from resilient_transport.pool.registry import registry as the_registry
 from resilient_transport.settings.options import DEFAULT_OPTIONS
+from resilient_transport.util.clock import monotonic
 from resilient_transport.util.inbox import Inbox
 from tests.pool.values import idle_connection, is_closed
 from tests.timeouts import LONG_TIMEOUT
@@ -261,6 +262,7 @@ def tls(authority):
         server = accepting.result(LONG_TIMEOUT)
     connection = TLSConnection("localhost")
     connection.sock = client
+    connection.made_at = connection.proven_at = monotonic()
     shared_pool, ticket = the_registry.lease(object(), "https://api.example", 10, DEFAULT_OPTIONS)
     shared_pool.put(connection)
     with client, server:
