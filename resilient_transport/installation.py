@@ -155,8 +155,8 @@ def install(*, mounted: bool = True, **settings: Unpack[AdapterArguments]) -> In
     An `HTTPAdapter` that any session mounts from now on becomes a `ResilientAdapter`, too, and stays the same
     object. What it was told itself holds: its pool arguments, the keyword arguments of its pool manager, and
     its `max_retries`, which `HTTPAdapter` keeps as a `Retry`; without that, these settings hold, and without
-    a `backoff_factor` in it their pauses. `HTTPAdapter(max_retries=0)` keeps what `HTTPAdapter()` keeps, so
-    that these settings hold there, too: `max_retries=Retry(0)` says none.
+    a `backoff_factor` in it there are pauses all the same. `HTTPAdapter(max_retries=0)` keeps what
+    `HTTPAdapter()` keeps, so that these settings hold there, too: `max_retries=Retry(0)` says none.
 
     An adapter of a class of its own stays as it is; `stats().left_alone` names it. So does an `HTTPAdapter`
     with methods or pools of its own, or a `Retry` that cannot be translated; the log says why, at DEBUG.

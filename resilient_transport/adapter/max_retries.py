@@ -7,6 +7,7 @@ from typing import Any
 from requests import adapters
 from urllib3.util import Retry
 
+from ..retry.decision import RESET_PAUSE
 from ..retry.policy import RetryPolicy
 from ..retry.urllib3_retry import policy_from
 from ..settings.environment import remembered
@@ -25,9 +26,9 @@ class RetrySettings:
         policy: what it was given in its place, if anything.
     """
 
-    #: Whether the pauses are the policy's as long as a `Retry` says nothing of any. Set for an adapter that
-    #: was taken over: what its program wrote for stock says how often, and repeats at once by default, which
-    #: meets the same race again.
+    #: Whether there are pauses as long as a `Retry` says nothing of any. Set for an adapter that was taken
+    #: over: what its program wrote for stock says how often, and repeats at once by default. So few
+    #: repetitions are soon used up in a race with other processes: the first pause is a long one.
     paces: bool = False
 
     def __init__(self, max_retries: int | Retry | None = UNSET, policy: RetryPolicy | None = None) -> None:
@@ -67,8 +68,8 @@ class RetrySettings:
     def max_retries(self, value: int | Retry | None) -> None:
         policy = policy_from(Retry.DEFAULT if value is None else value, self._base)
         if self.paces and not (policy.backoff or policy.jitter):
-            pauses = {name: getattr(self._base, name) for name in ("backoff", "backoff_max", "jitter")}
-            policy = replace(policy, **pauses)
+            base, backoff = self._base, max(self._base.backoff, RESET_PAUSE)
+            policy = replace(policy, backoff=backoff, backoff_max=base.backoff_max, jitter=base.jitter)
         self._policy = policy
         self._given = (value,)
         self._retry = value if isinstance(value, Retry) else None

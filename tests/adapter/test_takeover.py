@@ -16,6 +16,7 @@ from urllib3.util import Retry
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, install, stats, uninstall
 from resilient_transport.pool.manager import LeasingPoolManager
+from resilient_transport.retry.decision import RESET_PAUSE
 from resilient_transport.retry.urllib3_retry import policy_from
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.timeouts import LONG_TIMEOUT
@@ -120,12 +121,14 @@ def test_a_retry_is_translated_to_the_letter():
     ("retry", "is_told"),
     [(Retry(3), False), (Retry(3, backoff_factor=0.3), True), (Retry(3, backoff_jitter=0.2), True)],
 )
-def test_a_retry_without_pauses_has_those_of_the_policy(retry, is_told):
+def test_a_retry_without_pauses_gets_some(retry, is_told):
     """It says how often. To `ResilientAdapter` itself it says that there are to be none."""
-    with install(policy=RetryPolicy(backoff=0.07)):
+    with install():
         taken = mounted(HTTPAdapter(max_retries=retry)).policy
+    with install(policy=RetryPolicy(backoff=0.7)):
+        patient = mounted(HTTPAdapter(max_retries=retry)).policy
 
-    assert (taken.backoff != 0.07) is is_told
+    assert (taken.backoff == RESET_PAUSE, patient.backoff == 0.7) == (not is_told, not is_told)
     assert taken.limits == policy_from(retry).limits
     assert ResilientAdapter(max_retries=retry).policy == policy_from(retry)
 

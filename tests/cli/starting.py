@@ -1,7 +1,7 @@
 """A program that knows nothing of this package. It starts, and fetches a page in four ways at once.
 
-Run as `python starting.py URL CA CERT KEY WORKERS`: so many processes do that, one after the other, or for 0
-this one. Its exit status is 1 if anything failed.
+Run as `python starting.py URL CA CERT KEY WORKERS`: so many processes do that at once, or for 0 this one. Its
+exit status is 1 if anything failed.
 """
 
 import subprocess
@@ -14,7 +14,8 @@ def main(url, ca, cert, key, workers):
     """Fetch the page in each way, or let others do that; return the exit status."""
     command = [sys.executable, __file__, url, ca, cert, key, "0"]
     if int(workers):
-        return max([subprocess.run(command, check=False).returncode for _ in range(int(workers))])
+        started = [subprocess.Popen(command) for _ in range(int(workers))]
+        return max([one.wait() for one in started])
     settings = {"verify": ca, "cert": (cert, key), "timeout": 10}
     ways = [by_a_session, by_the_function, by_a_library, by_an_adapter_of_its_own]
     line = threading.Barrier(len(ways))
