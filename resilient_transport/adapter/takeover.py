@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
+from requests import adapters
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
@@ -88,5 +89,8 @@ def _made(own: dict[str, Any], settings: AdapterArguments) -> ResilientAdapter:
 
 def _is_said(retries: Any) -> bool:
     """Whether the program has said how often; stock makes the same `Retry` of 0 and of nothing."""
-    usual = [vars(ONE_ATTEMPT), vars(HTTPAdapter().max_retries)]
-    return not isinstance(retries, Retry) or vars(retries) not in usual
+    if not isinstance(retries, Retry):
+        return True
+    # Where a program has changed requests' default, an adapter that was told nothing has another one.
+    usual = ONE_ATTEMPT if adapters.DEFAULT_RETRIES == 0 else Retry.from_int(0)
+    return vars(retries) not in (vars(ONE_ATTEMPT), vars(usual))

@@ -1,8 +1,8 @@
 """A TCP connection to a host: to whichever of its addresses answers first, within a deadline.
 
 urllib3 tries one address after the other, each to the end of its time-out. Its exceptions and their words are
-kept. Leans on `_dns_host` of its connection, and on `create_connection` in
-`urllib3.util`, pinned in `tests/test_upstream.py`.
+kept. Leans on `_dns_host` of its connection, and on `create_connection` in `urllib3.util`, pinned in
+`tests/test_upstream.py`.
 """
 
 from __future__ import annotations

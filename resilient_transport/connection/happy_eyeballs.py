@@ -27,13 +27,11 @@ from .resolver import Address
 DELAY: Final = 0.25
 #: What a connect says that goes on.
 IN_PROGRESS: Final = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0))
-
-
 #: Whose sockets connect and do no more than that, or switch to another thread meanwhile.
 _PLAIN: Final = ("socket", "gevent", "eventlet")
 
 
-def is_plain(kind: type) -> bool:
+def only_connects(kind: type) -> bool:
     """Whether the `connect` of this class of sockets may be cut short and gone on with.
 
     Not where a program has put another class in the place of `socket.socket`, as PySocks advises: that may
@@ -156,7 +154,7 @@ class Race:
             # It says nothing of the address.
             self._meet(error, monotonic())
             return None
-        running, last = self._enter(sock, address[4]), last or not is_plain(type(sock))
+        running, last = self._enter(sock, address[4]), last or not only_connects(type(sock))
         try:
             if not last or self._deadline.is_limited():
                 sock.settimeout(self._deadline.for_socket(self._patience if last else _least(self._patience)))

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from ..util.clock import monotonic
 from ..util.frozen import dataclass
 from .eof import WatchedSSLSocket
-from .happy_eyeballs import IN_PROGRESS, is_plain
+from .happy_eyeballs import IN_PROGRESS, only_connects
 
 #: A path is long when its round trip takes longer, in seconds; on a shorter one there is nothing to gain.
 LONG: Final = 0.005
@@ -86,7 +86,7 @@ class Route:
 def _is_tcp(sock: Any) -> bool:
     kinds = (socket.socket, WatchedSSLSocket)
     is_tcp = type(sock) in kinds and sock.family in (socket.AF_INET, socket.AF_INET6)
-    return is_tcp and is_plain(socket.socket)
+    return is_tcp and only_connects(socket.socket)
 
 
 def is_long(sock: Any, seconds: float) -> bool:

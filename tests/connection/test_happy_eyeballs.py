@@ -300,7 +300,7 @@ def test_what_stands_in_for_a_socket_is_not_cut_short(port, monkeypatch, is_plai
     """It has all of its time, as with urllib3; the control, taken for a plain one, is used half connected."""
     monkeypatch.setattr(socket, "socket", Negotiating)
     if is_plain:
-        monkeypatch.setattr(happy_eyeballs, "is_plain", lambda kind: True)
+        monkeypatch.setattr(happy_eyeballs, "only_connects", lambda kind: True)
     told = Told()
     with run(told, addresses(port, REFUSES, WELL, BLACK_HOLE)) as sock:
         assert sock.getpeername() == (WELL, port)

@@ -60,6 +60,12 @@ class Caller:
         """A call whose connection is in use until its body is read."""
         return self.session.get(self.url, timeout=LONG_TIMEOUT, stream=True)
 
+    def use_two(self):
+        """Two calls at once, whose connections are closed."""
+        held = [self.begin(), self.begin()]
+        for response in held:
+            response.close()
+
 
 def accepts(servers):
     """How many connections each has had."""
@@ -106,9 +112,7 @@ def test_a_younger_connection_to_an_address_that_is_gone_ends(moved, monkeypatch
     clock.ahead += 25
     caller.get()
     assert (younger.text, accepts(servers)) == ("ok", [2, 1])
-    held = [caller.begin(), caller.begin()]
-    for response in held:
-        response.close()
+    caller.use_two()
 
     assert accepts(servers) == expected
 
@@ -123,9 +127,7 @@ def test_an_answer_in_between_ends_nothing(moved, monkeypatch, clock):
     caller.get()
     assert held.text == "ok"
     resolve(monkeypatch, OLD)
-    held = [caller.begin(), caller.begin()]
-    for response in held:
-        response.close()
+    caller.use_two()
 
     assert accepts(servers) == [1, 1]
 
@@ -140,9 +142,7 @@ def test_connections_made_together_do_not_end_together(moved, monkeypatch, clock
     for response in held:
         assert response.text == "ok"
     clock.ahead += 97
-    held = [caller.begin(), caller.begin()]
-    for response in held:
-        response.close()
+    caller.use_two()
 
     assert accepts(servers) == [3, 0]
 
@@ -174,8 +174,6 @@ def test_a_name_whose_answers_vary_loses_no_connection(moved, monkeypatch, clock
     resolve(monkeypatch, OLD)
     third = caller.begin()
     assert [response.text for response in (second, third)] == ["ok", "ok"]
-    held = [caller.begin(), caller.begin()]
-    for response in held:
-        response.close()
+    caller.use_two()
 
     assert accepts(servers) == [2, 1]
