@@ -1,24 +1,15 @@
-"""What OpenTelemetry is told, collected in memory. Without its SDK a person's run skips, and CI fails."""
+"""What OpenTelemetry is told, collected in memory."""
 
-import importlib
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.missing import require
+
 #: The event of a span that tells an attempt; its attributes begin so.
 ATTEMPT = "resilient_transport.attempt"
-
-
-def require(module: str) -> Any:
-    """Import a module, or skip the test; fail it in CI, so that a green run has tried everything."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        complain = pytest.fail if os.environ.get("CI") else pytest.skip
-        complain(f"{module} is not installed: pip install '.[dev]'")
 
 
 class Collected:

@@ -24,6 +24,7 @@ from urllib3.util import connection as urllib3_connection
 
 from resilient_transport.pool.identity import TLS_SETTINGS
 from resilient_transport.testing import Script
+from tests.missing import require
 
 
 def names_in(function):
@@ -376,7 +377,7 @@ def test_tls_with_a_proxy_is_by_a_method_of_its_own():
 
 def test_a_socks_connection_is_told_of_its_proxy_by_its_options():
     """`pool/socks.py` puts an address of the proxy in the place of its name."""
-    socks = pytest.importorskip("urllib3.contrib.socks")
+    socks = require("urllib3.contrib.socks")
 
     assert "_socks_options" in names_in(socks.SOCKSConnection._new_conn)
 

@@ -41,7 +41,9 @@ def _name(adapter: Any) -> str:
 
 
 def _full(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    # A program may call a class anything, and this goes to terminals.
+    return name if name.isprintable() else repr(name)
 
 
 def left_alone() -> dict[str, int]:

@@ -11,8 +11,8 @@ from urllib3.connection import HTTPConnection
 
 from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy
 from tests.call.test_deadline import LATE
-from tests.collecting import require
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
+from tests.missing import require
 from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 

@@ -11,6 +11,7 @@ from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter, install, uninstall
 from resilient_transport.adapter.session_mount import show_adapters_to, show_adapters_to_nobody
+from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT
 
 STOCK = vars(requests.Session)["mount"]
@@ -146,7 +147,7 @@ def test_a_double_in_its_place_is_called_as_ever(double):
 
 def test_a_wrapper_of_wrapt_is_not_taken_for_ours():
     """Its proxy shows the code of what is inside."""
-    wrapt = pytest.importorskip("wrapt")
+    wrapt = require("wrapt")
     with install():
         proxy = wrapt.FunctionWrapper(
             vars(requests.Session)["mount"], lambda inner, _, args, kwargs: inner(*args, **kwargs)

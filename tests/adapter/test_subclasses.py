@@ -17,7 +17,7 @@ from urllib3.poolmanager import PoolManager, ProxyManager
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
 from resilient_transport.pool.manager import LeasingPoolManager, LeasingProxyManager
 from resilient_transport.testing import Fault, Moment, Rule, Script
-from tests.collecting import require
+from tests.missing import require
 from tests.pool.test_fork import in_child
 
 #: The first two connections are reset before their handshake.
@@ -48,7 +48,7 @@ def toolbelt(module, name):
     """Return a function that mixes an adapter of requests-toolbelt into this transport."""
 
     def make(*args, **kwargs):
-        theirs = getattr(pytest.importorskip(f"requests_toolbelt.adapters.{module}"), name)
+        theirs = getattr(require(f"requests_toolbelt.adapters.{module}"), name)
         return type(name, (theirs, ResilientAdapter), {})(*args, **kwargs)
 
     return make

@@ -11,6 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of
+from tests.missing import require
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_a_subclass_may_replace_raw(raw_server):
 @pytest.mark.parametrize("deadline", [None, 20])
 def test_cachecontrol_hears_what_is_read(raw_server, deadline):
     """It listens below the reading, within a deadline, too: the second answer is its own."""
-    cachecontrol = pytest.importorskip("cachecontrol")
+    cachecontrol = require("cachecontrol")
 
     class Cached(cachecontrol.CacheControlAdapter, ResilientAdapter):
         pass

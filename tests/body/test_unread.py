@@ -27,6 +27,7 @@ from resilient_transport import (
 )
 from resilient_transport.body.unread import Unread
 from tests.end_to_end.verbatim_server import FIN, KEEP, RAGGED, RST, STALL, Answer, VerbatimServer, told
+from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 BODY = bytes(range(256)) * 8
@@ -558,7 +559,7 @@ def test_a_whole_redirect_keeps_its_connection_and_its_body(kind):
 @KINDS
 def test_ntlm_reads_the_living_connection(kind, monkeypatch, tmp_path):
     """requests-ntlm looks under an unread response for its peer's certificate, and reuses the connection."""
-    ntlm, spnego = pytest.importorskip("requests_ntlm"), pytest.importorskip("spnego")
+    ntlm, spnego = require("requests_ntlm"), require("spnego")
     users = tmp_path / "users"
     users.write_text("DOM:user:pass\n")
     monkeypatch.setenv("NTLM_USER_FILE", str(users))

@@ -20,6 +20,7 @@ from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy,
 from resilient_transport.retry.deadline import Deadline
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.verbatim_server import FIN, KEEP, RST, STALL, Answer, VerbatimServer, told
+from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 BODY = bytes(range(256)) * 8
@@ -678,7 +679,7 @@ def test_who_wraps_the_response_sees_the_resumed_one(session, stream):
 @pytest.mark.parametrize("frame", [whole, in_chunks])
 def test_a_cache_keeps_the_resumed_body(stream, frame):
     """CacheControl sees one response, whole; the second call is answered from it."""
-    cachecontrol = pytest.importorskip("cachecontrol")
+    cachecontrol = require("cachecontrol")
 
     class Cached(cachecontrol.CacheControlAdapter, ResilientAdapter):
         pass

@@ -15,6 +15,7 @@ from resilient_transport import ResilientAdapter, RetryPolicy, registry
 from resilient_transport.connection import tls_connection
 from tests.end_to_end.socks5 import SOCKS5
 from tests.end_to_end.ways import resolved_to_both
+from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT
 from tests.witness import BODY, Witness, others_wait
 
@@ -121,7 +122,7 @@ class FromHere(SourceAddressAdapter, ResilientAdapter):
 def test_a_source_address_is_that_of_each_connection(ground, way, settings):
     """The first, one after a reset, one that asks for the rest of a body, and those that are made ready."""
     if way == "socks5h":
-        pytest.importorskip("socks")
+        require("socks")
     adapter = FromHere(HERE, **SETTINGS[settings])
     ground.reset(resets=1, cuts=1)
     with ground.session(adapter, way) as session:
@@ -231,7 +232,7 @@ def called(ground, adapter, way, url, headers=None, **reset):
 def test_a_certificate_is_checked_against_the_host_field(ground, way, host):
     """requests-toolbelt's `HostHeaderSSLAdapter` on ours; on stock it is forgotten at a proxy."""
     if way == "socks5h":
-        pytest.importorskip("socks")
+        require("socks")
     url, headers = ground.url("127.0.0.1"), {"Host": host}
     stock = called(ground, HostHeaderSSLAdapter(), way, url, headers)
     ours = called(ground, ByHostHeader(), way, url, headers)
@@ -251,7 +252,7 @@ def test_a_certificate_is_checked_against_the_host_field(ground, way, host):
 def test_another_name_is_asked_for_and_checked(ground, way):
     """`server_hostname` is the name of TLS, Host that of the URL; a proxy is asked for its own name."""
     if way == "socks5h":
-        pytest.importorskip("socks")
+        require("socks")
     url = ground.url("127.0.0.1")
     good, bad = (
         called(ground, with_pools(ResilientAdapter, server_hostname=name)(), way, url, resets=resets)

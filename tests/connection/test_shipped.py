@@ -13,7 +13,7 @@ import urllib3.response
 from resilient_transport import ResilientAdapter
 from resilient_transport.connection import shipped
 from resilient_transport.connection.connection import ResilientConnection
-from tests.collecting import require
+from tests.missing import require
 from tests.plain_server import plain_server
 
 PATCHED = [

@@ -9,6 +9,7 @@ import pytest
 
 from resilient_transport.settings.environment import clean_environment
 from tests.connection.zoned import PREPARATION
+from tests.missing import missing
 from tests.programs import ROOT
 from tests.timeouts import HANG_TIMEOUT
 
@@ -24,7 +25,7 @@ def has_namespaces():
 def test_a_zone_is_kept():
     """By whatever way a connection is made: the first, after a reset, for the rest of a body, begun ahead."""
     if not has_namespaces():
-        pytest.skip("no network namespace can be made here; root can on Linux")
+        missing("no network namespace can be made here; root can on Linux")
     program = f"{PREPARATION}\nexec {sys.executable} -m tests.connection.zoned"
     ran = subprocess.run(
         ["unshare", "--net", "sh", "-ec", program],

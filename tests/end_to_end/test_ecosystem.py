@@ -8,6 +8,7 @@ import requests
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.missing import require
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def faultless(server):
 
 def test_responses_answers_in_the_servers_place(server, dial):
     """`responses` patches `HTTPAdapter.send`: each attempt goes through it, and its errors are final."""
-    responses = pytest.importorskip("responses")
+    responses = require("responses")
     session = dial(server, policy=RetryPolicy(backoff=0))
 
     with responses.RequestsMock() as mock:
@@ -38,7 +39,7 @@ def test_responses_answers_in_the_servers_place(server, dial):
 
 def test_vcrpy_records_and_plays(server, dial, tmp_path):
     """vcrpy swaps urllib3's connection classes: what it recorded is played without a connection."""
-    vcr = pytest.importorskip("vcr")
+    vcr = require("vcr")
     cassette = str(tmp_path / "cassette.yaml")
     session = dial(server)
 
@@ -55,7 +56,7 @@ def test_vcrpy_records_and_plays(server, dial, tmp_path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_cachecontrol_keeps_what_came_whole(server):
     """CacheControl wraps the response in `build_response`; below it, bodies are repeated as ever."""
-    cachecontrol = pytest.importorskip("cachecontrol")
+    cachecontrol = require("cachecontrol")
 
     class Cached(cachecontrol.CacheControlAdapter, ResilientAdapter):
         pass
@@ -77,7 +78,7 @@ def test_cachecontrol_keeps_what_came_whole(server):
 
 def test_toolbelts_multipart_encoder_is_sent(server, dial):
     """A MultipartEncoder has `read` and a length, and cannot seek."""
-    toolbelt = pytest.importorskip("requests_toolbelt")
+    toolbelt = require("requests_toolbelt")
     encoder = toolbelt.MultipartEncoder({"field": "value", "file": ("name", b"x" * 1000, "text/plain")})
 
     response = dial(server).post(
@@ -90,7 +91,7 @@ def test_toolbelts_multipart_encoder_is_sent(server, dial):
 
 def test_truststore_is_asked(server):
     """`truststore.inject_into_ssl()` replaces `ssl.SSLContext`; contexts made after it are its own."""
-    truststore = pytest.importorskip("truststore")
+    truststore = require("truststore")
     truststore.inject_into_ssl()
     try:
         with requests.Session() as session:

@@ -15,6 +15,7 @@ from resilient_transport import DeadlineExceeded, EndpointDisabled, ResilientAda
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.socks5 import SOCKS5
 from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, arguments, most_at_once, resolved_to_both
+from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 
@@ -84,7 +85,7 @@ def path(request, server, fault_server_factory):
     if name in MADE:
         yield Path(server, way=name)
     elif name in ("socks", "plain socks"):
-        pytest.importorskip("socks")
+        require("socks")
         socks = SOCKS5()
         yield Path(server if name == "socks" else fault_server_factory(tls=False), socks=socks)
         registry.clear()

@@ -7,7 +7,8 @@ import requests
 
 from resilient_transport import RetryPolicy
 from resilient_transport.testing import Fault, Moment, Rule, Script
-from tests.collecting import Collected, require, told_by
+from tests.collecting import Collected, told_by
+from tests.missing import require
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
 RESENDS = "http.request.resend_count"

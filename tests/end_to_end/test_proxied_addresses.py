@@ -12,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from resilient_transport import ResilientAdapter, RetryPolicy, registry
 from tests.end_to_end.socks5 import SOCKS5
 from tests.loopback import has_ipv6
+from tests.missing import missing, require
 from tests.timeouts import LONG_TIMEOUT
 from tests.witness import BODY, Witness
 
@@ -77,7 +78,7 @@ def route(places):
             if way == "direct":
                 return {}, None
             if way.startswith("socks"):
-                pytest.importorskip("socks")
+                require("socks")
                 proxy = SOCKS5()
                 stack.callback(proxy.close)
                 stack.callback(registry.clear)
@@ -122,7 +123,7 @@ def server_for(places, scheme, how):
     """The server that an address leads to."""
     kind = 6 if ":" in HOSTS[how] else 4
     if (scheme, kind) not in places:
-        pytest.skip("this machine has no IPv6 loopback")
+        missing("this machine has no IPv6 loopback")
     return places[scheme, kind]
 
 
@@ -222,7 +223,7 @@ def test_a_proxy_is_asked_as_stock_asks_it(places, proxies_at, certificates, kin
     kind = "http" if how == "no scheme" else kind
     proxy = proxies_at.get((kind, "::1" if how == "IPv6" else "127.0.0.1"))
     if proxy is None:
-        pytest.skip("this machine has no IPv6 loopback")
+        missing("this machine has no IPv6 loopback")
     server = places[scheme, 4]
     urls = [(f"{scheme}://other.test:{server.port}/", {})]
     written = PROXIES[how].format(scheme=kind, SCHEME=kind.upper(), port=proxy.port)
@@ -251,9 +252,9 @@ def test_a_proxy_is_asked_as_stock_asks_it(places, proxies_at, certificates, kin
 @pytest.mark.parametrize("written", ["[::1]", "127.0.0.1", "localhost"])
 def test_a_socks_proxy_is_found(places, certificates, scheme, order, written):
     """However its address is written (PySocks asks the system for names); a reset is repeated."""
-    pytest.importorskip("socks")
+    require("socks")
     if written == "[::1]" and not has_ipv6():
-        pytest.skip("this machine has no IPv6 loopback")
+        missing("this machine has no IPv6 loopback")
     proxy = SOCKS5(host="::1" if written == "[::1]" else "127.0.0.1")
     proxies = {"all": f"socks5h://{written}:{proxy.port}"}
     server = places[scheme, 4]

@@ -6,6 +6,7 @@ import requests
 from resilient_transport import RetryPolicy, attempts_of, registry
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.socks5 import SOCKS5
+from tests.missing import require
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ def test_a_tunnel_is_kept_warm(server, dial, proxy):
 @pytest.fixture
 def socks():
     """A function that starts SOCKS5 proxies, which end with the test."""
-    pytest.importorskip("socks")
+    require("socks")
     made = []
 
     def make(**values):

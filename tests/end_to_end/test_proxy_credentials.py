@@ -13,6 +13,7 @@ from requests.auth import _basic_auth_str
 
 from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, registry
 from tests.end_to_end.socks5 import SOCKS5
+from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT
 from tests.witness import BODY, Witness
 
@@ -184,7 +185,7 @@ GIVEN = {
 @pytest.mark.parametrize("kind", GIVEN)
 def test_after_a_redirect_they_are_their_proxys_alone(ground, certificates, kind):
     """requests puts those of the scheme's proxy into the next request, whoever gets it; ours does not."""
-    pytest.importorskip("socks")
+    require("socks")
     socks = SOCKS5()
     place, by_stock, by_ours = GIVEN[kind]
     urls = [away(ground.url("named.test", False), ground.url("other.test", False))]

@@ -5,6 +5,7 @@ What cannot live in the project's own environment has one of its own below `.ven
 
 import pytest
 
+from tests.missing import require
 from tests.neighbours.environments import Environment
 
 
@@ -17,7 +18,7 @@ def environment_of():
 @pytest.fixture
 def pyopenssl():
     """Put pyOpenSSL into urllib3, as google-auth does, and take it out again."""
-    neighbour = pytest.importorskip("urllib3.contrib.pyopenssl")
+    neighbour = require("urllib3.contrib.pyopenssl")
     neighbour.inject_into_urllib3()
     yield neighbour
     neighbour.extract_from_urllib3()

@@ -9,7 +9,8 @@ import pytest
 from resilient_transport import Attempt, events
 from resilient_transport.events import AttemptFailed, AttemptStarted, AttemptSucceeded, BodyResumed, CallEnded
 from resilient_transport.telemetry.dispatch import hooks_for, tell
-from tests.collecting import ATTEMPT, Collected, require, told_by
+from tests.collecting import ATTEMPT, Collected, told_by
+from tests.missing import require
 
 ORIGIN = "https://api.example:8443"
 RESENDS = "http.request.resend_count"

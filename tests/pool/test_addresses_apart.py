@@ -8,6 +8,7 @@ import requests
 
 from resilient_transport import ResilientAdapter, attempts_of, registry
 from tests.end_to_end.socks5 import SOCKS5
+from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT
 from tests.witness import Witness
 
@@ -145,7 +146,7 @@ def asked(server, ports, certificates, ask):
         session.mount("https://", Set())
         proxies = {"https": ask.proxy.format(**ports)} if ask.proxy else {}
         if "socks" in (ask.proxy or ""):
-            pytest.importorskip("socks")
+            require("socks")
         url = f"https://{ask.host}:{server.port}/"
         yield session.get(url, headers=ask.headers, proxies=proxies, timeout=LONG_TIMEOUT)
 

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter
 from resilient_transport.testing import Authority
+from tests.missing import missing
 from tests.real.servers import LOOPBACK, HAProxy, Nginx, Server, find_binary
 from tests.slate import clean_slate  # noqa: F401 - a fixture
 from tests.timeouts import LONG_TIMEOUT
@@ -27,8 +27,7 @@ ServerType = TypeVar("ServerType", bound=Server)
 def require(binary: str) -> None:
     """Skip the test if a program is missing; fail it in CI, so that a green run has tried everything."""
     if find_binary(binary) is None:
-        complain = pytest.fail if os.environ.get("CI") else pytest.skip
-        complain(f"{binary} is not installed (Debian: apt-get install nginx-light haproxy)")
+        missing(f"{binary} is not installed (Debian: apt-get install nginx-light haproxy)")
 
 
 def starter(

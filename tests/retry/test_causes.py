@@ -18,6 +18,7 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from resilient_transport.retry.causes import CAUSES, DEFAULT_LIMITS, LASTING, Cause, cause_at, classify
+from tests.missing import require
 from tests.retry.values import raised_from, tls, unexplained
 
 
@@ -162,7 +163,7 @@ SOCKS = [
 @pytest.mark.parametrize(("made", "cause"), SOCKS)
 def test_what_a_socks_proxy_says_is_named(made, cause):
     """PySocks puts its own errors into one of general words, too."""
-    socks = pytest.importorskip("socks")
+    socks = require("socks")
     met = eval(made, vars(socks))
     again = socks.GeneralProxyError("Socket error", eval(made, vars(socks)))
 

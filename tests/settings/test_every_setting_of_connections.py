@@ -13,6 +13,7 @@ from tests.end_to_end.socks5 import SOCKS5
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, most_at_once, resolved_to_both
 from tests.loopback import has_ipv6
+from tests.missing import missing, require
 
 WAYS = [ENVIRONMENT, CONSTRUCTOR]
 
@@ -125,7 +126,7 @@ def both():
     """One server for each family, at one port."""
     answers = lambda _: Answer(told("204 No Content", b""))  # noqa: E731 - as short as it is
     if not has_ipv6():
-        pytest.skip("this machine has no IPv6 loopback")
+        missing("this machine has no IPv6 loopback")
     for _ in range(9):
         with ExitStack() as stack:
             four = stack.enter_context(VerbatimServer(answers))
@@ -247,7 +248,7 @@ def test_log(server, dial, environment, capsys, level, repeated, gave_up):
 @pytest.mark.parametrize("order", ["ipv4first", "ipv6first"])
 def test_dns_order_of_a_socks_proxy(server, dial, monkeypatch, order):
     """The name of a SOCKS proxy has addresses, too: the family that was asked for comes first."""
-    pytest.importorskip("socks")
+    require("socks")
     families = resolved_to_both(monkeypatch)
     proxy = SOCKS5()
     proxies = {"https": f"socks5h://localhost:{proxy.port}"}

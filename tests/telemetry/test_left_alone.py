@@ -117,6 +117,14 @@ def test_what_cannot_be_referred_to_weakly_counts_each_time():
     assert left_alone.left_alone() == {f"{__name__}.Slim": 2}
 
 
+def test_a_name_sends_nothing_to_the_terminal():
+    """Whatever characters a program has put into a name, a class has one line."""
+    left_alone.note(type("a\x1b[2J\nb", (HTTPAdapter,), {})())
+
+    (line,) = left_alone.lines(left_alone.left_alone())[1:]
+    assert line == rf"  1 x '{__name__}.a\x1b[2J\nb'"
+
+
 def test_classes_without_number_are_forgotten():
     """A program that makes a class for each session costs no memory; the newest are known."""
     for number in range(300):

@@ -56,5 +56,4 @@ def lines(figures: Stats) -> Iterator[str]:
         failed = sum(one.failed_calls.values())
         yield f"{origin}: {one.calls} calls, {failed} failed, {one.retries} repeated, {one.recovered} saved"
     for name, count in figures.left_alone.items():
-        shown = name if name.isprintable() else repr(name)
-        yield f"left as they are, with their own retries: {count} x {shown}"
+        yield f"left as they are, with their own retries: {count} x {name}"
