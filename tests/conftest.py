@@ -4,6 +4,7 @@ The fixtures that start a fault server come from the package's own pytest plugin
 (`resilient_transport.testing.pytest_plugin`).
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -53,6 +54,13 @@ def is_setting(name: str) -> bool:
     """Tell whether this environment variable changes what a request does."""
     folded = name.upper()
     return folded in CA_VARIABLES or folded.endswith("_PROXY") or folded.startswith("RESILIENT_TRANSPORT_")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collector() -> None:
+    """Spare the collector what was there before; to look at all tests takes it a fifth of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -65,15 +65,6 @@ SURVIVED = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_collector():
-    """Let the collector look at nothing that was there before, which takes a tenth of a second."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def garbage(call, times=CALLS):
     """Return how many objects a call leaves that only the cyclic collector finds."""
     for _ in range(BEFORE):

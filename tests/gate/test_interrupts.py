@@ -33,15 +33,6 @@ class Item:
     """What is made, kept and handed out."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def frozen():
-    """Spare the collector what was there before: it is run for each line."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 class Signal:
     """Runs a handler in front of one line of the gate, counted from when it is sent."""
 
