@@ -190,13 +190,6 @@ def test_who_reached_a_proxy_is_remembered():
     assert (before, connection.has_connected_to_proxy) == (False, True)
 
 
-def test_the_standard_library_can_read_a_certificate(authority):
-    """`ssl._ssl._test_decode_cert`, for the message about a refused one, gives what `getpeercert` gives."""
-    found = ssl._ssl._test_decode_cert(authority.client[0])
-
-    assert {"subject", "notAfter"} <= set(found)
-
-
 def test_a_manager_says_how_many_pools_it_keeps():
     """`pools._maxsize`, which a manager that takes another one's place takes over."""
     assert PoolManager(num_pools=7).pools._maxsize == 7

@@ -1,22 +1,19 @@
-"""Why a server refused a client certificate, in words that say what to do about it.
-
-Leans on `ssl._ssl._test_decode_cert`, the standard library's only way to read a certificate that no peer has
-sent, pinned in `tests/test_upstream.py`; without it the message names the file alone.
-"""
+"""Why a server refused a client certificate, in words that say what to do about it."""
 
 from __future__ import annotations
 
 import os
 import ssl
-import time
 from collections.abc import Iterator
-from email.utils import mktime_tz, parsedate_tz
+from pathlib import Path
 from typing import Any, Final
 
 from requests.exceptions import SSLError
 
 from ..exceptions import ClientCertificateRejected
+from ..pool.certificate import Certificate, chain_in
 from ..retry.causes import certificate_alert
+from ..util.clock import date_of, realtime
 
 #: What to do, by alert.
 _CURES: Final = {
@@ -45,13 +42,15 @@ def rejection(error: Exception, origin: str, cert: Any, has_context: bool) -> Ex
     if alert is None or type(error) is not SSLError:
         return error
     path = _path_of(cert)
-    subject, not_after = _read(path) if path else (None, None)
+    shown = _read(path)
     told = ClientCertificateRejected(
         f"{origin} refused the client certificate (TLS alert {alert}): "
-        f"{_in_words(alert, path, subject, not_after, has_context)}",
+        f"{_in_words(alert, path, shown, has_context)}",
         request=error.request,
     )
-    told.alert, told.subject, told.not_after = alert, subject, not_after
+    told.alert = alert
+    if shown is not None:
+        told.subject, told.not_after = shown.subject, date_of(shown.not_after)
     told.__cause__ = error.__cause__ or error.__context__ or error
     return told
 
@@ -66,42 +65,30 @@ def _tls_errors(error: BaseException) -> Iterator[ssl.SSLError]:
             yield from _tls_errors(each)
 
 
-def _read(path: str) -> tuple[str | None, str | None]:
-    """Subject and expiry of the first certificate in a PEM file."""
+def _read(path: str | None) -> Certificate | None:
+    """The first certificate in a PEM file; None: there is none, or no file."""
+    if path is None:
+        return None
     try:
-        found: Any = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):
-        return None, None
-    parts = [f"{_SHORT.get(name, name)}={value}" for names in found["subject"] for name, value in names]
-    return ", ".join(parts), found.get("notAfter")
+        chain = chain_in(Path(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return chain[0] if chain else None
 
 
-_SHORT: Final = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "localityName": "L",
-    "stateOrProvinceName": "ST",
-}
-
-
-def _in_words(
-    alert: str, path: str | None, subject: str | None, not_after: str | None, has_context: bool
-) -> str:
+def _in_words(alert: str, path: str | None, shown: Certificate | None, has_context: bool) -> str:
     """The certificate that was shown, and what to do. There are three cases: none, a context's, a file's."""
     if path is None and (not has_context or alert == MISSING):
         return f"none was shown. {_NONE_LOADED if has_context else _NONE_SHOWN}"
     cure = _CURES.get(alert, _OTHERWISE)
     if path is None:
         return f"that of ssl_context=. {cure}"
-    if subject is None or not_after is None:
+    if shown is None:
         return f"{path}. {cure}"
-    # Not by `ssl.cert_time_to_seconds`: it imports something, and no import may follow a failure.
-    parts = parsedate_tz(not_after)
-    over = parts is not None and mktime_tz(parts) < time.time()
+    over = shown.not_after < realtime()
     cure = _CURES["certificate_expired"] if over else cure
-    return f"{subject}, {'expired' if over else 'valid until'} {not_after}, from {path}. {cure}"
+    until = f"{'expired' if over else 'valid until'} {date_of(shown.not_after)}"
+    return f"{shown.subject}, {until}, from {path}. {cure}"
 
 
 def shown_and_cure(cert: Any, has_context: bool, alert: str = "") -> str:
@@ -112,7 +99,7 @@ def shown_and_cure(cert: Any, has_context: bool, alert: str = "") -> str:
         alert: as RFC 8446 spells it; `MISSING`, if the server says that it has seen none.
     """
     path = _path_of(cert)
-    return _in_words(alert, path, *(_read(path) if path else (None, None)), has_context)
+    return _in_words(alert, path, _read(path), has_context)
 
 
 def _path_of(cert: Any) -> str | None:

@@ -25,14 +25,10 @@ from ..connection.tls_context import build_context, context_kind, is_of_ssl
 from ..retry.causes import tls_reason
 from ..util.clock import monotonic
 from ..util.frozen import dataclass, field
+from .certificate import CERTIFICATE
 
 #: A password is compared by a digest that is worth nothing outside of this process.
 _PEPPER: Final = os.urandom(32)
-#: A certificate in a file that may hold anything else besides. OpenSSL knows three labels; a "TRUSTED" one
-#: adds what the certificate is trusted for, or is not (`openssl x509 -addtrust`, `-addreject`).
-_CERTIFICATE: Final = re.compile(
-    rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END \1CERTIFICATE-----"
-)
 _TRUSTED: Final = b"-----BEGIN TRUSTED "
 #: The file names under which OpenSSL looks for certificates in a directory (`openssl rehash`).
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
@@ -383,7 +379,7 @@ def _directory(path: str) -> Iterator[tuple[str, bytes]]:
         if not _HASHED.fullmatch(entry.name):
             continue
         with suppress(OSError):
-            yield from ((str(entry), found[0]) for found in _CERTIFICATE.finditer(entry.read_bytes()))
+            yield from ((str(entry), found[0]) for found in CERTIFICATE.finditer(entry.read_bytes()))
 
 
 def _load_block(context: ssl.SSLContext, path: str, block: bytes) -> None:
