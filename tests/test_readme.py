@@ -11,6 +11,7 @@ from resilient_transport.cli.show_settings import shown
 from resilient_transport.connection.keepalive import FRESH_FOR
 from resilient_transport.gate.cold_start import HOLDS
 from resilient_transport.gate.window import MAXIMUM, MOST_STALLED
+from resilient_transport.pool import expiry
 from resilient_transport.pool.reaper import LOOK_EVERY
 from resilient_transport.pool.shared_pool import THRIFT
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
@@ -105,6 +106,8 @@ def test_the_settings_are_the_codes():
         f"the newest {settings.default('max_idle')} are kept",
         f"{RetryPolicy().backoff * 1000:g} ms to {RetryPolicy().backoff_max:g} s",
         f"up to {RetryPolicy().retry_after_max:g} s",
+        "with {:g}, {:g} and {:g} days left".format(*(left / expiry.DAY for left in expiry._LEFT)),
+        f"lives for less than {expiry._LONG / expiry.DAY:g} days",
     ],
 )
 def test_numbers(number):

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from threading import current_thread
 from typing import Any, ClassVar, Final
 
+from ..util.clock import date_of
 from ..util.frozen import dataclass, field, names_of
 from .attempt import Attempt, outcome_of
 
@@ -254,6 +255,48 @@ class IdentityRotated(Event):
         if not self.usable:
             now = f"they are not usable, and the old ones stay: {self.why or 'nobody says why'}"
         return f"{self.origin}: certificate files were replaced; {now}"
+
+
+#: Units of time, the longest first, and their seconds.
+_UNITS: Final = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def _span(seconds: float) -> str:
+    """A span of time in its longest unit, rounded down: "5 days"."""
+    unit, length = next((one for one in _UNITS if seconds >= one[1]), _UNITS[-1])
+    number = int(seconds // length)
+    return f"{number} {unit}{'s' * (number != 1)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateExpiring(Event):
+    """A client certificate that a call is about to show expires soon, or has expired.
+
+    It is told once for each certificate, threshold and process, to the log and the hooks of the call that
+    notices it first: with 30, 7 and 1 days left; if it lives for less than 90 days, with a fifth of its life
+    left; and when it has expired. Those that follow it in its file are told, too, but for roots.
+    """
+
+    level: ClassVar[int | None] = logging.WARNING
+
+    #: Whose it is, such as "CN=client, O=Example".
+    subject: str
+    #: The file that it comes from; empty: it comes from none.
+    file: str
+    #: The last second in which it is valid, as POSIX has it.
+    not_after: float
+    #: Seconds until then; not over 0: it has expired.
+    seconds_left: float
+    #: Whether it is not the client's own, but one of those that follow it in the file.
+    is_intermediate: bool = False
+
+    def __str__(self) -> str:
+        what = f"the {'intermediate' if self.is_intermediate else 'client'} certificate {self.subject}"
+        left = self.seconds_left
+        when = f"expires in {_span(left)}" if left > 0 else f"has expired {_span(-left)} ago"
+        place = f", from {self.file}," if self.file else ""
+        cure = "Renew it; a replaced file is noticed within a second." if self.file else "Renew it."
+        return f"{self.origin}: {what}{place} {when} ({date_of(self.not_after)}). {cure}"
 
 
 @dataclass(frozen=True, slots=True)

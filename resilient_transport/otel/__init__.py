@@ -18,7 +18,9 @@ The metrics:
 - `http.client.request.duration`, for each attempt; that of a stream ends with the head of the response;
 - `http.client.active_requests`, for calls: their pauses count, streams that were handed out do not;
 - `http.client.open_connections`, idle and active;
-- `http.client.response.body.size`, as encoded on the wire, of bodies of a byte or more that a call has read.
+- `http.client.response.body.size`, as encoded on the wire, of bodies of a byte or more that a call has read;
+- `resilient_transport.client_certificate.remaining`, for which there is no convention: the seconds until each
+  client certificate that is in use expires, by `file.path` and `tls.client.subject`; below 0 it has expired.
 
 There is no `http.client.request.body.size`, since bytes are counted with the headers that were sent, and no
 `http.client.connection.duration`, since no event tells of a connection's end. An instrumentation of requests

@@ -9,9 +9,11 @@ from typing import Final
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
 from ..telemetry.stats import stats
+from ..util.clock import realtime
 from .conventions import SCHEMA, SECONDS, of_server
 
-#: Who is told of connections now. A callback stays registered for ever, and only the first of its name does.
+#: Who is told of connections and certificates now. A callback stays registered for ever, and only the first
+#: of its name does.
 _told: Final[list[MeterProvider | None]] = []
 
 
@@ -22,6 +24,15 @@ def _connections(provider: MeterProvider | None, _: CallbackOptions) -> Iterator
     for origin, figures in stats().items():
         for state, number in (("idle", figures.idle), ("active", figures.live - figures.idle)):
             yield Observation(number, {"http.connection.state": state, **of_server(origin)})
+
+
+def _remaining(provider: MeterProvider | None, _: CallbackOptions) -> Iterator[Observation]:
+    """How long each client certificate is valid still; none once nobody wants to hear."""
+    if not any(one is provider for one in _told):
+        return
+    for file, certificate in stats().certificates.items():
+        about = {"file.path": file, "tls.client.subject": certificate.subject}
+        yield Observation(certificate.not_after - realtime(), about)
 
 
 class Meters:
@@ -52,8 +63,14 @@ class Meters:
             "{connection}",
             "Number of outbound HTTP connections that are currently active or idle on the client.",
         )
+        meter.create_observable_gauge(
+            "resilient_transport.client_certificate.remaining",
+            [partial(_remaining, provider)],
+            "s",
+            "Seconds until a client certificate that is in use expires.",
+        )
         _told.append(provider)
 
     def end(self) -> None:
-        """Tell of connections no more."""
+        """Tell of connections and certificates no more."""
         _told.remove(self._provider)

@@ -25,6 +25,7 @@ from ..connection.tls_context import build_context, context_kind, is_of_ssl
 from ..retry.causes import tls_reason
 from ..util.clock import monotonic
 from ..util.frozen import dataclass, field
+from . import expiry
 from .certificate import CERTIFICATE
 
 #: A password is compared by a digest that is worth nothing outside of this process.
@@ -241,6 +242,7 @@ class Sources:
             given = None
         with _as_file(contents.cert, self.cert_file) as cert, _as_file(contents.key, self.key_file) as key:
             context.load_cert_chain(cert, key, given)
+        expiry.note(context, contents.cert)
 
     def load_trusted(self, context: ssl.SSLContext, contents: Contents) -> None:
         """Load the authorities that are named, if any are."""

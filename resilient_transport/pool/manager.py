@@ -7,6 +7,7 @@ and `_maxsize` and `_container` of the container of pools.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -17,9 +18,13 @@ from urllib3.poolmanager import SSL_KEYWORDS, PoolManager, ProxyManager
 
 from ..connection.socket_options import with_keepalive
 from ..connection.tls_context import is_shared
+from ..events import CertificateExpiring
 from ..settings.options import AdapterOptions
+from ..telemetry.dispatch import announce
+from ..util.clock import realtime
 from ..util.inbox import Inbox
-from .identity import TLS_SETTINGS
+from ..util.origin import origin_name
+from .identity import TLS_SETTINGS, name_of
 from .lease import PlainPool, TLSPool
 from .own_contexts import complete
 from .registry import registry
@@ -69,12 +74,37 @@ class LeasingPoolManager(PoolManager):
             request_context = {**request_context, "socket_options": on_sockets}
         scheme = request_context["scheme"].lower()
         if scheme == "https":
-            request_context = _identified(request_context, self.connection_pool_kw.get("ssl_context"))
+            settings = request_context
+            request_context = _identified(settings, self.connection_pool_kw.get("ssl_context"))
+            if not Inbox.is_mine():
+                self._tell_of_expiry(request_context, settings.get("cert_file"))
         if Inbox.is_mine():
             # A handler's call, in the middle of this thread's own bookkeeping: the holder of urllib3's lock
             # may wait for ours. The pool is the handler's alone.
             return self._new_pool(scheme, request_context["host"], request_context["port"], request_context)
         return super().connection_from_context(request_context)
+
+    def _tell_of_expiry(self, context: Mapping[str, Any], file: Any) -> None:
+        """Tell which client certificates are about to expire, unless that was told before.
+
+        Args:
+            context: what urllib3 makes a pool from, with its complete TLS context.
+            file: the file of the certificate; anything else: it comes from none.
+        """
+        is_path = isinstance(file, (str, bytes, os.PathLike))
+        # What is no text in UTF-8 no log and no label takes.
+        path = os.fsencode(name_of(file)).decode("utf-8", "replace") if is_path else ""
+        for shown in registry.certificates.use(context["ssl_context"], path):
+            not_after = shown.certificate.not_after
+            event = CertificateExpiring(
+                origin_name("https", context["host"], context["port"]),
+                shown.certificate.subject,
+                path,
+                not_after,
+                not_after - realtime(),
+                shown.is_intermediate,
+            )
+            announce(None if self.options is None else self.options.on_event, event)
 
     def _new_pool(
         self, scheme: str, host: str, port: int, request_context: dict[str, Any] | None = None

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from ..connection.failed_addresses import FAILED
 from ..settings.options import ConnectionOptions
-from ..telemetry.stats import count_connections_by
+from ..telemetry.stats import count_connections_by, read_certificates_of
 from ..util.fork import Turn, before_fork, in_child, in_parent
 from ..util.inbox import Inbox
 from .contexts import Contexts
+from .expiry import CertificatesInUse
 from .idle import IdleConnections
 from .reaper import Reaper
 from .shared_pool import SharedPool, Ticket
@@ -43,6 +44,8 @@ class Registry:
         self._unleased: dict[SharedPool, None] = {}
         #: The TLS contexts.
         self.contexts = Contexts(self.retire)
+        #: The client certificates that calls have shown.
+        self.certificates = CertificatesInUse()
         self.reaper = Reaper(self.look)
         #: The idle connections of the process, of which there are at most `idle.most`.
         self.idle = IdleConnections(self.reaper.wake)
@@ -117,10 +120,11 @@ class Registry:
     def clear(self) -> None:
         """Close every idle connection, and forget every TLS session and each context that nobody uses.
 
-        Which addresses have failed is forgotten, too. Running calls go on, and what they give back is kept
-        again.
+        Which addresses have failed is forgotten, too, and which client certificates were in use. Running
+        calls go on, and what they give back is kept again.
         """
         self.contexts.clear()
+        self.certificates.clear()
         FAILED.clear()
         for shared_pool in self._all():
             shared_pool.clear()
@@ -212,6 +216,8 @@ def _contexts_in(key: Any) -> tuple[Any, Any]:
 #: The one of this process.
 registry = Registry()
 count_connections_by(registry.connections)
+# A fork puts others in the place of those.
+read_certificates_of(lambda: registry.certificates.figures())
 atexit.register(registry.clear)
 before_fork(registry.before_fork)
 in_parent(registry.after_fork_in_parent)

@@ -42,8 +42,9 @@ _HISTOGRAMS: Final = (
 class _Collector:
     """What prometheus_client asks for the figures."""
 
-    def __init__(self, figures: Mapping[str, Any]) -> None:
+    def __init__(self, figures: Mapping[str, Any], certificates: Mapping[str, Any]) -> None:
         self._figures = figures
+        self._by_file = certificates
 
     def collect(self) -> Iterator[Any]:
         """Each family with the figures of every origin."""
@@ -58,9 +59,19 @@ class _Collector:
             handshakes.add_metric([origin, "resumed"], counts.handshakes_resumed)
             connections.add_metric([origin, "idle"], counts.idle)
             connections.add_metric([origin, "active"], counts.live - counts.idle)
-        yield from (handshakes, connections)
+        yield from (handshakes, connections, self._certificates())
         for name, about, source in _HISTOGRAMS:
             yield self._histogram(name, about, source)
+
+    def _certificates(self) -> Any:
+        family = GaugeMetricFamily(
+            _PREFIX + "client_certificate_expiry_timestamp_seconds",
+            "The last second in which a client certificate is valid.",
+            labels=["file", "subject"],
+        )
+        for file, certificate in self._by_file.items():
+            family.add_metric([file, certificate.subject], certificate.not_after)
+        return family
 
     def _histogram(self, name: str, about: str, source: str) -> Any:
         family = HistogramMetricFamily(_PREFIX + name, about, labels=["origin"])
@@ -88,8 +99,8 @@ def _buckets(durations: Durations) -> list[tuple[str, float]]:
     return list(zip(bounds, map(float, accumulate(durations.histogram)), strict=True))
 
 
-def exposition(figures: Mapping[str, Any]) -> str:
-    """Figures by origin in the text format."""
+def exposition(figures: Mapping[str, Any], certificates: Mapping[str, Any]) -> str:
+    """Figures by origin, and client certificates by file, in the text format."""
     registry = CollectorRegistry()
-    registry.register(_Collector(figures))
+    registry.register(_Collector(figures, certificates))
     return generate_latest(registry).decode()

@@ -21,6 +21,17 @@ class OriginStats(Counts):
     idle: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A client certificate that is in use. Of those in its file it is the one that expires first."""
+
+    #: Whose it is, such as "CN=client, O=Example".
+    subject: str
+    #: The first and the last second in which it is valid, in seconds since 1970, as `time.time()` has them.
+    not_before: float
+    not_after: float
+
+
 #: The heads of the columns of `str(stats())`, and what stands below each of them.
 _COLUMNS: Final[tuple[tuple[str, Callable[[OriginStats], str]], ...]] = (
     ("calls", lambda one: _short(one.calls)),
@@ -88,13 +99,20 @@ class Stats(Mapping[str, OriginStats]):
     """A snapshot: figures by origin (`scheme://host:port`)."""
 
     def __init__(
-        self, origins: Mapping[str, OriginStats], left_alone: Mapping[str, int] = MappingProxyType({})
+        self,
+        origins: Mapping[str, OriginStats],
+        left_alone: Mapping[str, int] = MappingProxyType({}),
+        certificates: Mapping[str, ClientCertificate] = MappingProxyType({}),
     ) -> None:
         self._origins = dict(origins)
         #: Adapters that were mounted while `install` was in force, and were left as they are, so that these
         #: settings do not hold for their calls: how many of each class, by its full name. Of
         #: `requests.adapters.HTTPAdapter` are those that `install` says it leaves.
         self.left_alone = dict(left_alone)
+        #: The client certificates that calls have shown within the last day, by the file that each comes from
+        #: (empty: from none). A file that was replaced has the new one. What a program has loaded into a
+        #: context of its own (`ssl_context=`) cannot be read.
+        self.certificates = dict(certificates)
 
     def __getitem__(self, origin: str) -> OriginStats:
         return self._origins[origin]
@@ -107,7 +125,8 @@ class Stats(Mapping[str, OriginStats]):
 
     def __repr__(self) -> str:
         others = f", left alone: {self.left_alone!r}" if self.left_alone else ""
-        return f"<Stats {self._origins!r}{others}>"
+        shown = f", certificates: {self.certificates!r}" if self.certificates else ""
+        return f"<Stats {self._origins!r}{others}{shown}>"
 
     def __str__(self) -> str:
         """A table with a line for each origin, and what was left alone; `repr` has all the numbers."""
@@ -116,7 +135,9 @@ class Stats(Mapping[str, OriginStats]):
     def prometheus(self) -> str:
         """The same in Prometheus' text format, as `prometheus_client` writes it.
 
-        All names begin with `resilient_transport_`, and all have the label `origin`. Counters: `calls_total`,
+        All names begin with `resilient_transport_`. All have the label `origin`, but for the gauge
+        `client_certificate_expiry_timestamp_seconds`, whose labels are `file` and `subject`: the last second
+        in which a client certificate that is in use is valid. Counters: `calls_total`,
         `failed_calls_total` (label `error`: the exception's type), `responses_total` (`status`: "2xx" and so
         on), `retries_total`, `recovered_calls_total`, `failures_total` and `shared_failures_total` (`stage`),
         `repetitions_not_made_total` (`reason`), `certificate_refusals_total`, `handshakes_total` (`kind`:
@@ -128,7 +149,7 @@ class Stats(Mapping[str, OriginStats]):
         """
         from .prometheus import exposition
 
-        return exposition(self)
+        return exposition(self, self.certificates)
 
 
 #: Says what is counted of each origin. Set by `call/origin_state.py`.
@@ -151,6 +172,16 @@ def count_connections_by(source: Callable[[], Mapping[str, tuple[int, int]]]) ->
     _connections = source
 
 
+#: Says which client certificates are in use, by their files. Set by the registry.
+_certificates: Callable[[], Mapping[str, ClientCertificate]] = dict
+
+
+def read_certificates_of(source: Callable[[], Mapping[str, ClientCertificate]]) -> None:
+    """Ask this for the client certificates that are in use."""
+    global _certificates
+    _certificates = source
+
+
 def stats() -> Stats:
     """What was counted for each origin since the process began (or forked), and what is open now."""
     counted = {origin: counters.counts() for origin, counters in _counters().items()}
@@ -159,7 +190,7 @@ def stats() -> Stats:
     for origin in sorted(counted.keys() | connections.keys()):
         live, idle = connections.get(origin, (0, 0))
         origins[origin] = OriginStats(**_fields(counted.get(origin, Counts())), live=live, idle=idle)
-    return Stats(origins, left_alone())
+    return Stats(origins, left_alone(), _certificates())
 
 
 def _fields(counts: Counts) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def samples(text):
         assert family.documentation.endswith(".")
         for sample in family.samples:
             labels = dict(sample.labels)
-            origin = labels.pop("origin")
+            # A client certificate is told by its file instead.
+            origin = labels.pop("origin", None)
             key = origin, sample.name.removeprefix("resilient_transport_"), *labels.values()
             assert key not in found
             found[key] = sample.value
@@ -70,6 +71,8 @@ def expected(figures):
             plain["gate_wait_seconds_bucket", bound] = sum(one.waits.histogram[:number])
             plain["response_seconds_bucket", bound] = sum(one.response_times.histogram[:number])
         found |= {(origin, *key): value for key, value in plain.items()}
+    for file, one in figures.certificates.items():
+        found[None, "client_certificate_expiry_timestamp_seconds", file, one.subject] = one.not_after
     return found
 
 
@@ -90,6 +93,7 @@ def test_the_text_has_the_same_numbers(server, fault_server_factory, dial):
     assert found[server.url, "failures_total", "body"] == 1
     assert found[server.url, "recovered_calls_total"] == figures[server.url].recovered > 0
     assert found[other.url, "calls_total"] == 1
+    assert list(figures.certificates) == [server.authority.client[0]]
 
 
 def test_waits_are_a_histogram():
