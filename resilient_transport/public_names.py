@@ -15,6 +15,7 @@ from .adapter.arguments import AdapterArguments
 from .events.attempt import Attempt, attempts_of
 from .exceptions import CircuitOpen, ClientCertificateRejected, DeadlineExceeded, EndpointDisabled
 from .installation import install, mount, uninstall
+from .pool.given_identity import Identity
 from .pool.registry import registry
 from .retry.breaker import Breaker
 from .retry.policy import RetryPolicy
@@ -30,6 +31,7 @@ __all__ = [
     "ClientCertificateRejected",
     "DeadlineExceeded",
     "EndpointDisabled",
+    "Identity",
     "ResilientAdapter",
     "RetryPolicy",
     "Stage",

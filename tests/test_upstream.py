@@ -384,3 +384,18 @@ def test_a_response_reads_from_a_file_of_its_socket():
 
         assert type(raw) is socket.SocketIO
         response.close()
+
+
+def test_a_pool_keeps_its_context_among_the_words_for_its_connections():
+    """pool/manager.py looks there whether a pool of somebody else's make has a complete context."""
+    context = urllib3.util.ssl_.create_urllib3_context()
+
+    assert HTTPSConnectionPool("localhost", ssl_context=context).conn_kw["ssl_context"] is context
+
+
+def test_truststore_knows_where_systems_keep_their_store():
+    """pool/system_trust.py looks there where OpenSSL knows of none."""
+    places = require("truststore._openssl")._CA_FILE_CANDIDATES
+
+    assert all(place.startswith("/") for place in places)
+    assert len(places) > 2

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 from requests import PreparedRequest, Request, Response, Session
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE, HTTPAdapter
-from requests.exceptions import InvalidProxyURL, InvalidURL, RequestException
+from requests.exceptions import ConnectTimeout, InvalidProxyURL, InvalidURL, RequestException, SSLError
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, prepend_scheme_if_needed, select_proxy
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
@@ -29,11 +29,14 @@ from ..events import Hook, IdentityRotated
 from ..events.attempt import Warmed, attempts_of
 from ..exceptions import add_note
 from ..pool.contexts import LISTENER
+from ..pool.given_identity import Identity, UnusableSettings
+from ..pool.identity_source import Asked, IdentitySource
 from ..pool.key import (
     Entry,
     Lookup,
     as_requests_raise,
     beside_context,
+    is_usual,
     key_of,
     named_by,
     refuse_beside_context,
@@ -41,8 +44,18 @@ from ..pool.key import (
     what_is_wrong,
 )
 from ..pool.lease import PlainPool, TLSPool
-from ..pool.manager import LeasingPoolManager, LeasingProxyManager, beside, emptied, is_real, leased
+from ..pool.manager import (
+    LeasingPoolManager,
+    LeasingProxyManager,
+    beside,
+    completed,
+    emptied,
+    is_complete,
+    is_real,
+    leased,
+)
 from ..pool.registry import registry
+from ..pool.system_trust import SYSTEM, is_system
 from ..retry.policy import RetryPolicy
 from ..retry.urllib3_retry import ONE_ATTEMPT
 from ..settings.options import UNSET, options_from
@@ -75,6 +88,9 @@ class ResilientAdapter(HTTPAdapter):
         ssl_context: a TLS context of your own, used as it is; `verify` and `cert` are not applied then.
         key_password: the password of an encrypted client key, as str or bytes, or a callable that returns
             it (which alone can be pickled).
+        identity: a callable that returns an `Identity`, for a client certificate that no file holds, and the
+            authorities to trust with it. It is asked once a second while calls are made; where `cert=` or
+            `verify=` name something else, that holds. Not together with `ssl_context`.
         warm: URLs of servers to connect to at once, in the background; or dicts of the arguments of `warm`,
             for servers that want a certificate.
         connect_timeout, read_timeout: seconds to connect and between two bytes, sending included, for calls
@@ -90,9 +106,13 @@ class ResilientAdapter(HTTPAdapter):
         on_event: is called with each event, see `resilient_transport.events`.
 
     Raises:
-        TypeError: an argument is of the wrong type, or both `max_retries` and `policy` were given.
+        TypeError: an argument is of the wrong type, or both `max_retries` and `policy` were given, or both
+            `ssl_context` and `identity`.
         ValueError: an argument is out of its range, or the environment says something that is not allowed.
     """
+
+    #: Where a client certificate that no file holds comes from.
+    _identity: IdentitySource | None = None
 
     def __init__(
         self,
@@ -104,6 +124,7 @@ class ResilientAdapter(HTTPAdapter):
         policy: RetryPolicy | None = None,
         ssl_context: ssl.SSLContext | None = None,
         key_password: str | bytes | Callable[[], str | bytes] | None = None,
+        identity: Callable[[], Identity] | Identity | None = None,
         warm: Iterable[str | Mapping[str, Any]] = (),
         connect_timeout: float | None = UNSET,
         read_timeout: float | None = UNSET,
@@ -129,6 +150,13 @@ class ResilientAdapter(HTTPAdapter):
             raise TypeError(f"ssl_context takes an ssl.SSLContext, not {type(ssl_context).__name__}")
         if not (key_password is None or callable(key_password) or isinstance(key_password, (str, bytes))):
             raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")
+        if identity is not None:
+            if ssl_context is not None:
+                raise TypeError(
+                    "give either ssl_context= or identity=, not both: a context of your own shows what its "
+                    "load_cert_chain has loaded"
+                )
+            self._identity = IdentitySource.of(identity)
         #: Whether all of this is off. Then it is an `HTTPAdapter`, for which stock's own methods speak.
         self._bypassed, max_idle, log = _for_all()
         self._ssl_context = ssl_context
@@ -159,7 +187,8 @@ class ResilientAdapter(HTTPAdapter):
                 read, and never asked for anew.
             timeout: seconds to connect and between bytes, a (connect, read) tuple, or a urllib3 `Timeout`;
                 None: `connect_timeout` and `read_timeout`.
-            verify: whether, or against which file or directory, to check the server's certificate.
+            verify: whether, or against which file or directory, to check the server's certificate; "system":
+                the operating system's trust store decides, which needs the package truststore.
             cert: path of the client certificate, or a (certificate, key) pair of paths.
             proxies: proxy URLs by scheme, or by scheme and host.
 
@@ -264,7 +293,9 @@ class ResilientAdapter(HTTPAdapter):
     def _certificate_shown(self, cert: Any) -> tuple[Any, bool]:
         """The client certificate of a call, and whether a TLS context of the caller's own has one."""
         given = self._settings()
-        return cert or given.get("cert_file"), "ssl_context" in given or self._ssl_context is not None
+        in_memory = None if self._identity is None else self._identity.usable
+        shown = cert or given.get("cert_file") or in_memory
+        return shown, "ssl_context" in given or self._ssl_context is not None
 
     @property
     def policy(self) -> RetryPolicy:
@@ -339,11 +370,12 @@ class ResilientAdapter(HTTPAdapter):
 
         Raises:
             OSError: a certificate file does not exist, as in stock.
-            requests.exceptions.SSLError: a file is not what it should be.
+            requests.exceptions.SSLError: a file, or what `identity` gives, is not what it should be.
+            requests.exceptions.ConnectTimeout: another thread has been asking `identity` for too long.
             requests.exceptions.InvalidURL, InvalidProxyURL: as in stock.
         """
         if self._bypassed:
-            if self._has_own_tls():
+            if self._has_own_tls(verify):
                 return self._pool_for(request, verify, proxies, cert)
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         if self._lookup.generation != registry.generation:
@@ -356,6 +388,9 @@ class ResilientAdapter(HTTPAdapter):
         if entry is not None and entry.is_current(self._manager(proxy), inherited):
             return entry.pool
         pool = self._resolve(request, verify, proxies, cert)
+        if self._identity is not None and self._identity.is_asked_here():
+            # A call of the callable's own, which may show no certificate: no other call gets this pool.
+            return pool
         manager = self._manager(proxy)
         replaced = None if entry is None or entry.pool is pool else entry.pool
         if isinstance(replaced, (PlainPool, TLSPool)):
@@ -381,6 +416,10 @@ class ResilientAdapter(HTTPAdapter):
             return self._pool_for(request, verify, proxies, cert)
         except RequestException:
             raise
+        except UnusableSettings as error:
+            raise SSLError(error, request=request) from error.__cause__
+        except urllib3_errors.ConnectTimeoutError as error:
+            raise ConnectTimeout(error, request=request) from None
         except (OSError, urllib3_errors.SSLError) as error:
             failed = self._as_stock_raises(error, request, verify, cert)
             wrong = what_is_wrong(error, self._settings(), verify, cert)
@@ -400,7 +439,7 @@ class ResilientAdapter(HTTPAdapter):
     ) -> Exception:
         """What stock raises in the place of this error; a file that is not there it names first."""
         try:
-            told_by(super().cert_verify, {}, request, verify, cert)
+            told_by(super().cert_verify, {}, request, True if is_system(verify) else verify, cert)
         except OSError as absent:
             return absent
         return as_requests_raise(error, request)
@@ -414,12 +453,14 @@ class ResilientAdapter(HTTPAdapter):
         except ValueError as error:
             raise InvalidURL(error, request=request) from error
         if not proxy:
+            pool_kwargs = self._for_manager(self.poolmanager, pool_kwargs)
             return self.poolmanager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
         proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call,unused-ignore]
         if not parse_url(proxy).host:
             raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
         theirs = self.proxy_manager_for(proxy)
         if self._bypassed:
+            pool_kwargs = self._for_manager(theirs, pool_kwargs)
             return theirs.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
         manager = leased(theirs, self._options)
         if self.proxy_manager.get(proxy) is theirs:
@@ -430,7 +471,12 @@ class ResilientAdapter(HTTPAdapter):
             set_twice = manager.connection_pool_kw.keys() & {"ssl_context"}
             pool_kwargs = {name: value for name, value in pool_kwargs.items() if name not in set_twice}
             pool_kwargs = {**beside(manager, self._settings(), host_params["scheme"]), **pool_kwargs}
+        pool_kwargs = self._for_manager(manager, pool_kwargs)
         return manager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
+
+    def _for_manager(self, manager: Any, pool_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What a manager is told of a pool; only ours know of what no file holds."""
+        return pool_kwargs if isinstance(manager, LeasingPoolManager) else completed(manager, pool_kwargs)
 
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: Any, cert: Any = None
@@ -440,7 +486,7 @@ class ResilientAdapter(HTTPAdapter):
         Never stock's own `ssl_context`: some versions of requests share one, and urllib3 loads client
         certificates into it (psf/requests#6726).
         """
-        if self._bypassed and not self._has_own_tls():
+        if self._bypassed and not self._has_own_tls(verify):
             return super().build_connection_pool_key_attributes(request, verify, cert)
         parsed = urlparse(request.url or "")
         host_params = {"scheme": parsed.scheme.lower(), "host": parsed.hostname, "port": parsed.port}
@@ -464,6 +510,11 @@ class ResilientAdapter(HTTPAdapter):
         if self._key_password is not None and secure and has_cert:
             ask = self._key_password if self._bypassed and callable(self._key_password) else None
             pool_kwargs["key_password"] = ask() if ask else self._key_password
+        if self._identity is not None and secure:
+            # What the call itself names is nearer.
+            asked = Asked(self._identity, not has_cert, is_usual(verify))
+            if asked.is_shown or asked.is_trusted:
+                pool_kwargs["identity"] = asked
         return host_params, pool_kwargs
 
     def _told(self, host: dict[str, Any], request: PreparedRequest, verify: Any, cert: Any) -> dict[str, Any]:
@@ -485,8 +536,12 @@ class ResilientAdapter(HTTPAdapter):
         if self._bypassed and self._ssl_context is not None:
             # urllib3 would load certifi's certificates into it.
             return
-        if not isinstance(conn, (PlainPool, TLSPool)):
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call,unused-ignore]
+        if isinstance(conn, (PlainPool, TLSPool)) or is_complete(conn):
+            return
+        is_word = is_system(verify)
+        super().cert_verify(conn, url, is_word or verify, cert)  # type: ignore[no-untyped-call,unused-ignore]
+        if is_word and url.lower().startswith("https"):
+            conn.ca_certs, conn.ca_cert_dir = SYSTEM, None
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """The request target; without a proxy, it takes no parser to tell."""
@@ -518,9 +573,10 @@ class ResilientAdapter(HTTPAdapter):
         self.proxy_manager = proxies
         self._lookup = lookup
 
-    def _has_own_tls(self) -> bool:
-        """Whether the adapter has TLS settings that stock's does not."""
-        return self._ssl_context is not None or self._key_password is not None
+    def _has_own_tls(self, verify: Any) -> bool:
+        """Whether a call of the adapter has TLS settings that stock does not know."""
+        own = self._ssl_context, self._key_password, self._identity
+        return is_system(verify) or any(one is not None for one in own)
 
     def _settings(self) -> dict[str, Any]:
         """The pool manager's settings for every pool; none, if a test has put something else in its place."""
@@ -545,7 +601,8 @@ class ResilientAdapter(HTTPAdapter):
         if isinstance(self._key_password, (str, bytes)):
             raise TypeError("no pickle may hold a password: let key_password= be an importable function")
         stock: Any = super().__getstate__()  # type: ignore[misc,unused-ignore]
-        own = {"_key_password": self._key_password, "_options": self._options}
+        own: dict[str, Any] = {"_key_password": self._key_password, "_options": self._options}
+        own["_identity"] = None if self._identity is None else self._identity.ask
         # A copy: `copy.copy` makes an adapter of this, too.
         return {**stock, **own, "_retry_settings": copy(self._retry_settings)}
 
@@ -554,6 +611,8 @@ class ResilientAdapter(HTTPAdapter):
         self._bypassed = settings.value("bypass")
         self._lookup = Lookup(state["_pool_connections"])
         super().__setstate__(state)  # type: ignore[misc,unused-ignore]
+        if (ask := state.get("_identity")) is not None:
+            self._identity = IdentitySource.of(ask)
 
 
 def _unwrapped(function: Any) -> Any:

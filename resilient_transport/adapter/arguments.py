@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from urllib3.util import Retry
 
 from ..events import Hook
+from ..pool.given_identity import Identity
 from ..retry.policy import RetryPolicy
 from ..util.url_prefix import Prefix
 
@@ -26,6 +27,7 @@ class AdapterArguments(TypedDict, total=False):
     policy: RetryPolicy | None
     ssl_context: ssl.SSLContext | None
     key_password: str | bytes | Callable[[], str | bytes] | None
+    identity: Callable[[], Identity] | Identity | None
     warm: Iterable[str | Mapping[str, Any]]
     connect_timeout: float | None
     read_timeout: float | None

@@ -64,7 +64,7 @@ def _of_options(adapter: Any, options: AdapterOptions) -> Iterator[str]:
         if (value := getattr(adapter, f"_{name}")) != usual:
             yield f"{name}={value!r}"
     given = {"ssl_context": adapter._ssl_context, "key_password": adapter._key_password}
-    given |= {"disable": options.disable or None, "on_event": options.on_event}
+    given |= {"identity": adapter._identity, "disable": options.disable or None, "on_event": options.on_event}
     yield from (f"{name}=..." for name, value in given.items() if value is not None)
 
 

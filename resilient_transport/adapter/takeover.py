@@ -77,6 +77,7 @@ def _made(own: dict[str, Any], settings: AdapterArguments) -> ResilientAdapter:
     arguments: dict[str, Any] = {**settings, **{name: own[f"_{name}"] for name in _OF_POOLS}}
     if is_real(manager) and manager.connection_pool_kw.get("ssl_context") is not None:
         arguments.pop("ssl_context", None)
+        arguments.pop("identity", None)
     if is_said := _is_said(retries):
         # A policy stays: its deadline and its like are no matter of a `Retry`.
         arguments.pop("max_retries", None)

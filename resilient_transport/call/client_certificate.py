@@ -12,6 +12,7 @@ from requests.exceptions import SSLError
 
 from ..exceptions import ClientCertificateRejected
 from ..pool.certificate import Certificate, chain_in
+from ..pool.given_identity import Identity, as_bytes
 from ..retry.causes import certificate_alert
 from ..util.clock import date_of, realtime
 
@@ -22,6 +23,8 @@ _CURES: Final = {
     "unknown_ca": "The server does not trust its issuer: use one from a CA that the server trusts, with the "
     "intermediate certificates behind it in the file.",
 }
+#: What takes the place of a cure where the certificate is in no file.
+_RENEW_GIVEN: Final = "Let identity= give a newer one; it is asked again within a second."
 _OTHERWISE: Final = "Ask the server's operator which certificates it accepts."
 _NONE_SHOWN: Final = "Give one in cert=(certificate, key)."
 _NONE_LOADED: Final = "Load one into the ssl_context= with load_cert_chain."
@@ -35,17 +38,16 @@ def rejection(error: Exception, origin: str, cert: Any, has_context: bool) -> Ex
     Args:
         error: what is about to be raised.
         origin: the server's.
-        cert: what the caller gave as `cert`.
+        cert: what the caller gave as `cert`; or the `Identity` that was shown.
         has_context: whether the caller's own TLS context has the certificate.
     """
     alert = next(filter(None, map(certificate_alert, _tls_errors(error))), None)
     if alert is None or type(error) is not SSLError:
         return error
-    path = _path_of(cert)
-    shown = _read(path)
+    shown = _read(cert)
     told = ClientCertificateRejected(
         f"{origin} refused the client certificate (TLS alert {alert}): "
-        f"{_in_words(alert, path, shown, has_context)}",
+        f"{_in_words(alert, cert, shown, has_context)}",
         request=error.request,
     )
     told.alert = alert
@@ -65,19 +67,25 @@ def _tls_errors(error: BaseException) -> Iterator[ssl.SSLError]:
             yield from _tls_errors(each)
 
 
-def _read(path: str | None) -> Certificate | None:
-    """The first certificate in a PEM file; None: there is none, or no file."""
-    if path is None:
-        return None
+def _read(cert: Any) -> Certificate | None:
+    """The first certificate in a PEM file, or of an `Identity`; None: there is none, or no file."""
     try:
-        chain = chain_in(Path(path).read_bytes())
+        chain = chain_in(_pem_of(cert))
     except (OSError, ValueError):
         return None
     return chain[0] if chain else None
 
 
-def _in_words(alert: str, path: str | None, shown: Certificate | None, has_context: bool) -> str:
-    """The certificate that was shown, and what to do. There are three cases: none, a context's, a file's."""
+def _pem_of(cert: Any) -> bytes:
+    if isinstance(cert, Identity):
+        return as_bytes(cert.cert)
+    path = _path_of(cert)
+    return b"" if path is None else Path(path).read_bytes()
+
+
+def _in_words(alert: str, cert: Any, shown: Certificate | None, has_context: bool) -> str:
+    """The certificate that was shown, and what to do. There are three cases: none, a context's, another."""
+    path = "identity=" if isinstance(cert, Identity) else _path_of(cert)
     if path is None and (not has_context or alert == MISSING):
         return f"none was shown. {_NONE_LOADED if has_context else _NONE_SHOWN}"
     cure = _CURES.get(alert, _OTHERWISE)
@@ -87,6 +95,8 @@ def _in_words(alert: str, path: str | None, shown: Certificate | None, has_conte
         return f"{path}. {cure}"
     over = shown.not_after < realtime()
     cure = _CURES["certificate_expired"] if over else cure
+    if isinstance(cert, Identity) and cure == _CURES["certificate_expired"]:
+        cure = _RENEW_GIVEN
     until = f"{'expired' if over else 'valid until'} {date_of(shown.not_after)}"
     return f"{shown.subject}, {until}, from {path}. {cure}"
 
@@ -98,8 +108,7 @@ def shown_and_cure(cert: Any, has_context: bool, alert: str = "") -> str:
         cert, has_context: as for `rejection`.
         alert: as RFC 8446 spells it; `MISSING`, if the server says that it has seen none.
     """
-    path = _path_of(cert)
-    return _in_words(alert, path, _read(path), has_context)
+    return _in_words(alert, cert, _read(cert), has_context)
 
 
 def _path_of(cert: Any) -> str | None:

@@ -19,6 +19,9 @@ from urllib3.exceptions import SSLError as UpstreamSSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from ..exceptions import DeadlineExceeded
+from ..pool.given_identity import Identity
+from ..pool.key import is_usual
+from ..pool.system_trust import is_system
 from ..retry.causes import (
     SENTENCES,
     Cause,
@@ -178,6 +181,11 @@ def _trusted(plan: CallPlan, has_context: bool) -> str:
     """The file, or what else it is, of the CAs that are trusted."""
     if has_context:
         return "the ssl_context= of the adapter"
+    if is_system(plan.verify):
+        return "the operating system's trust store"
+    own = plan.certificate(None)[0]
+    if isinstance(own, Identity) and own.ca is not None and is_usual(plan.verify):
+        return "the ca= of identity="
     path = adapters.DEFAULT_CA_BUNDLE_PATH if plan.verify is True else plan.verify
     return os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path)
 

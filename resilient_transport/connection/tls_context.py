@@ -110,9 +110,9 @@ def _is_stock(kind: type) -> bool:
     return kind.__module__ == "ssl"
 
 
-def frozen_class() -> type[ssl.SSLContext]:
-    """The frozen kind of the class that is in force."""
-    base = context_kind()
+def frozen_class(base: type[ssl.SSLContext] | None = None) -> type[ssl.SSLContext]:
+    """The frozen kind of a class of contexts; None: of the one that is in force."""
+    base = base or context_kind()
     if base not in _classes:
         # A context that somebody has put in its place makes sockets of its own kind.
         if _is_stock(base):
@@ -137,10 +137,10 @@ def frozen_view(context: Any) -> Any:
     return view
 
 
-def _unfilled(model: ssl.SSLContext) -> ssl.SSLContext:
+def _unfilled(model: ssl.SSLContext, base: type[ssl.SSLContext]) -> ssl.SSLContext:
     """The context that urllib3 has made, as one that can be frozen. There are two cases."""
-    kind = frozen_class()
-    if type(model) is context_kind() and _is_stock(type(model)):
+    kind = frozen_class(base)
+    if type(model) is base and _is_stock(base):
         # It becomes one: to make another takes a sixth of a first call.
         model.__class__ = kind
         model.options &= _WANTED
@@ -162,6 +162,7 @@ def build_context(
     ssl_version: int | None = None,
     minimum: ssl.TLSVersion | None = None,
     maximum: ssl.TLSVersion | None = None,
+    kind: type[ssl.SSLContext] | None = None,
 ) -> ssl.SSLContext:
     """Make a client context with urllib3's settings, have it filled, and freeze it.
 
@@ -172,6 +173,7 @@ def build_context(
         ssl_version: urllib3's deprecated setting of one version.
         minimum: the lowest TLS version; None: urllib3's default.
         maximum: the highest.
+        kind: the class of contexts that it is of; None: the one that is in force.
 
     Raises:
         OSError: `fill` could not read a file.
@@ -180,7 +182,8 @@ def build_context(
     context = _unfilled(
         create_urllib3_context(
             ssl_version, verify_mode, ssl_minimum_version=minimum, ssl_maximum_version=maximum
-        )
+        ),
+        kind or context_kind(),
     )
     context.check_hostname = False
     context.verify_mode = verify_mode

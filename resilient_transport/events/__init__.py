@@ -238,7 +238,7 @@ class CallEnded(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class IdentityRotated(Event):
-    """Certificate files were replaced. What is not usable is worth a warning."""
+    """Certificate files were replaced, or `identity=` gave others. What is not usable is worth a warning."""
 
     #: Whether what is there now is in use; False: it is not usable, and the old one stays.
     usable: bool
@@ -251,10 +251,10 @@ class IdentityRotated(Event):
         return logging.INFO if self.usable else logging.WARNING
 
     def __str__(self) -> str:
-        now = "the new ones are in use"
+        now = "in use"
         if not self.usable:
-            now = f"they are not usable, and the old ones stay: {self.why or 'nobody says why'}"
-        return f"{self.origin}: certificate files were replaced; {now}"
+            now = f"not usable, and the old ones stay: {self.why or 'nobody says why'}"
+        return f"{self.origin}: new certificates are {now}"
 
 
 #: Units of time, the longest first, and their seconds.
@@ -281,7 +281,7 @@ class CertificateExpiring(Event):
 
     #: Whose it is, such as "CN=client, O=Example".
     subject: str
-    #: The file that it comes from; empty: it comes from none.
+    #: The file that it comes from, or "identity=" and the name of the callable; empty: neither.
     file: str
     #: The last second in which it is valid, as POSIX has it.
     not_after: float
@@ -296,6 +296,8 @@ class CertificateExpiring(Event):
         when = f"expires in {_span(left)}" if left > 0 else f"has expired {_span(-left)} ago"
         place = f", from {self.file}," if self.file else ""
         cure = "Renew it; a replaced file is noticed within a second." if self.file else "Renew it."
+        if self.file.startswith("identity="):
+            cure = "Let that give a newer one; it is asked again within a second."
         return f"{self.origin}: {what}{place} {when} ({date_of(self.not_after)}). {cure}"
 
 

@@ -24,6 +24,7 @@ from ..telemetry.log import say
 from ..util.bounded_dict import keep_newest
 from ..util.frozen import dataclass, replace
 from ..util.inbox import Inbox
+from .given_identity import UnusableSettings
 from .identity import Contents, FilesChanged, Look, Sources, TLSIdentity, fault
 
 #: Reads that may differ, because the files are being replaced, before the change counts as an error.
@@ -51,10 +52,17 @@ class Named:
     seen: Look
     #: How they looked when they were last found unusable; None: they are in use.
     refused: Look | None = None
+    #: Returns whose callable gives it, as long as anybody may ask that; None: nobody's does.
+    given_by: weakref.ref[Any] | None = None
 
     def is_of(self, contents: Contents) -> bool:
         """Whether these are the contents that it was read from."""
         return replace(self.identity, password=None) == self.sources.identify(contents, None)
+
+    def stands_for(self, identity: Hashable) -> bool:
+        """Whether it is this identity, and somebody may still ask for it."""
+        is_alive = self.given_by is None or self.given_by() is not None
+        return is_alive and self.identity == identity
 
     def is_current(self, seen: Look) -> bool:
         """Whether there is nothing new to read in files that look like this."""
@@ -90,15 +98,18 @@ class Contexts:
         """The shared context for the TLS settings of a pool.
 
         Args:
-            settings: keyword arguments of urllib3's `HTTPSConnectionPool`.
+            settings: keyword arguments of urllib3's `HTTPSConnectionPool`, and "identity", an `Asked`.
 
         Raises:
             OSError: a file cannot be read.
+            urllib3.exceptions.ConnectTimeoutError: another thread has been asking `identity=` for too long.
             ssl.SSLError, urllib3.exceptions.SSLError: a file is not what it should be, a key does not belong
                 to its certificate, or it is encrypted and there is no password. Neither is raised while the
                 files were usable before.
         """
-        sources = Sources.of(settings)
+        sources = Sources.of(settings, waits=not self._is_entered())
+        if sources.answer is not None and sources.answer.news is not None:
+            _tell(sources.answer.news)
         name = sources.name
         seen, named = sources.look(), self._named.get(name)
         if named is not None and named.is_current(seen):
@@ -112,8 +123,13 @@ class Contexts:
             if context is None:
                 raise
             return context
-        if sources.files:
-            self._remember(name, Named(sources, identity, seen), context)
+        source = None if sources.asked is None else sources.asked.source
+        if sources.files or source is not None:
+            given_by = None if source is None else weakref.ref(source)
+            named = Named(sources.without_answer(), identity, seen, given_by=given_by)
+            self._remember(name, named, context)
+        if source is not None and sources.answer is not None:
+            source.usable = sources.answer.identity
         return context
 
     def clear(self) -> None:
@@ -198,7 +214,7 @@ class Contexts:
     def _retire(self, identity: TLSIdentity) -> None:
         """Forget the context of an identity that was rotated away, unless other files still stand for it."""
         with Inbox.lock:
-            if any(named.identity == identity for named in self._named.values()):
+            if any(named.stands_for(identity) for named in self._named.values()):
                 return
             context = self._contexts.pop(identity, None)
             self._newest.pop(identity, None)
@@ -218,7 +234,8 @@ class Contexts:
             self._named[name] = replace(named, refused=seen)
         if is_news:
             # Nobody is given the error, whose traceback holds a context.
-            _tell(f"{error}. {fault(error, sources.files)}")
+            is_worded = isinstance(error, UnusableSettings)
+            _tell(str(error) if is_worded else f"{error}. {fault(error, sources.files)}")
         return context
 
 
@@ -228,5 +245,5 @@ def _tell(why: str | None) -> None:
     if listener is not None:
         listener(why)
     elif why is not None:
-        words = "certificate files were replaced; they are not usable, and the old ones stay: %s"
+        words = "new certificates are not usable, and the old ones stay: %s"
         say(logging.WARNING, words, why)

@@ -1,7 +1,7 @@
 """Who a connection is made as: a TLS identity by content, read from files, and loaded into a context.
 
 Two settings are the same identity when the same bytes come out of their files, whatever the files are
-called. Certificate files are read here and nowhere else.
+called, or out of a program's memory. Certificate files are read here and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import os
 import re
 import ssl
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,9 +25,12 @@ from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 from ..connection.tls_context import build_context, context_kind, is_of_ssl
 from ..retry.causes import tls_reason
 from ..util.clock import monotonic
-from ..util.frozen import dataclass, field
+from ..util.frozen import dataclass, field, replace
 from . import expiry
 from .certificate import CERTIFICATE
+from .given_identity import Identity, UnusableSettings, as_bytes
+from .identity_source import Answer, Asked
+from .system_trust import SystemTrust, is_system, system_trust
 
 #: A password is compared by a digest that is worth nothing outside of this process.
 _PEPPER: Final = os.urandom(32)
@@ -116,20 +120,49 @@ class Sources:
     ca_certs: str | None = None
     ca_cert_dir: str | None = None
     ca_cert_data: str | bytes | None = field(default=None, repr=False)
+    #: What is taken from a program's `identity=`, and what that has given; None: nothing.
+    asked: Asked | None = None
+    answer: Answer | None = None
+    #: Whether the operating system itself decides whom to trust.
+    is_left_to_system: bool = False
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Sources:
-        """The sources that the TLS settings of a pool name.
+    def of(cls, settings: Mapping[str, Any], *, waits: bool = True) -> Sources:
+        """The sources that the TLS settings of a pool name; a program's `identity=` is asked.
 
         Args:
-            settings: keyword arguments of urllib3's `HTTPSConnectionPool`.
+            settings: keyword arguments of urllib3's `HTTPSConnectionPool`, and "identity", an `Asked`.
+            waits: whether to wait for another thread that is asking.
+
+        Raises:
+            UnusableSettings: there is no identity, or what `verify="system"` needs is not installed.
+            urllib3.exceptions.ConnectTimeoutError: another thread has been asking for too long.
         """
+        asked, answer = _answered(settings, waits)
+        trust = None
+        if is_system(settings.get("ca_certs")):
+            trust = system_trust()
+            settings = {**settings, "ca_certs": trust.ca_certs, "ca_cert_dir": trust.ca_cert_dir}
         return cls(
-            terms=_terms(settings),
+            terms=_terms(settings, trust),
             key_password=settings.get("key_password"),
             ca_cert_data=settings.get("ca_cert_data"),
+            asked=asked,
+            answer=answer,
+            is_left_to_system=trust is not None and trust.kind is not None,
             **{name: _path(settings.get(name)) for name in FILES},
         )
+
+    @property
+    def shown(self) -> Identity | None:
+        """The identity in memory whose certificate is shown; None: that of a file is, or none."""
+        return self.answer.identity if self.asked and self.asked.is_shown and self.answer else None
+
+    @property
+    def trusted_data(self) -> bytes | None:
+        """The authorities in memory that are trusted in the place of files."""
+        given = self.answer.identity if self.asked and self.asked.is_trusted and self.answer else None
+        return None if given is None or given.ca is None else as_bytes(given.ca)
 
     @property
     def files(self) -> dict[str, str]:
@@ -146,25 +179,48 @@ class Sources:
         password = id(self.key_password) if callable(self.key_password) else _secret(self.key_password)
         trusted = tuple(_absolute(path) for path in (self.ca_certs, self.ca_cert_dir) if path)
         pair = (_absolute(self.cert_file), _absolute(self.key_file))
-        return (*pair, trusted, self.ca_cert_data, password, self.terms)
+        asked = None if self.asked is None else self.asked.name
+        return (*pair, trusted, self.ca_cert_data, password, self.terms, asked, self.is_left_to_system)
+
+    def without_answer(self) -> Sources:
+        """The same without what a program's `identity=` has given, to be remembered."""
+        return self if self.asked is None else replace(self, asked=None, answer=None)
 
     def look(self) -> Look:
         """Ask `stat` about the files; never fails."""
         now, at, found = time.time(), monotonic(), fingerprint(tuple(self.files.values()))
         settled = all(now - max(status[3:]) / 1e9 > _SETTLED for status in found if status)
+        if self.answer is not None:
+            # An answer that is older than another's says nothing about what came after it.
+            found, at = (*found, self._digest_of_answer()), self.answer.at
         return Look(_digest(repr(found).encode()), settled, at)
 
+    def _digest_of_answer(self) -> str:
+        parts = [] if self.shown is None else [self.shown.cert, self.shown.key, _secret(self.shown.password)]
+        return _digest(b"|".join(as_bytes(part or b"") for part in [*parts, self.trusted_data]))
+
     def read(self) -> Contents:
-        """Read the files.
+        """Read the files, and what stands in memory in their place.
 
         Raises:
             OSError: one cannot be read.
         """
+        cert, key = self._read_pair()
+        if self.trusted_data is not None:
+            return Contents(cert, key, self.trusted_data, None)
         directory = tuple(_directory(self.ca_cert_dir)) if self.ca_cert_dir else None
-        return Contents(_read(self.cert_file), _read(self.key_file), _read(self.ca_certs), directory)
+        return Contents(cert, key, _read(self.ca_certs), directory)
+
+    def _read_pair(self) -> tuple[bytes | None, bytes | None]:
+        shown = self.shown
+        if shown is None:
+            return _read(self.cert_file), _read(self.key_file)
+        return as_bytes(shown.cert), None if shown.key is None else as_bytes(shown.key)
 
     def password(self) -> str | bytes | None:
         """The password of the key; a callable is asked."""
+        if self.shown is not None:
+            return self.shown.password
         value: str | bytes | None = self.key_password() if callable(self.key_password) else self.key_password
         return value
 
@@ -216,7 +272,7 @@ class Sources:
 
     def _load(self, contents: Contents, password: str | bytes | None) -> ssl.SSLContext:
         def fill(context: ssl.SSLContext) -> None:
-            if self._trusted(contents) == "system" and self.terms.verify_mode is not ssl.CERT_NONE:
+            if self._trusts_default(contents):
                 _load_default(context)
             self.load_trusted(context, contents)
             self.load_pair(context, contents, password)
@@ -228,7 +284,13 @@ class Sources:
             ssl_version=self.terms.ssl_version,
             minimum=self.terms.minimum,
             maximum=self.terms.maximum,
+            kind=self.terms.kind,
         )
+
+    def _trusts_default(self, contents: Contents) -> bool:
+        """Whether nobody says whom to trust: neither a file, nor the operating system."""
+        is_checked = self.terms.verify_mode is not ssl.CERT_NONE
+        return is_checked and not self.is_left_to_system and self._trusted(contents) == "system"
 
     def load_pair(self, context: ssl.SSLContext, contents: Contents, password: str | bytes | None) -> None:
         """Load the client certificate and its key, if there are any."""
@@ -240,14 +302,22 @@ class Sources:
             if b"ENCRYPTED" in (contents.key or contents.cert or b""):
                 _no_password()
             given = None
-        with _as_file(contents.cert, self.cert_file) as cert, _as_file(contents.key, self.key_file) as key:
+        with (
+            _blamed_on_identity(self.shown is not None, contents.key or contents.cert),
+            _as_file(contents.cert, self.cert_file) as cert,
+            _as_file(contents.key, self.key_file) as key,
+        ):
             context.load_cert_chain(cert, key, given)
         expiry.note(context, contents.cert)
 
     def load_trusted(self, context: ssl.SSLContext, contents: Contents) -> None:
         """Load the authorities that are named, if any are."""
+        is_given = self.trusted_data is not None
         try:
-            with _as_file(contents.ca, self.ca_certs) as bundle:
+            with (
+                _blamed_on_identity(is_given),
+                _as_file(contents.ca, None if is_given else self.ca_certs) as bundle,
+            ):
                 if bundle:
                     context.load_verify_locations(bundle)
             for path, block in contents.directory or ():
@@ -277,7 +347,7 @@ def fault(error: BaseException, settings: Mapping[str, Any]) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{name_of(error.filename)} cannot be read: {error.strerror}."
     trusted, cert = settings.get("ca_certs"), settings.get("cert_file")
-    if trusted and os.path.isdir(trusted):
+    if trusted and (is_system(trusted) or os.path.isdir(trusted)):
         trusted = None
     key = settings.get("key_file") or cert
     text = b""
@@ -337,10 +407,21 @@ def _absolute(path: str | None) -> str | None:
     return path
 
 
-def _terms(settings: Mapping[str, Any]) -> Terms:
+def _answered(settings: Mapping[str, Any], waits: bool) -> tuple[Asked | None, Answer | None]:
+    """What is taken from a program's `identity=`, and what it gives. A certificate in a file is nearer."""
+    asked: Asked | None = settings.get("identity")
+    if asked is not None and asked.is_shown and settings.get("cert_file"):
+        asked = replace(asked, is_shown=False)
+    if asked is None or not (asked.is_shown or asked.is_trusted):
+        return None, None
+    answer = asked.source.answer(waits=waits)
+    return (None, None) if answer is None else (asked, answer)
+
+
+def _terms(settings: Mapping[str, Any], trust: SystemTrust | None = None) -> Terms:
     pinned = settings.get("assert_fingerprint") or settings.get("assert_hostname") is not None
     verify_mode = ssl.VerifyMode(resolve_cert_reqs(settings.get("cert_reqs")))
-    version, kind = settings.get("ssl_version"), context_kind()
+    version, kind = settings.get("ssl_version"), (trust and trust.kind) or context_kind()
     return Terms(
         verify_mode=verify_mode,
         # pyOpenSSL compares no names: urllib3 does it in its place.
@@ -414,20 +495,64 @@ def _load_data(context: ssl.SSLContext, data: str | bytes) -> None:
 def _as_file(data: bytes | None, path: Any) -> Iterator[Any]:
     """A path under which OpenSSL reads these bytes, whatever becomes of the file that they come from.
 
-    Linux has files in memory. Elsewhere, and where /proc is not to be seen, it is the file itself.
+    Linux has files in memory. Elsewhere, and where /proc is not to be seen, it is the file itself; of bytes
+    that come from no file, a private one that is deleted at once.
     """
     try:
         # In one step, so that no interrupt comes between the descriptor and the object that closes it.
         memory = None if data is None else next(map(io.FileIO, map(os.memfd_create, ("pem",)), ("w",)))
     except (AttributeError, OSError):
         memory = None
-    if data is None or memory is None:
+    if data is None:
         yield path
         return
-    with memory:
-        copy = f"/proc/self/fd/{memory.fileno()}"
-        whole = memory.write(data) == len(data)
-        yield copy if whole and os.access(copy, os.R_OK) else path
+    if memory is not None:
+        with memory:
+            copy = f"/proc/self/fd/{memory.fileno()}"
+            whole = memory.write(data) == len(data)
+            if whole and os.access(copy, os.R_OK):
+                yield copy
+                return
+    with _itself(data, path) as file:
+        yield file
+
+
+@contextmanager
+def _itself(data: bytes, path: Any) -> Iterator[Any]:
+    """The path of the file that these bytes come from; else that of one that nobody else can read."""
+    if path is not None:
+        yield path
+        return
+    descriptor, name = tempfile.mkstemp(suffix=".pem")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        # Closed, since Windows lets nobody else open it before.
+        yield name
+    finally:
+        os.unlink(name)
+
+
+@contextmanager
+def _blamed_on_identity(is_given: bool, key: bytes = b"") -> Iterator[None]:
+    """Say what is wrong with what a program's `identity=` has given, in words that hold nothing of it."""
+    try:
+        yield
+    except (ssl.SSLError, SSLError) as error:
+        if not is_given:
+            raise
+        raise UnusableSettings(_wrong_with_given(error, key)) from error
+
+
+def _wrong_with_given(error: BaseException, key: bytes) -> str:
+    reason = tls_reason(error) if isinstance(error, ssl.SSLError) else None
+    if "password is required" in str(error):
+        return "The key that identity= gives is encrypted: give its password in Identity(password=...)."
+    if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        return "The key that identity= gives does not belong to its certificate."
+    if b"ENCRYPTED" in key:
+        return "The password that identity= gives does not open its key."
+    return f"What identity= gives cannot be loaded ({reason or type(error).__name__})."
 
 
 def _no_password() -> str:

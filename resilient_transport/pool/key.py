@@ -22,6 +22,7 @@ from ..util.bounded_dict import keep_used
 from ..util.clock import monotonic
 from .identity import FILES, TLS_SETTINGS, fault, name_of
 from .registry import registry
+from .system_trust import is_system
 
 #: Seconds between two looks at the files of an identity that a session uses.
 _LOOK_EVERY: Final = 1.0
@@ -166,6 +167,11 @@ def as_requests_raise(error: Exception, request: PreparedRequest) -> Exception:
     return error
 
 
+def is_usual(verify: Any) -> bool:
+    """Whether the call itself names nobody to trust: at the most, the environment does for every program."""
+    return verify is True or bundle_variable(verify) is not None
+
+
 def refuse_beside_context(verify: Any, cert: Any) -> None:
     """Refuse what has no say over a TLS context of the caller's own.
 
@@ -178,7 +184,9 @@ def refuse_beside_context(verify: Any, cert: Any) -> None:
             "verify=False has no say over ssl_context=: set check_hostname and verify_mode on the context, "
             "or use an adapter without one"
         )
-    if verify is not True and bundle_variable(verify) is None:
+    if is_system(verify):
+        raise TypeError('verify="system" has no say over ssl_context=: give a truststore.SSLContext there')
+    if not is_usual(verify):
         raise TypeError(
             f"verify={verify!r} has no say over ssl_context=: load it into the context with "
             "load_verify_locations, or use an adapter without one"

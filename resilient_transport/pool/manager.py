@@ -22,12 +22,14 @@ from ..events import CertificateExpiring
 from ..settings.options import AdapterOptions
 from ..telemetry.dispatch import announce
 from ..util.clock import realtime
+from ..util.frozen import replace
 from ..util.inbox import Inbox
 from ..util.origin import origin_name
 from .identity import TLS_SETTINGS, name_of
 from .lease import PlainPool, TLSPool
 from .own_contexts import complete
 from .registry import registry
+from .system_trust import is_system
 
 #: Parts of urllib3's key that say how a lease is used and nothing about its connections.
 _OWN_TO_THE_LEASE = ("timeout", "retries", "block", "maxsize", "headers")
@@ -37,7 +39,11 @@ _OF_THE_SERVER: Final = frozenset(
     {"assert_hostname", "assert_fingerprint", "server_hostname", "cert_file", "key_file", "key_password"}
 )
 #: Those by which the client shows who it is.
-_SHOWN: Final = frozenset({"cert_file", "key_file", "key_password"})
+_SHOWN: Final = frozenset({"cert_file", "key_file", "key_password", "identity"})
+
+
+#: What a complete context is in the place of.
+_REPLACED: Final = (*TLS_SETTINGS, "identity")
 
 
 class LeasingPoolManager(PoolManager):
@@ -77,7 +83,7 @@ class LeasingPoolManager(PoolManager):
             settings = request_context
             request_context = _identified(settings, self.connection_pool_kw.get("ssl_context"))
             if not Inbox.is_mine():
-                self._tell_of_expiry(request_context, settings.get("cert_file"))
+                self._tell_of_expiry(request_context, _place_of_certificate(settings))
         if Inbox.is_mine():
             # A handler's call, in the middle of this thread's own bookkeeping: the holder of urllib3's lock
             # may wait for ours. The pool is the handler's alone.
@@ -89,7 +95,7 @@ class LeasingPoolManager(PoolManager):
 
         Args:
             context: what urllib3 makes a pool from, with its complete TLS context.
-            file: the file of the certificate; anything else: it comes from none.
+            file: the file of the certificate, or what else gives it; anything but a text: it comes from none.
         """
         is_path = isinstance(file, (str, bytes, os.PathLike))
         # What is no text in UTF-8 no log and no label takes.
@@ -134,6 +140,12 @@ class LeasingPoolManager(PoolManager):
 
 class LeasingProxyManager(LeasingPoolManager, ProxyManager):
     """The same for connections through an HTTP or HTTPS proxy."""
+
+
+def _place_of_certificate(settings: Mapping[str, Any]) -> Any:
+    """The file of the client certificate, or the `identity=` that gives it."""
+    asked = settings.get("identity")
+    return settings.get("cert_file") or (repr(asked.source) if asked and asked.is_shown else None)
 
 
 class _Empty:
@@ -181,6 +193,26 @@ def beside(manager: PoolManager, settings: Mapping[str, Any], scheme: str | None
     }
 
 
+def completed(manager: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The TLS settings of a pool for a manager of somebody else's make, which knows of files alone.
+
+    Args:
+        manager: whose pool it is.
+        settings: of the pool; without an identity in memory and `verify="system"` they are what they were.
+    """
+    if "identity" not in settings and not is_system(settings.get("ca_certs")):
+        return dict(settings)
+    every = manager.connection_pool_kw if is_real(manager) else {}
+    context = registry.contexts.of({**every, **settings})
+    kept = {name: value for name, value in settings.items() if name not in _REPLACED}
+    return {**kept, "ssl_context": context, "cert_reqs": context.verify_mode}
+
+
+def is_complete(pool: Any) -> bool:
+    """Whether a pool of somebody else's make has a complete context of ours."""
+    return is_shared(getattr(pool, "conn_kw", {}).get("ssl_context"))
+
+
 def _leasing(manager: Any) -> Any:
     own = next((kind for kind in type(manager).__mro__ if vars(kind).keys() - _NOTHING), object)
     kind = _LEASING.get(own)
@@ -224,13 +256,19 @@ def _identified(request_context: dict[str, Any], of_manager: Any) -> dict[str, A
         context = _with_proxys(context, of_manager)
     own: Any = context.get("ssl_context")
     if own is not None and is_shared(own):
+        context.pop("identity", None)
         return {**context, "cert_reqs": own.verify_mode}
     if own is None:
         own = registry.contexts.of(context)
         verify_mode = own.verify_mode
+    elif "identity" in context:
+        raise TypeError(
+            "identity= has no say over a TLS context of your own: load the certificate into that with "
+            "load_cert_chain, or use one of both"
+        )
     else:
         own, verify_mode = complete(own, context)
-    for name in TLS_SETTINGS:
+    for name in _REPLACED:
         context.pop(name, None)
     return {**context, "ssl_context": own, "cert_reqs": verify_mode}
 
@@ -251,6 +289,8 @@ def _with_proxys(context: dict[str, Any], of_manager: Any) -> dict[str, Any]:
         told = ("ca_", "cert_reqs", "ssl_m", "ssl_v")
         settings = {name: value for name, value in context.items() if name.startswith(told)}
         settings.update(assert_hostname=config.assert_hostname, assert_fingerprint=config.assert_fingerprint)
+        if (asked := context.get("identity")) is not None and asked.is_trusted:
+            settings["identity"] = replace(asked, is_shown=False)
         made = registry.contexts.of(settings)
     return {**context, "_proxy_config": config._replace(ssl_context=made)}
 

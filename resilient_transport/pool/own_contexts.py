@@ -28,6 +28,7 @@ from ..util.frozen import dataclass, replace
 from ..util.identity_dict import IdentityDict
 from .contexts import Named
 from .identity import Contents, Look, Sources
+from .system_trust import is_system
 
 #: What is loaded into a context. Versions and pins beside one have no say over it, as in urllib3.
 _LOADED: Final = (
@@ -84,11 +85,13 @@ def complete(context: Any, settings: Mapping[str, Any]) -> tuple[Any, ssl.Verify
         What urllib3 is given, and the `verify_mode` that it sets before each handshake.
 
     Raises:
-        TypeError: it was completed with something else.
+        TypeError: it was completed with something else, or is to trust whom the system trusts.
         ValueError: it compares host names, and is to check no certificates; as urllib3 says it.
         OSError, ssl.SSLError, urllib3.exceptions.SSLError: a file is not what it should be.
     """
     asked = {name: settings[name] for name in _LOADED if settings.get(name) is not None}
+    if is_system(asked.get("ca_certs")):
+        raise TypeError('verify="system" has no say over ssl_context=: give a truststore.SSLContext there')
     known = _completed.get(context, None)
     if known is not None and not asked:
         if not known.is_as_made:

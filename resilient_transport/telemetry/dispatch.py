@@ -100,10 +100,10 @@ def _complain(hook: Hook, error: Exception, event: Event) -> None:
         name = hook.__qualname__ if isinstance(hook, (FunctionType, MethodType)) else type(hook).__qualname__
         about = getattr(event, "request", event.origin)
         extra = {"rt_hook": name, "rt_hook_error": type(error).__name__, **values_of(event)}
-        say(logging.WARNING, "%s: the hook %s has raised %s", about, name, _last_line(error), extra=extra)
+        say(logging.WARNING, "%s: the hook %s has raised %s", about, name, last_line(error), extra=extra)
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """The last line of an exception's traceback: the file, the line, the function, and the type."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -6,6 +6,7 @@ from typing_extensions import Unpack
 import resilient_transport
 from resilient_transport import (
     AdapterArguments,
+    Identity,
     ResilientAdapter,
     RetryPolicy,
     install,
@@ -19,6 +20,11 @@ session = requests.Session()
 
 def hook(event: Event) -> None:
     """Be told."""
+
+
+def identity() -> Identity:
+    """Give who this client is."""
+    return Identity.from_pkcs12(b"", "password", ca="")
 
 
 def wrap(**settings: Unpack[AdapterArguments]) -> ResilientAdapter:
@@ -37,6 +43,8 @@ def use() -> None:
     adapter: ResilientAdapter = mount(session)
     mount(session, policy=RetryPolicy(deadline=20), connect_timeout=None, on_event=hook, pool_maxsize=3)
     mount(session, max_retries=3, dns_order="ipv4first", disable=["https://a.example"], key_password=b"x")
+    mount(session, identity=identity)
+    install(identity=Identity(b"", "", b"", ca=None))
     ResilientAdapter(10, 10, 3, False, warm=["https://a.example", {"url": "https://b.example"}])
     with install(policy=RetryPolicy(retries=3), read_timeout=5):
         pass
