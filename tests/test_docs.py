@@ -22,6 +22,8 @@ from tests.test_layout import ASIDE, LAYERS, PACKAGE, modules, path_of, place
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE, CONTRIBUTING, README = "docs/architecture.md", "CONTRIBUTING.md", "README.md"
 DOCUMENTS = (ARCHITECTURE, CONTRIBUTING)
+#: For users; what they say of the code has tests of its own.
+GUIDES = ("docs/identities.md",)
 #: Where a path in a document may begin.
 BEGINNINGS = (ROOT, ROOT / PACKAGE)
 #: What is made to wait for somebody.
@@ -306,7 +308,7 @@ def _leads(document: str, text: str, link: str) -> bool:
     return not anchor or anchor in anchors_of(target.read_text(encoding="utf-8") if path else text)
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, README])
+@pytest.mark.parametrize("document", [*DOCUMENTS, *GUIDES, README])
 def test_links_lead_somewhere(document):
     """Files that are there, and headings in them."""
     assert broken_links(document, text_of(document)) == []
@@ -322,13 +324,13 @@ def test_a_broken_link_is_found(link):
     assert broken_links(README, text) == [link]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *GUIDES])
 def test_the_readme_links_to_the_documents(document):
     """Who reads the README finds them."""
     assert f"]({document})" in text_of(README)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *GUIDES])
 def test_no_line_names_a_machine(document):
     """Nothing in them belongs to one machine or one registry."""
     assert not re.search(r"/(root|home|work|tmp)/|pypi\.|localhost:\d", text_of(document))
@@ -371,7 +373,10 @@ def told_to_install(text: str) -> list[str]:
 def test_nobody_is_told_to_install_it_from_an_index() -> None:
     """No index has it, and who takes its name there may be anybody: it is installed from a clone."""
     texts = {path: path.read_text() for path in (ROOT / PACKAGE).rglob("*.py")}
-    texts |= {ROOT / name: (ROOT / name).read_text() for name in (README, *DOCUMENTS, "tests/collecting.py")}
+    texts |= {
+        ROOT / name: (ROOT / name).read_text()
+        for name in (README, *DOCUMENTS, *GUIDES, "tests/collecting.py")
+    }
 
     assert [path for path, text in texts.items() if told_to_install(text)] == []
 
