@@ -376,7 +376,7 @@ class ResilientAdapter(HTTPAdapter):
         """
         if self._bypassed:
             if self._has_own_tls(verify):
-                return self._pool_for(request, verify, proxies, cert)
+                return self._resolve(request, verify, proxies, cert)
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         if self._lookup.generation != registry.generation:
             self._begin_anew()
@@ -453,14 +453,14 @@ class ResilientAdapter(HTTPAdapter):
         except ValueError as error:
             raise InvalidURL(error, request=request) from error
         if not proxy:
-            pool_kwargs = self._for_manager(self.poolmanager, pool_kwargs)
+            pool_kwargs = self._for_manager(self.poolmanager, host_params, pool_kwargs)
             return self.poolmanager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
         proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call,unused-ignore]
         if not parse_url(proxy).host:
             raise InvalidProxyURL("Please check proxy URL. It is malformed and could be missing the host.")
         theirs = self.proxy_manager_for(proxy)
         if self._bypassed:
-            pool_kwargs = self._for_manager(theirs, pool_kwargs)
+            pool_kwargs = self._for_manager(theirs, host_params, pool_kwargs)
             return theirs.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
         manager = leased(theirs, self._options)
         if self.proxy_manager.get(proxy) is theirs:
@@ -471,12 +471,16 @@ class ResilientAdapter(HTTPAdapter):
             set_twice = manager.connection_pool_kw.keys() & {"ssl_context"}
             pool_kwargs = {name: value for name, value in pool_kwargs.items() if name not in set_twice}
             pool_kwargs = {**beside(manager, self._settings(), host_params["scheme"]), **pool_kwargs}
-        pool_kwargs = self._for_manager(manager, pool_kwargs)
+        pool_kwargs = self._for_manager(manager, host_params, pool_kwargs)
         return manager.connection_from_host(**host_params, pool_kwargs=pool_kwargs)
 
-    def _for_manager(self, manager: Any, pool_kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _for_manager(
+        self, manager: Any, host_params: dict[str, Any], pool_kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
         """What a manager is told of a pool; only ours know of what no file holds."""
-        return pool_kwargs if isinstance(manager, LeasingPoolManager) else completed(manager, pool_kwargs)
+        if isinstance(manager, LeasingPoolManager):
+            return pool_kwargs
+        return completed(manager, host_params, pool_kwargs)
 
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: Any, cert: Any = None

@@ -107,7 +107,7 @@ class Contexts:
                 to its certificate, or it is encrypted and there is no password. Neither is raised while the
                 files were usable before.
         """
-        sources = Sources.of(settings, waits=not self._is_entered())
+        sources = Sources.of(settings, waits="identity" not in settings or not self._is_entered())
         if sources.answer is not None and sources.answer.news is not None:
             _tell(sources.answer.news)
         name = sources.name

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from itertools import count
 from types import MethodType
 from typing import Any, Final
@@ -106,9 +105,11 @@ class IdentitySource:
             if asking.acquire(timeout=seconds):
                 asked = self._asked(known)
         finally:
-            with suppress(RuntimeError):
-                # Another thread holds it.
+            try:
                 asking.release()
+            except RuntimeError:
+                # Another thread holds it.
+                asked = None
         if asked is not None:
             return _identity_in(asked)
         if known is not None and has_older:

@@ -44,6 +44,8 @@ _SHOWN: Final = frozenset({"cert_file", "key_file", "key_password", "identity"})
 
 #: What a complete context is in the place of.
 _REPLACED: Final = (*TLS_SETTINGS, "identity")
+#: Where it is then, and one for TLS with a proxy.
+_COMPLETE: Final = ("ssl_context", "cert_reqs", "_proxy_config")
 
 
 class LeasingPoolManager(PoolManager):
@@ -193,19 +195,20 @@ def beside(manager: PoolManager, settings: Mapping[str, Any], scheme: str | None
     }
 
 
-def completed(manager: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+def completed(manager: Any, host: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The TLS settings of a pool for a manager of somebody else's make, which knows of files alone.
 
     Args:
         manager: whose pool it is.
+        host: "scheme", "host" and "port" of the server.
         settings: of the pool; without an identity in memory and `verify="system"` they are what they were.
     """
     if "identity" not in settings and not is_system(settings.get("ca_certs")):
         return dict(settings)
-    every = manager.connection_pool_kw if is_real(manager) else {}
-    context = registry.contexts.of({**every, **settings})
+    own = manager.connection_pool_kw if is_real(manager) else {}
+    found = _identified({**own, **settings, **host}, own.get("ssl_context"))
     kept = {name: value for name, value in settings.items() if name not in _REPLACED}
-    return {**kept, "ssl_context": context, "cert_reqs": context.verify_mode}
+    return {**kept, **{name: found[name] for name in _COMPLETE if name in found}}
 
 
 def is_complete(pool: Any) -> bool:

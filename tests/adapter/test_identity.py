@@ -1,9 +1,11 @@
 """`identity=`: a client certificate that no file holds, in calls over real TLS."""
 
+import itertools
 import os
 import pickle
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -278,12 +280,15 @@ def test_an_https_proxy_is_checked(server, open_server, session, alice, authorit
         misled.get(server.url, proxies={"https": open_server.url})
 
 
-def test_it_holds_while_all_is_off(server, session, alice, environment):
+def test_it_holds_while_all_is_off(server, open_server, session, alice, environment):
     """With RESILIENT_TRANSPORT_BYPASS, calls are stock's, and show the certificate all the same."""
     environment(bypass="1")
     one = session(identity=alice)
+    with pytest.raises(requests.exceptions.SSLError, match="^identity=.* has raised KeyError"):
+        session(identity=turns(KeyError("k"))).get(server.url)
 
     assert [seen(one, server) for _ in range(2)] == ["alice"] * 2
+    assert seen(one, server, proxies={"https": open_server.url}) == "alice"
     assert type(one.get_adapter(server.url).poolmanager) is PoolManager
 
 
@@ -464,6 +469,34 @@ def test_warming_uses_it(server, session, alice):
 def test_a_summary_shows_that_it_is_there(alice):
     """And nothing of it."""
     assert "identity=...;" in repr(ResilientAdapter(identity=alice)).replace(",", ";")
+
+
+def test_rotations_under_load_fail_nobody(server, session, alice, bob, always):
+    """Four threads, while what is given turns, is of two clients, or fails; nobody asks beside another."""
+    mixed = Identity(bob.cert, alice.key, ca=alice.ca)
+    given = itertools.cycle([alice, bob, OSError("no"), bob, mixed, None, alice])
+    inside, most, asked, names = [], [0], [0], []
+
+    def ask():
+        inside.append(1)
+        most[0], asked[0] = max(most[0], len(inside)), asked[0] + 1
+        now = next(given)
+        inside.pop()
+        if isinstance(now, OSError):
+            raise now
+        return now
+
+    def work(one):
+        while asked[0] < 60:
+            names.append(seen(one, server))
+
+    with ThreadPoolExecutor(4) as threads:
+        working = [threads.submit(work, session(identity=ask)) for _ in range(4)]
+        for each in working:
+            each.result(LONG_TIMEOUT)
+
+    assert set(names) == {"alice", "bob"}
+    assert most == [1]
 
 
 def test_a_callable_that_nobody_can_ask_any_more_holds_up_no_rotation(

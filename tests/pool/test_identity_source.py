@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from resilient_transport.pool.given_identity import UnusableSettings
 from resilient_transport.pool.identity_source import IdentitySource
 from resilient_transport.retry.deadline import Deadline
 from tests.pool.test_fork import in_child
+from tests.stepwise import at_each_line
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 
@@ -296,3 +298,60 @@ def test_a_failure_leaves_no_ring(always):
         gc.enable()
 
     assert found == 0
+
+
+def test_a_handler_at_each_step(alice, always):
+    """It gets what was usable last, or nothing; it never waits, and asks only where nobody is asking."""
+    within, source, seen = [], None, []
+
+    def ask():
+        within.append(1)
+        assert len(within) == 1, "it is asked in the middle of being asked"
+        within.pop()
+        return alice
+
+    def work():
+        nonlocal source
+        source = IdentitySource.of(ask)
+        assert source.answer().identity is alice
+
+    def act():
+        answer = IdentitySource.of(ask).answer()
+        seen.append(answer and answer.identity)
+
+    steps = list(at_each_line(["pool/identity_source.py"], work, act))
+
+    assert len(steps) > 20
+    assert set(seen) == {alice, None}
+
+
+def test_an_interrupt_at_each_step(alice, always):
+    """Wherever it strikes, another thread can ask afterwards.
+
+    But for the line that releases the lock: CPython interrupts nothing between that and the end before it.
+    """
+    made, held = [], [False]
+
+    def work():
+        made[:], held[:] = [], [False]
+        with suppress(KeyboardInterrupt):
+            made.append(IdentitySource(lambda: alice))
+            made[0].answer()
+        with ThreadPoolExecutor(1) as threads:
+            for source in made:
+                held[0] = not threads.submit(source._asking.acquire, False).result(LONG_TIMEOUT)
+                if not held[0]:
+                    threads.submit(source._asking.release).result(LONG_TIMEOUT)
+                    found = threads.submit(source.answer, waits=False).result(LONG_TIMEOUT)
+                    assert found.identity is alice
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    lines = Path(room.__file__).read_text().splitlines()
+    release = next(number for number, line in enumerate(lines, 1) if "asking.release()" in line)
+    steps = [(step, *held) for step in at_each_line(["pool/identity_source.py"], work, interrupt)]
+    stuck = {int(step.partition(":")[2]) for step, is_held in steps if is_held}
+
+    assert len(steps) > 15
+    assert stuck <= {release, release - 1}

@@ -131,6 +131,9 @@ def test_while_all_is_off(server, dial, system, way, environment):
     session = dial(server)
 
     assert [name(session, server, verify="system") for _ in range(2)] == ["alice"] * 2
+    with FaultServer(authority=server.authority, client_auth="optional") as proxy:
+        proxy.play(Script())
+        assert name(session, server, verify="system", proxies={"https": proxy.url}) == "alice"
 
 
 def test_a_file_of_that_name_is_named_by_its_path(server, dial, system, authority, tmp_path, monkeypatch):
@@ -161,8 +164,10 @@ def test_beside_a_context_of_ones_own_it_is_refused(server, dial, system, own):
         session.get(server.url, verify="system")
 
 
-def test_without_truststore_it_says_what_to_install(server, dial, monkeypatch):
+@pytest.mark.parametrize("bypass", ["0", "1"])
+def test_without_truststore_it_says_what_to_install(server, dial, monkeypatch, environment, bypass):
     """As an error of requests'; nothing is opened."""
+    environment(bypass=bypass)
     monkeypatch.setitem(sys.modules, "truststore", None)
     before = server.counts().accepts
     with pytest.raises(requests.exceptions.SSLError, match=r"the extra \[system\]\): pip install truststore"):
