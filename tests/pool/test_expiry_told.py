@@ -11,7 +11,7 @@ import pytest
 import requests
 
 import resilient_transport
-from resilient_transport import ResilientAdapter, events, registry, stats
+from resilient_transport import Identity, ResilientAdapter, events, registry, stats
 from resilient_transport.events import CertificateExpiring
 from resilient_transport.pool import expiry, identity
 from resilient_transport.testing import Script
@@ -356,3 +356,22 @@ def test_opentelemetry_has_what_remains(server, issue, watched):
     assert before == []
     assert about == {"file.path": pair[0], "tls.client.subject": stats().certificates[pair[0]].subject}
     assert remaining == pytest.approx(5 * 86400, abs=HANG_TIMEOUT)
+
+
+def test_one_that_no_file_holds(server, authority, issue, told):
+    """It is told by the callable that gives it."""
+    files = (*issue(5 * DAY), authority.ca_file)
+
+    def carols():
+        cert, key, ca = (Path(path).read_bytes() for path in files)
+        return Identity(cert, key, ca=ca)
+
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("https://", ResilientAdapter(identity=carols))
+        session.get(server.url)
+    (event,) = told()
+
+    assert event.file == f"identity={carols.__qualname__}"
+    assert event.file in stats().certificates
+    assert str(event).endswith("Let that give a newer one; it is asked again within a second.")
