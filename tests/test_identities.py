@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from resilient_transport import registry
+from resilient_transport.pool.identity_source import _ASK_EVERY, _PATIENCE
 from resilient_transport.testing import FaultServer, Script
 from tests.missing import require
 
@@ -77,6 +78,13 @@ def test_every_example_is_run():
     """None is passed over."""
     assert PAGE.count("```python\n") == len(EXAMPLES)
     assert list(EXAMPLES) == ["A callable", "PKCS#12", "SPIFFE", "Vault", "Whom the system trusts"]
+
+
+def test_numbers():
+    """Those of the page are those of the code."""
+    assert f"({_PATIENCE:g} s without either)" in PAGE
+    assert "at most once a second" in PAGE
+    assert _ASK_EVERY == 1.0
 
 
 def test_a_callable(server, capsys):

@@ -197,7 +197,7 @@ class Sources:
 
     def _digest_of_answer(self) -> str:
         parts = [] if self.shown is None else [self.shown.cert, self.shown.key, _secret(self.shown.password)]
-        return _digest(b"|".join(as_bytes(part or b"") for part in [*parts, self.trusted_data]))
+        return _digest(repr([as_bytes(part or b"") for part in [*parts, self.trusted_data]]).encode())
 
     def read(self) -> Contents:
         """Read the files, and what stands in memory in their place.

@@ -56,8 +56,10 @@ def system_trust() -> SystemTrust:
     if sys.platform in _DECIDE:
         return SystemTrust(truststore.SSLContext)
     found = ssl.get_default_verify_paths()
-    if found.cafile or _has_certificates(found.capath):
-        return SystemTrust(None, found.cafile, found.capath)
+    # OpenSSL passes over a directory that it cannot read.
+    place = found.capath if _has_certificates(found.capath) else None
+    if found.cafile or place:
+        return SystemTrust(None, found.cafile, place)
     return SystemTrust(None, next(filter(os.path.isfile, _elsewhere(truststore)), None))
 
 

@@ -88,9 +88,24 @@ def test_it_is_one_identity_with_its_file(authority, system):
     """Where the store is files: the same contents, one context."""
     contexts = Contexts([].append)
 
-    assert contexts.of({"ca_certs": "system", "ca_cert_dir": None}) is contexts.of(
-        {"ca_certs": authority.ca_file, "ca_cert_dir": os.environ["SSL_CERT_DIR"]}
-    )
+    assert contexts.of({"ca_certs": "system"}) is contexts.of({"ca_certs": authority.ca_file})
+
+
+def test_a_directory_of_certificates_counts_as_openssl_counts_it(authority, system, monkeypatch, tmp_path):
+    """With the names of `openssl rehash`; any other, and a directory that cannot be read, are passed over."""
+    contexts = Contexts([].append)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nothing"))
+    place = Path(os.environ["SSL_CERT_DIR"])
+    monkeypatch.setattr(truststore._openssl, "_CA_FILE_CANDIDATES", [authority.other_ca_file])
+    found = []
+    for name_of_file in ("ca.pem", "0a1b2c3d.0"):
+        put(authority.ca_file, place / name_of_file)
+        found.append(room.system_trust())
+    hashed = contexts.of({"ca_certs": "system"})
+
+    assert found == [(None, authority.other_ca_file, None), (None, None, str(place))]
+    assert hashed is contexts.of({"ca_cert_dir": str(place)})
+    assert not room._has_certificates(str(place / "nowhere"))
 
 
 def test_elsewhere_the_context_is_truststores(system, monkeypatch):
