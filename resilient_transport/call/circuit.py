@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from requests import PreparedRequest
 
 from ..events import CircuitClosed, CircuitOpened, Hook
 from ..exceptions import CircuitOpen
-from ..retry.breaker import Circuit
+from ..retry.breaker import AnyCircuit
 from ..retry.causes import Cause
 from ..retry.stages import Failure, Stage
 from ..telemetry.dispatch import announce
@@ -18,17 +19,22 @@ class CircuitCheck:
     """Asks the circuit before each attempt of one call, and reports how the attempt ended.
 
     Args:
-        circuit: the origin's.
+        circuit: the origin's, of this process or of several.
         origin: scheme, host and port.
         on_event: the hook of the adapter.
     """
 
-    def __init__(self, circuit: Circuit, origin: str, on_event: Hook | None) -> None:
+    def __init__(self, circuit: AnyCircuit, origin: str, on_event: Hook | None) -> None:
         self._circuit = circuit
         self._origin = origin
         self._on_event = on_event
         #: The permission that the present attempt has; None: it has none.
-        self._permission: int | None = None
+        self._permission: Any = None
+
+    @property
+    def why(self) -> str:
+        """Why nothing is sent again, as the end of a sentence."""
+        return f"the circuit of its origin{self._circuit.where} is open"
 
     def admits(self) -> bool:
         """Whether the circuit permits an attempt."""
@@ -40,7 +46,7 @@ class CircuitCheck:
         seconds = self._circuit.opens_in()
         until = f"for another {seconds:.1f} s" if seconds else "until another call has tried"
         error = CircuitOpen(
-            f"The circuit of {self._origin} is open: its latest attempts have failed. "
+            f"The circuit of {self._origin}{self._circuit.where} is open: its latest attempts have failed. "
             f"Nothing is sent {until}.",
             request=request,
         )

@@ -38,7 +38,7 @@ from .explanation import deadline_exceeded, explain, explanation
 from .foreign import fail_as_met
 from .outcome import as_cut_body, discard, name_of, too_many, with_attempts, with_reason
 from .plan import CallPlan
-from .record import OPEN, Record, is_proven
+from .record import Record, is_proven
 from .redaction import forget_frames, redact
 from .refusal_page import STATUSES as REFUSING
 from .refusal_page import tell_of_refusal
@@ -421,7 +421,7 @@ class Call:
 
     def _refused(self, circuit_check: CircuitCheck, response: Response | None) -> Response:
         """End the call because the circuit permits no attempt: with the last response, if there is one."""
-        decision = given_up(OPEN, "circuit")
+        decision = given_up(circuit_check.why, "circuit")
         self._note_stop(decision)
         if response is None:
             self._raise(circuit_check.refusal(self.plan.request), decision)

@@ -9,7 +9,8 @@ from requests import PreparedRequest
 
 from ..body.request_body import spooled
 from ..connection.timeouts import connect_part, read_part
-from ..retry.budget import Quota
+from ..retry.breaker import AnyCircuit
+from ..retry.budget import AnyQuota
 from ..retry.deadline import Deadline
 from ..retry.policy import RetryPolicy
 from ..retry.stages import Column
@@ -42,8 +43,8 @@ class CallPlan(NamedTuple):
     column: Column
     #: When the call has to be over.
     deadline: Deadline
-    #: The retry quota of the origin.
-    quota: Quota
+    #: The retry quota of the origin, of this process or of several.
+    quota: AnyQuota
     #: Counts what happens, with the other calls to the origin.
     counters: Counters
     #: The adapter's settings.
@@ -104,23 +105,30 @@ def plan_call(
         request = with_key(request)
     if policy.spool_bytes:
         request = spooled(request, policy.spool_bytes)
-    deadline = Deadline(policy.deadline if here.expires is None else None).until(here.expires)
+    deadline = Deadline(policy.deadline) if here.expires is None else Deadline().until(here.expires)
     if timeout is None:
         timeout = connect, read = options.timeout
     else:
         connect, read = connect_part(timeout), read_part(timeout)
     origin = origin_at(request.url or "")
     state = state_of(origin)
+    quota: AnyQuota = state.quota
+    if (shared := policy.shared) is not None:
+        quota = shared.quota(state.quota, origin, deadline, options.on_event)
     check = None
     if policy.breaker is not None and not warming:
-        check = CircuitCheck(state.circuit(policy.breaker), origin, options.on_event)
+        own = state.circuit(policy.breaker)
+        circuit: AnyCircuit = own
+        if shared is not None:
+            circuit = shared.circuit(own, origin, deadline, options.on_event)
+        check = CircuitCheck(circuit, origin, options.on_event)
     # By place, in the order of the fields: names would cost twice as much.
     return CallPlan(
         request,
         policy,
         column_of(request, policy, here),
         deadline,
-        state.quota,
+        quota,
         state.counters,
         options,
         stream,

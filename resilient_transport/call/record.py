@@ -40,9 +40,6 @@ from .redaction import describe, forget_frames
 #: Attempts that are kept; a body of gigabytes may take thousands.
 MOST_ATTEMPTS: Final = 100
 
-#: Why nothing is sent again to an origin that has failed again and again.
-OPEN: Final = "the circuit of its origin is open"
-
 
 class Record:
     """What happened in a call so far, and what is decided after each failure.
@@ -129,17 +126,18 @@ class Record:
 
     def _decide(self, failure: Failure) -> Decision:
         plan = self.plan
-        stopped = plan.circuit_check is not None and plan.circuit_check.stops(failure)
+        check = plan.circuit_check
+        stopped = check is not None and check.stops(failure)
         decision = judge(plan.policy, plan.column, self.failures, self.deadline.left())
         touched = failure.stage.rank >= Stage.REQUEST.rank
         if decision.again and touched and (refusal := self.body.rewind()):
             return given_up(refusal, "body")
-        if decision.again and stopped:
-            return given_up(OPEN, "circuit")
+        if decision.again and check is not None and stopped:
+            return given_up(check.why, "circuit")
         if decision.again and not plan.quota.take(decision.cost):
             # However many calls start at once, the first repetition of each is free at a cold start.
             if not (failure.cold and len(self.failures) == 1):
-                return given_up("the retry quota of its origin is empty", "quota")
+                return given_up(plan.quota.refusal, "quota")
             return replace(decision, cost=0)
         self.cost += decision.cost
         return decision

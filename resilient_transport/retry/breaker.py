@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..util import atomic
 from ..util.clock import monotonic
@@ -52,6 +52,36 @@ class Breaker:
                 raise ValueError(f"{name} is a finite number of seconds over 0, not {value!r}")
 
 
+class AnyCircuit(Protocol):
+    """What a call asks: the process's own circuit, or one that processes share."""
+
+    @property
+    def breaker(self) -> Breaker:
+        """When it opens."""
+
+    @property
+    def where(self) -> str:
+        """Where it is kept, as the end of "the circuit of its origin"; "" in this process."""
+
+    def enter(self) -> Any:
+        """Ask leave for an attempt; it is handed to the next three methods. None: it may not be made."""
+
+    def failed(self, leave: Any) -> bool:
+        """An attempt has failed; whether that has opened the circuit."""
+
+    def succeeded(self, leave: Any) -> bool:
+        """An attempt has succeeded; whether that has closed the circuit."""
+
+    def left(self, leave: Any) -> None:
+        """An attempt has come to nothing, for a reason that is not the server's, or was reported before."""
+
+    def is_open(self) -> bool:
+        """Whether attempts are refused, but for a probe."""
+
+    def opens_in(self) -> float:
+        """Seconds until a probe may be made; 0 when it may, or when nothing is refused."""
+
+
 class _State(NamedTuple):
     """What a circuit is at one time; it becomes another in one step."""
 
@@ -80,6 +110,9 @@ class Circuit:
     """
 
     __slots__ = ("_clock", "_state", "breaker", "used_at")
+
+    #: It is kept in this process.
+    where: Final = ""
 
     def __init__(self, breaker: Breaker, clock: Callable[[], float] = monotonic) -> None:
         self.breaker = breaker

@@ -7,7 +7,7 @@ drawn), one without retries gives 1.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from ..util import atomic
 
@@ -15,6 +15,20 @@ CAPACITY: Final = 500
 RETRY_COST: Final = 5
 TIMEOUT_COST: Final = 10
 PAY_BACK: Final = 1
+
+
+class AnyQuota(Protocol):
+    """What a call draws on: the process's own quota, or one that processes share."""
+
+    @property
+    def refusal(self) -> str:
+        """Why the last draw was refused, as the end of a sentence."""
+
+    def take(self, cost: int) -> bool:
+        """Draw tokens; False, and nothing drawn, when there are too few."""
+
+    def give_back(self, tokens: int) -> None:
+        """Return what was drawn, or `PAY_BACK` for a call without retries."""
 
 
 class Quota:
@@ -25,6 +39,9 @@ class Quota:
     """
 
     __slots__ = ("capacity", "tokens")
+
+    #: Why a draw is refused, as the end of a sentence.
+    refusal: Final = "the retry quota of its origin is empty"
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity

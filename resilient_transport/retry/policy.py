@@ -13,6 +13,7 @@ from .. import settings
 from ..util.frozen import dataclass, field, names_of, replace
 from .breaker import Breaker
 from .causes import CAUSES, DEFAULT_LIMITS, Cause
+from .shared_limits import SharedLimits
 from .stages import IDEMPOTENT, Failure, Stage
 
 #: Statuses that say "not now": RFC 9110 section 15 (408, 502, 503, 504), RFC 6585 (429).
@@ -91,6 +92,8 @@ class RetryPolicy:
         spool_bytes: keep what an iterator or an unseekable file gives of a request's body, so that it can be
             sent again: so many bytes in memory, and more in a temporary file. 0: keep nothing.
         breaker: leaves an origin alone for a while that fails again and again; None: never.
+        shared: keeps the retry quota of each origin, and the state of the breaker, for several processes: a
+            `resilient_transport.redis.RedisLimits`. None: each process has its own.
         limits: limits by stage and cause in the place of the counts above, as a `Retry` brings them.
 
     Raises:
@@ -154,6 +157,9 @@ class RetryPolicy:
     spool_bytes: int = 0
     #: Leave an origin alone for a while that fails again and again; None: never.
     breaker: Breaker | None = None
+    #: Keeps the retry quota of each origin, and the state of the breaker, for several processes
+    #: (`resilient_transport.redis.RedisLimits`); None: each process has its own.
+    shared: SharedLimits | None = None
     #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
     limits: tuple[Limit, ...] | None = None
 
@@ -196,6 +202,10 @@ class RetryPolicy:
                 raise TypeError(f"{name} is True or False, not {getattr(self, name)!r}")
         if self.breaker is not None and not isinstance(self.breaker, Breaker):
             raise TypeError(f"breaker is a Breaker or None, not {self.breaker!r}")
+        if self.shared is not None and not isinstance(self.shared, SharedLimits):
+            # Not as it is: the URL of a Redis has a password.
+            given = type(self.shared).__name__
+            raise TypeError(f"shared is a RedisLimits or None, not a value of type {given}")
         if self.limits is not None and not all(isinstance(limit, Limit) for limit in tuple(self.limits)):
             raise TypeError(f"limits is a tuple of Limit or None, not {self.limits!r}")
         for name in _COUNTS:

@@ -87,6 +87,7 @@ _BESIDE: Final = (
     "attempt_timeout",
     "idempotency_key",
     "require_close_notify",
+    "shared",
     "spool_bytes",
 )
 

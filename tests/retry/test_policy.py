@@ -65,6 +65,7 @@ def test_the_defaults_are_the_recommendation():
         "require_close_notify": True,
         "spool_bytes": 0,
         "breaker": None,
+        "shared": None,
         "limits": None,
     }
 
