@@ -19,7 +19,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"public_names"},
-    {"installation", "otel"},
+    {"installation", "otel", "redis"},
     {"adapter"},
     {"call"},
     {"body"},

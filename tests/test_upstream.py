@@ -46,6 +46,8 @@ def names_in(function):
         (HTTPConnection._new_conn, "create_connection"),
         (urllib3_connection.create_connection, "allowed_gai_family"),
         (urllib3_connection.create_connection, "_DEFAULT_TIMEOUT"),
+        # redis/store.py
+        (require("redis.connection").AbstractConnection.send_packed_command, "_sock"),
         # connection/timed_stream.py
         (socket.SocketIO.readinto, "_sock"),
         # pool/lease.py

@@ -324,6 +324,35 @@ class CircuitClosed(Event):
         return f"{self.origin}: the circuit is closed again"
 
 
+@dataclass(frozen=True, slots=True)
+class SharedLimitsLost(Event):
+    """What keeps quotas and circuits for several processes is away: until it is back each has its own.
+
+    The origin is that of the store, such as `redis://10.0.0.5:6379`.
+    """
+
+    level: ClassVar[int | None] = logging.WARNING
+
+    #: How that showed.
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.origin}: shared limits are lost, and this process has its own for now ({self.why})"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLimitsFound(Event):
+    """What keeps quotas and circuits for several processes is back."""
+
+    level: ClassVar[int | None] = logging.INFO
+
+    #: Seconds for which it was away.
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.origin}: limits are shared again, after {self.seconds:.1f} s"
+
+
 #: Is called with each event; what it returns is passed over.
 Hook = Callable[[Event], object]
 

@@ -1,4 +1,4 @@
-"""nginx and HAProxy as subprocesses: in the foreground, on loopback, in a directory of their own.
+"""nginx, HAProxy and Redis as subprocesses: in the foreground, on loopback, in a directory of their own.
 
 A server inherits its listening sockets. The kernel chose their ports, so no two tests can want the same one,
 and connections made before the server is ready wait in the backlog instead of being refused. A server that
@@ -477,3 +477,72 @@ class HAProxy(Server):
         if not self.tickets:
             yield "no-tls-tickets"
         yield from self.bind
+
+
+class Redis(Server):
+    """Redis without a disk. It cannot inherit a socket, so its port is one that was free just now."""
+
+    binary = "redis-server"
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        super().__init__(directory, ports=0)
+        self.options = options
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, at the port that it had, or at a free one; another may have taken that meanwhile."""
+        if not self.port:
+            with contextlib.suppress(ServerFailed):
+                super().start()
+                return
+            self.port = 0
+        super().start()
+
+    def command(self, _: Sequence[int]) -> tuple[list[str], dict[str, str]]:
+        """Return the command line."""
+        if not self.port:
+            with socket.create_server((LOOPBACK, 0)) as free:
+                self.port = free.getsockname()[1]
+        at = ["--port", str(self.port), "--bind", LOOPBACK, "--dir", str(self.directory)]
+        return [self.program(), *at, "--save", "", "--appendonly", "no", *self.options], {}
+
+    def is_ready(self) -> bool:
+        """Tell whether it answers."""
+        try:
+            return bool(self.say("PING"))
+        except OSError:
+            return False
+
+    def say(self, *command: str) -> str:
+        """Send a command; return the answer as it comes over the wire."""
+        lines = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
+        with socket.create_connection((LOOPBACK, self.port), timeout=LONG_TIMEOUT) as sock:
+            sock.sendall(f"*{len(command)}\r\n{lines}*1\r\n$4\r\nQUIT\r\n".encode())
+            with sock.makefile("rb") as answer:
+                return answer.read().decode().removesuffix("+OK\r\n")
+
+    def kill(self) -> None:
+        """End it at once: from now on its port refuses."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(LONG_TIMEOUT)
+        self.process = None
+
+    def commands(self) -> int:
+        """Return how many scripts it has run so far."""
+        told = self.say("INFO", "commandstats")
+        return sum(
+            int(line.partition("calls=")[2].partition(",")[0])
+            for line in told.splitlines()
+            if line.startswith(("cmdstat_evalsha:", "cmdstat_eval:"))
+        )
+
+    def accepted(self) -> int:
+        """Return how many connections it has accepted so far, this one not counted."""
+        told = self.say("INFO", "stats")
+        return int(told.partition("total_connections_received:")[2].splitlines()[0]) - 1

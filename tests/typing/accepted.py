@@ -14,6 +14,7 @@ from resilient_transport import (
     override,
 )
 from resilient_transport.events import Event
+from resilient_transport.redis import RedisLimits
 
 session = requests.Session()
 
@@ -55,6 +56,7 @@ def use() -> None:
     text: str = override(retries=0).wrap(call)()
     methods: list[str] = ["GET"]
     RetryPolicy(allowed_methods=methods, statuses=[500], retry_after_statuses=(503,))
+    RetryPolicy(shared=RedisLimits("redis://localhost", prefix="ours", timeout=1))
     RetryPolicy(allowed_methods={"GET"}, statuses={500}, retry_after_statuses=frozenset({503}))
     RetryPolicy(allowed_methods=("GET",), statuses=(500,), retry_after_statuses=[503])
     RetryPolicy(statuses=range(500, 600), retry_after_statuses=range(400, 500))

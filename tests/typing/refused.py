@@ -29,3 +29,4 @@ def use() -> None:
     RetryPolicy(statuses=["500"])  # refused
     RetryPolicy(retry_after_statuses="503")  # refused
     RetryPolicy(retry=3)  # refused
+    RetryPolicy(shared="redis://localhost")  # refused
