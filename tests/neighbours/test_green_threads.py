@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from resilient_transport.retry.budget import CAPACITY
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.real.conftest import require
+from tests.real.servers import Redis
 
 FIRST = {
     "eventlet": "import eventlet; eventlet.monkey_patch()",
@@ -76,6 +79,22 @@ def test_others_run_while_an_address_is_silent(name, environment_of):
     assert first[:2] == second[:2] == ["ok", "127.0.0.1"]
     # If the wait were not one of theirs, nobody would run during it.
     assert first[2] > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIRST)
+def test_redis_is_asked_by_green_threads(name, environment_of, tmp_path):
+    """Two connections serve 50 at once, and others run while a Redis is silent."""
+    require("redis-server")
+    with Redis(tmp_path) as redis:
+        ran = environment_of(name, name).run("-m", "tests.neighbours.green_redis", FIRST[name], redis.url)
+        accepted = redis.accepted()
+    tokens, turns = json.loads(ran.stdout)
+
+    assert tokens == list(range(CAPACITY - 50, CAPACITY))
+    # This test's own questions are connections, too.
+    assert accepted <= 2 + 2
+    assert turns > 5
 
 
 @pytest.mark.slow
