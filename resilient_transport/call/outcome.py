@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -53,6 +54,31 @@ def with_attempts(error: E, attempts: Sequence[Attempt]) -> E:
     if made:
         add_note(error, str(made))
     return error
+
+
+def _reduced(response: Response) -> tuple[Any, ...]:
+    """What is pickled of a response: what requests says, and the attempts, which requests does not know.
+
+    By pickle's table of types and not by an attribute of each response, which every call would pay for.
+    """
+    # The one of `object`; requests' `__getstate__` reads the body, if nobody has.
+    stock: Any = response.__reduce_ex__(2)
+    told = vars(response).get("attempts")
+    if not isinstance(told, Attempts) or stock[0] is not _MADE_ANEW:
+        # Or a program has put a way of its own into the class.
+        return tuple(stock)
+    return empty_response, (), {**stock[2], "attempts": told}
+
+
+def empty_response() -> Response:
+    """What a response out of a pickle begins as. It is ours, so that it can be pickled again there."""
+    return Response()
+
+
+#: How pickle makes an object of whose class nobody has said otherwise.
+_MADE_ANEW: Final = object().__reduce_ex__(2)[0]
+
+copyreg.pickle(Response, _reduced)
 
 
 def as_cut_body(raised: Exception, met: BaseException | None) -> Exception:
