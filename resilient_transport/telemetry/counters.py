@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from ..util import atomic
-from ..util.frozen import dataclass, field
+from ..util.frozen import dataclass, field, names_of
+
+C = TypeVar("C", bound="Counts")
 
 #: The upper bounds of the histograms, in seconds; what took longer counts in a last one.
 BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -23,6 +25,11 @@ class Durations:
     seconds: float = 0.0
     #: How often it took no longer than each of `BUCKETS`, and longer than the one before; the last, longer.
     histogram: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
+
+    def __add__(self, other: Durations) -> Durations:
+        """Both together, as if one had measured all."""
+        both = zip(self.histogram, other.histogram, strict=True)
+        return Durations(self.count + other.count, self.seconds + other.seconds, tuple(map(sum, both)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,18 @@ class Counts:
     certificate_refusals: int = 0
     #: Calls that were saved: they have succeeded after a failed attempt; streams that were gone on with, too.
     recovered: int = 0
+
+    def __add__(self: C, other: C) -> C:
+        """Both together, as if one process had counted all."""
+        sums = {name: added(getattr(self, name), getattr(other, name)) for name in names_of(self)}
+        return type(self)(**sums)
+
+
+def added(one: Any, other: Any) -> Any:
+    """Two numbers, two `Durations` or two mappings of numbers together."""
+    if not isinstance(one, dict):
+        return one + other
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({**one, **other})}
 
 
 class Counters:

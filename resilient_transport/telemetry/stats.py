@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..util.frozen import dataclass, names_of
-from .counters import Counters, Counts, Durations
+from .counters import Counters, Counts, Durations, added
 from .left_alone import left_alone, lines
 
 
@@ -122,6 +122,20 @@ class Stats(Mapping[str, OriginStats]):
 
     def __len__(self) -> int:
         return len(self._origins)
+
+    def __add__(self, other: Stats) -> Stats:
+        """Both together, origin by origin: the figures of two processes.
+
+        Of two certificates that come from files of one name, it has the one that expires first.
+        """
+        origins = {
+            origin: self.get(origin, OriginStats()) + other.get(origin, OriginStats())
+            for origin in sorted({*self, *other})
+        }
+        shown = [*self.certificates.items(), *other.certificates.items()]
+        # What comes later wins.
+        shown.sort(key=lambda found: -found[1].not_after)
+        return Stats(origins, added(self.left_alone, other.left_alone), dict(shown))
 
     def __repr__(self) -> str:
         others = f", left alone: {self.left_alone!r}" if self.left_alone else ""
