@@ -115,7 +115,7 @@ class Installation:
         self.settings = settings
         #: Whether adapters that are mounted are taken over.
         self.mounted = mounted
-        #: The file and line of the call of `install`.
+        #: The file and line of the call of `install`, or the plugin that has called it.
         self.place = place
         #: What stands in for `requests.sessions.HTTPAdapter`.
         self.stand_in = _stand_in_with(settings)
@@ -178,17 +178,39 @@ def install(*, mounted: bool = True, **settings: Unpack[AdapterArguments]) -> In
     Raises:
         TypeError, ValueError: as `ResilientAdapter` does.
     """
-    if not isinstance(mounted, bool):
-        raise TypeError(f"mounted takes True or False, not {mounted!r}")
-    ResilientAdapter(**settings).close()
     caller = _caller()
-    place = _place(caller)
+    return _installed_at(_place(caller), settings, mounted, caller)
+
+
+def install_for(owner: str, settings: AdapterArguments, mounted: bool) -> Installation:
+    """What the plugin for dask does: `install(...)`, in the place of what the same owner has installed.
+
+    That may end later, and is not warned of.
+
+    Args:
+        owner: what a warning names in place of a file and line.
+        settings, mounted: as in `install`.
+    """
+    return _installed_at(owner, settings, mounted, _caller(), replaced=owner)
+
+
+def _installed_at(
+    place: str, settings: AdapterArguments, mounted: bool, caller: FrameType, replaced: str | None = None
+) -> Installation:
+    first_of(settings, mounted).close()
     # Before anything is installed: a program may have made it an error.
-    _warn_of_others(settings, mounted, place, caller)
+    _warn_of_others(settings, mounted, place, caller, replaced)
     installation = Installation(settings, mounted, place)
     _installed.append(installation)
     _apply()
     return installation
+
+
+def first_of(settings: AdapterArguments, mounted: bool) -> ResilientAdapter:
+    """An adapter as an installation with these arguments would make it, if they are allowed."""
+    if not isinstance(mounted, bool):
+        raise TypeError(f"mounted takes True or False, not {mounted!r}")
+    return ResilientAdapter(**settings)
 
 
 def install_below_program() -> None:
@@ -240,12 +262,14 @@ def _place(caller: FrameType) -> str:
     return f"{caller.f_code.co_filename}:{caller.f_lineno}"
 
 
-def _warn_of_others(settings: AdapterArguments, mounted: bool, place: str, caller: FrameType) -> None:
-    """Say so, if another installation would give sessions something else."""
+def _warn_of_others(
+    settings: AdapterArguments, mounted: bool, place: str, caller: FrameType, replaced: str | None
+) -> None:
+    """Say so, if another installation, of another than this owner, would give sessions something else."""
     for older in _installed[-1:]:
         names = older.differs_in(settings, mounted)
         # Who has typed `run` has said nothing that could differ.
-        if names and older.place != _COMMAND_LINE:
+        if names and older.place not in (_COMMAND_LINE, replaced):
             warnings.warn_explicit(
                 f"install() at {place} differs from install() at {older.place}, which has not ended, in "
                 f"{', '.join(names)}: sessions get what {place} says, until that one ends",
