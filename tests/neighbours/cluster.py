@@ -15,7 +15,7 @@ import pytest
 import requests
 from distributed import Client, LocalCluster, as_completed
 
-from resilient_transport import ResilientAdapter, attempts_of
+from resilient_transport import ResilientAdapter, attempts_of, events
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.testing.engine.pages import noise
 from tests.tblib_installed import tblib_installed
@@ -146,6 +146,33 @@ def back_again(client, workers, killed):
     while len(pids := client.run(os.getpid, on_error="ignore")) < workers or killed in pids.values():
         assert time.monotonic() < end, pids
         time.sleep(0.1)
+
+
+def hear():
+    """A task: keep what this process is told of shared limits from now on."""
+    heard.clear()
+    events.subscribe(_keep)
+
+
+def _keep(event):
+    if isinstance(event, (events.SharedLimitsLost, events.SharedLimitsFound)):
+        heard.append(type(event).__name__)
+
+
+#: What this process was told of shared limits.
+heard: list[str] = []
+
+
+def told():
+    """A task: return what this process was told of shared limits."""
+    return list(heard)
+
+
+def asked(url, calls):
+    """A task: make calls over one session; return the statuses that they end with."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return [session.get(url).status_code for _ in range(calls)]
 
 
 def transport():
