@@ -23,7 +23,6 @@ from typing import Any, Final, NoReturn, Protocol
 from ..connection.connection import ResilientConnection
 from ..connection.response_head import Chunks, may_be_size
 from ..connection.timed_stream import Timed, hasten
-from ..pool.registry import registry
 from ..util.frozen import dataclass
 from .framing import Chunked, Listener, Sized
 
@@ -267,10 +266,9 @@ class Source(Timed):
         if isinstance(connection, ResilientConnection):
             connection.let_go_of_answer()
         connection.close()
-        if getattr(connection, "generation", registry.generation) == registry.generation:
-            # What still reads from it keeps the descriptor open. After a fork it is the parent's, too.
-            with suppress(OSError, AttributeError):
-                self._sock.shutdown(socket.SHUT_RDWR)
+        # What still reads from it keeps the descriptor open.
+        with suppress(OSError, AttributeError):
+            self._sock.shutdown(socket.SHUT_RDWR)
         owner._connection = None
         return owner._pool
 

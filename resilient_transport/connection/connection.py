@@ -42,6 +42,7 @@ from .connect import in_time, is_urllib3s, lacks_descriptors, peer_of, reach, sp
 from .eof import refuse_ragged_end
 from .failed_addresses import FAILED
 from .keepalive import KeepAlivePolicy, hints
+from .open_sockets import note
 from .preconnect import Begun, Route
 from .request_head import host_line, is_asked_for, rendered, told_by
 from .response_head import ConnectAnswer, HurriedHTTPResponse, WatchedHTTPResponse
@@ -223,6 +224,7 @@ class ResilientConnection(HTTPConnection):
                 self._meet(self.plan.shared_failure)
             self._bound_timeout()
             self._connect()
+            note(self.sock)
             self._prove()
         except BaseException as error:
             if isinstance(error, WIRE_ERRORS):

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
+from .open_sockets import note
 from .timed_stream import rearm
 
 _CUT: Final = (
@@ -26,6 +27,7 @@ class WatchedSSLSocket(ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands; an error says whether the server had answered: then it is about what it got since."""
+        note(self)
         try:
             super().do_handshake(block)
         except ssl.SSLError as error:

@@ -19,6 +19,7 @@ from ..util.clock import monotonic
 from ..util.frozen import dataclass
 from .eof import WatchedSSLSocket
 from .happy_eyeballs import IN_PROGRESS, only_connects
+from .open_sockets import note
 
 #: A path is long when its round trip takes longer, in seconds; on a shorter one there is nothing to gain.
 LONG: Final = 0.005
@@ -37,6 +38,7 @@ def made(
 ) -> socket.socket:
     """A socket that is ready to connect: with its options, and bound to where it comes from."""
     sock = socket.socket(family, kind, protocol)
+    note(sock)
     try:
         for option in options or ():
             sock.setsockopt(*option)

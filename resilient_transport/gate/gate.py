@@ -168,7 +168,7 @@ class Gate(Generic[T]):
         return not self.window.proven or self.window.doubted
 
     def abandon(self) -> list[T]:
-        """Give up every idle item: under the lock, or in a forked child, where its holder is gone."""
+        """Give up every idle item, under the lock."""
         return [self._idle.pop(0) for _ in list(self._idle)]
 
     def forget(self) -> None:

@@ -126,6 +126,7 @@ class LeasedPool(HTTPConnectionPool):
 
     def urlopen(self, *args: Any, **asked: Any) -> Any:
         """Send a request as urllib3 does; past it where an idle connection takes a usual one at once."""
+        # Only who runs an attempt asks in the usual way.
         trace = CURRENT.get()
         if trace is not None and not args and _is_usual(asked) and self._is_open_to(trace):
             response = self._exchange(trace, asked)
@@ -178,7 +179,7 @@ class LeasedPool(HTTPConnectionPool):
         return self.shared_pool
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        trace = CURRENT.get()
+        trace = current()
         if self._is_foreign():
             self.ConnectionCls = self.upstream.ConnectionCls
             if trace is not None:
@@ -289,7 +290,7 @@ class LeasedPool(HTTPConnectionPool):
     def _free_slot(self, conn: Any = None) -> None:
         if not self.block and not self._is_foreign():
             return
-        trace = CURRENT.get()
+        trace = current()
         if conn is None and trace is not None and trace.keeps_slot and trace.slot_of is None:
             trace.slot_of = self
             return

@@ -73,7 +73,10 @@ class Registry:
             shared_pool = self._make(key, origin, private=True)
             return shared_pool, shared_pool.join(idle_capacity, options)
         with Inbox.lock:
-            shared_pool = self._shared_pools.get(key) or self._make(key, origin, private)
+            found = self._shared_pools.get(key)
+            # Who has forked in the middle of this may have put one of the parent's here.
+            is_ours = found is not None and found.generation == self.generation
+            shared_pool = found if found is not None and is_ours else self._make(key, origin, private)
             ticket = shared_pool.join_under_lock(idle_capacity, options)
             self._shared_pools[key] = shared_pool
             forgotten = self._forget_unleased()

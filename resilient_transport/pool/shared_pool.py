@@ -409,9 +409,12 @@ class SharedPool:
         self.close_idle()
 
     def abandon(self) -> None:
-        """In a forked child: close the inherited descriptors. Takes no lock, since its holder is gone."""
+        """In a forked child: close the inherited descriptors. Takes no lock, since its holder is gone.
+
+        Who has forked in the middle of this finds connections here that are dead.
+        """
         self.preconnects.abandon()
-        for connection in self.gate.abandon():
+        for connection in self.gate.idle():
             sock, connection.sock = connection.sock, None
             if sock is not None:
                 sock.close()
