@@ -19,6 +19,7 @@ from resilient_transport import ResilientAdapter
 from resilient_transport.testing import FaultServer
 from tests.collecting import collected, requests_instrumented, watched  # noqa: F401 - fixtures
 from tests.end_to_end.ways import clock, environment, pauses, say, thrifty  # noqa: F401 - fixtures
+from tests.inside import inside  # noqa: F401 - a fixture
 from tests.loopback import only_loopback
 from tests.slate import clean_slate  # noqa: F401 - a fixture
 from tests.witness import certificates, names  # noqa: F401 - fixtures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from http.client import BAD_REQUEST
+from threading import get_ident
 from time import sleep
 from typing import Any, Final, NoReturn
 
@@ -24,7 +25,7 @@ from ..body.unread import (
     take_place,
 )
 from ..connection.timeouts import bounded
-from ..connection.trace import CURRENT, Trace
+from ..connection.trace import CURRENT, Trace, begin
 from ..events import AttemptSucceeded, CallEnded
 from ..events.attempt import Attempts
 from ..retry.budget import PAY_BACK
@@ -179,6 +180,8 @@ class Call:
         trace = record.carrier = self._begin()
         response: Response | None = None
         error: Exception | None = None
+        # As `begin`, which would be one call more.
+        trace.thread = get_ident()
         token = CURRENT.set(trace)
         try:
             response = self._exchange(trace)
@@ -272,7 +275,7 @@ class Call:
         if trace.deadline is not None and trace.deadline is not deadline:
             # What its first reader did before is not the attempt's.
             trace.deadline.put_off_to(deadline.within(self.plan.policy.attempt_timeout))
-        token = CURRENT.set(trace)
+        token = begin(trace)
         try:
             put_in_place(raw, read_whole(raw, self))
         except Exception as error:

@@ -10,17 +10,21 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from urllib3.connection import HTTPSConnection
 
 from ..retry.stages import Stage
 from ..util.clock import monotonic
+from ..util.fork import Undivided
 from .connection import ResilientConnection
 from .eof import WatchedSSLSocket
 from .liveness import PROOF_WAIT, PROOF_WAIT_IN_DOUBT, confirm, listen, read_for_the_rest
 from .preconnect import Route, is_long
 from .tls_sessions import Offer, offering, resumable
+
+#: Seconds for which a fork waits while a connection shakes hands. What takes longer waits for the server.
+_SHAKING: Final = 0.1
 
 
 class TLSConnection(ResilientConnection, HTTPSConnection):
@@ -31,10 +35,20 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
     _looks: int = 3
     #: The session that was resumed, by its id: a ticket makes it another one.
     _resumed_id: bytes | None = None
+    #: What forks of other threads wait for while it shakes hands; None: it does not.
+    _shaking: Undivided | None = None
     #: The session whose ticket was the proof, until it is kept.
     _proof: ssl.SSLSession | None = None
 
     def _connect(self) -> None:
+        try:
+            self._shake_hands()
+        finally:
+            shaking, self._shaking = self._shaking, None
+            if shaking is not None:
+                shaking.__exit__()
+
+    def _shake_hands(self) -> None:
         trace, sessions = self.trace, self.plan.sessions
         if self.proxy is not None and self._tunnel_host is None:
             self._shake_hands_with_proxy_only()
@@ -94,6 +108,7 @@ class TLSConnection(ResilientConnection, HTTPSConnection):
         sock = super()._new_conn()
         # They may shake hands as soon as this one has.
         self._dial_for_others(sock, for_all=False)
+        self._shaking = Undivided(_SHAKING).__enter__()
         return sock
 
     def _dial_for_others(self, sock: Any, for_all: bool) -> None:

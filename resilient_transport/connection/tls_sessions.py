@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from threading import get_ident
 from typing import Any, Final
 
 from ..gate.permit import Permit
@@ -88,10 +89,12 @@ class TLSSessions:
 class Offer:
     """What one handshake may resume, and what it did resume."""
 
-    __slots__ = ("_permit", "offered", "sessions", "trace")
+    __slots__ = ("_permit", "offered", "sessions", "thread", "trace")
 
     def __init__(self, sessions: TLSSessions, trace: Trace, permit: Permit | None = None) -> None:
         self._permit = permit
+        #: Which shakes hands. One that begins meanwhile may inherit the offer for ever.
+        self.thread = get_ident()
         self.sessions = sessions
         self.trace = trace
         #: Set by the context, when it has offered one.
@@ -131,7 +134,7 @@ def offering(offer: Offer) -> Iterator[Offer]:
 def offered(server_name: Any) -> ssl.SSLSession | None:
     """What the handshake that begins now may resume."""
     offer = _OFFER.get()
-    return None if offer is None else offer.take(server_name)
+    return offer.take(server_name) if offer is not None and offer.thread == get_ident() else None
 
 
 def resumable(sock: Any) -> ssl.SSLSession | None:

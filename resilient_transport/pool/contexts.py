@@ -36,9 +36,10 @@ _NAMES: Final = 4096
 #: Contexts that are kept although nobody uses them now. With certifi's authorities, one takes 0.7 MB.
 _KEPT: Final = 32
 
+Listener = Callable[[str | None], None]
 #: Called when an identity was rotated in a call made here: with why the new files are not usable; None: they
-#: are in use.
-LISTENER: Final[ContextVar[Callable[[str | None], None] | None]] = ContextVar("LISTENER", default=None)
+#: are in use. With the thread that makes the call: one that begins meanwhile may inherit this for ever.
+LISTENER: Final[ContextVar[tuple[int, Listener] | None]] = ContextVar("LISTENER", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +242,8 @@ class Contexts:
 
 def _tell(why: str | None) -> None:
     """Tell who makes the call. Where nobody does, as in a pool manager of a program's own, warn."""
-    listener = LISTENER.get()
-    if listener is not None:
+    thread, listener = LISTENER.get() or (0, None)
+    if listener is not None and thread == threading.get_ident():
         listener(why)
     elif why is not None:
         words = "new certificates are not usable, and the old ones stay: %s"

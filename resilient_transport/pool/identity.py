@@ -25,6 +25,7 @@ from urllib3.util.ssl_ import resolve_cert_reqs, resolve_ssl_version
 from ..connection.tls_context import build_context, context_kind, is_of_ssl
 from ..retry.causes import tls_reason
 from ..util.clock import monotonic
+from ..util.fork import Undivided
 from ..util.frozen import dataclass, field, replace
 from . import expiry
 from .certificate import CERTIFICATE
@@ -39,6 +40,8 @@ _TRUSTED: Final = b"-----BEGIN TRUSTED "
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 #: Seconds after which a file's time stamp tells two contents apart on every file system (FAT: 2 s).
 _SETTLED: Final = 2.5
+#: Seconds for which a fork waits while a context is loaded. certifi's authorities take 0.03 s of a processor.
+LOADING: Final = 1.0
 
 #: What urllib3's pools call the settings that an identity replaces.
 TLS_SETTINGS: Final = (
@@ -277,15 +280,16 @@ class Sources:
             self.load_trusted(context, contents)
             self.load_pair(context, contents, password)
 
-        return build_context(
-            verify_mode=self.terms.verify_mode,
-            check_hostname=self.terms.check_hostname,
-            fill=fill,
-            ssl_version=self.terms.ssl_version,
-            minimum=self.terms.minimum,
-            maximum=self.terms.maximum,
-            kind=self.terms.kind,
-        )
+        with Undivided(LOADING):
+            return build_context(
+                verify_mode=self.terms.verify_mode,
+                check_hostname=self.terms.check_hostname,
+                fill=fill,
+                ssl_version=self.terms.ssl_version,
+                minimum=self.terms.minimum,
+                maximum=self.terms.maximum,
+                kind=self.terms.kind,
+            )
 
     def _trusts_default(self, contents: Contents) -> bool:
         """Whether nobody says whom to trust: neither a file, nor the operating system."""

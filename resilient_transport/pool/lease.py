@@ -24,7 +24,7 @@ from ..connection.connection import ConnectionPlan, PlainConnection
 from ..connection.liveness import is_alive
 from ..connection.shipped import is_as_shipped
 from ..connection.tls_connection import TLSConnection
-from ..connection.trace import CURRENT, Trace
+from ..connection.trace import CURRENT, Trace, current
 from ..gate.permit import Permit
 from ..gate.shared_failure import SharedFailure
 from ..retry.urllib3_retry import ONE_ATTEMPT
@@ -101,9 +101,17 @@ class LeasedPool(HTTPConnectionPool):
     @property
     def shared_pool(self) -> SharedPool:
         """The shared pool of this lease: a new one after a fork, leased again after the lease's end."""
-        if self._ticket.is_over or self._shared_pool.generation != registry.generation:
+        if self._shared_pool.generation != registry.generation:
+            self._free_all_slots()
             return self._lease()
-        return self._shared_pool
+        return self._lease() if self._ticket.is_over else self._shared_pool
+
+    def _free_all_slots(self) -> None:
+        """In a forked child: who had a slot is gone, or is cut off from its connection."""
+        if self.block and self.pool is not None:
+            self.pool = self.QueueCls(self.pool.maxsize)
+            for _ in range(self.pool.maxsize):
+                self.pool.put(None)
 
     def _use(self, options: ConnectionOptions) -> None:
         """From now on, use connections in this way."""

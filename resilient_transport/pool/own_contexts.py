@@ -23,11 +23,11 @@ from urllib3.exceptions import SSLError
 
 from ..connection.tls_context import frozen_view
 from ..telemetry.log import log
-from ..util.fork import Turn, in_child
+from ..util.fork import Turn, Undivided, in_child
 from ..util.frozen import dataclass, replace
 from ..util.identity_dict import IdentityDict
 from .contexts import Named
-from .identity import Contents, Look, Sources
+from .identity import LOADING, Contents, Look, Sources
 from .system_trust import is_system
 
 #: What is loaded into a context. Versions and pins beside one have no say over it, as in urllib3.
@@ -123,7 +123,8 @@ def _look_again(context: Any, sources: Sources, seen: Look) -> Completed:
         known = _completed.get(context, None)
         # What an interrupt has left unfinished no handshake has used: it takes the files as they are now.
         if known is None or (not known.is_done and _agree(known.named, named)):
-            return _load(context, named, contents, password)
+            with Undivided(LOADING):
+                return _load(context, named, contents, password)
     if known.named.identity != named.identity:
         raise TypeError(_REFUSAL)
     known = replace(known, named=named)

@@ -9,20 +9,39 @@ from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
 from ..util.clock import monotonic
+from ..util.fork import in_worker
 from ..util.frozen import dataclass
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """One `override` in force: what it says, and who can end it."""
+    """One `override`: what it says, who can end it, and whether it has ended.
 
-    owner: override
-    retries: int | None
-    expires: float | None
-    retry_non_idempotent: bool | None
+    A context may be copied while it is in force, by `asyncio.to_thread`, or for a new thread (from Python
+    3.14 on, `sys.flags.thread_inherit_context`). It holds there, too, until it ends where it began.
+
+    Args:
+        owner: whose block it is.
+        expires: when its calls have to be over, on the monotonic clock; None: whenever they are.
+        is_carried: whether it is the twin of a block, in a call that `wrap` has carried that into.
+    """
+
+    __slots__ = ("expires", "is_carried", "is_over", "owner", "retries", "retry_non_idempotent")
+
+    def __init__(self, owner: override, expires: float | None, is_carried: bool = False) -> None:
+        self.owner = owner
+        self.retries = owner._retries
+        self.retry_non_idempotent = owner._retry_non_idempotent
+        self.expires = expires
+        self.is_carried = is_carried
+        #: Set once, at its end.
+        self.is_over = False
+
+    def carried(self) -> _Block:
+        """Its twin, which ends when the call does that it is carried into."""
+        return _Block(self.owner, self.expires, is_carried=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +64,20 @@ _current: ContextVar[Overrides] = ContextVar("resilient_transport_overrides", de
 
 def overrides() -> Overrides:
     """What holds for a call made here and now."""
-    return _current.get()
+    here = _current.get()
+    if here.blocks:
+        left = tuple(block for block in here.blocks if not block.is_over)
+        if left != here.blocks:
+            # The context was copied before they ended.
+            here = _together(left)
+            _current.set(here)
+    return here
+
+
+@in_worker
+def _leave_all() -> None:
+    """A process that was forked in a block, to work on something else, never comes to its end."""
+    _current.set(_NOTHING)
 
 
 class override:
@@ -57,6 +89,10 @@ class override:
     A generator that yields inside a block leaves the block open, and in force for whoever consumes it, until
     it goes on: Python gives a generator no context of its own (PEP 568). There, have no `yield` inside the
     block, or wrap what makes the calls: `get = override(retries=0).wrap(session.get)`.
+
+    A thread that begins with a copy of the block's context (`asyncio.to_thread`; from Python 3.14 on, threads
+    where `sys.flags.thread_inherit_context` is set) is in the block until that ends. Other threads, and
+    processes that are forked to work on something else, are not: that is what `wrap` is for.
 
     Args:
         retries: the most repetitions of a call; 0 turns them off.
@@ -92,7 +128,7 @@ class override:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A generator may end in another context than it began in: then there is no block of it here.
-        mine = [block for block in _current.get().blocks if block.owner is self]
+        mine = [block for block in _current.get().blocks if block.owner is self and not block.is_carried]
         _close(*mine[-1:])
 
     def wrap(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -111,12 +147,14 @@ class override:
                 "wrap takes a function that makes its calls before it returns, not a generator or coroutine "
                 "function: wrap what makes the calls inside of it, as in override(...).wrap(session.get)"
             )
-        here = _current.get().blocks
+        here = overrides().blocks
         is_open = any(block.owner is self for block in here)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            carried = here if is_open else (*here, self._begun())
+            carried = [block.carried() for block in here]
+            if not is_open:
+                carried.append(self._begun())
             _open(*carried)
             try:
                 return function(*args, **kwargs)
@@ -127,7 +165,7 @@ class override:
 
     def _begun(self) -> _Block:
         expires = None if self._deadline is None else monotonic() + self._deadline
-        return _Block(self, self._retries, expires, self._retry_non_idempotent)
+        return _Block(self, expires)
 
 
 def _does_later(function: object) -> bool:
@@ -147,12 +185,9 @@ def _open(*blocks: _Block) -> None:
 
 def _close(*blocks: _Block) -> None:
     """End these blocks, wherever they are among those that are open, and leave the others in force."""
-    left = list(reversed(_current.get().blocks))
-    for block in reversed(blocks):
-        if block in left:
-            # The innermost: who carries a block into its own thread has opened it twice.
-            left.remove(block)
-    _current.set(_together(tuple(reversed(left))))
+    for block in blocks:
+        block.is_over = True
+    _current.set(_together(tuple(block for block in _current.get().blocks if not block.is_over)))
 
 
 def _together(blocks: tuple[_Block, ...]) -> Overrides:

@@ -3,6 +3,8 @@
 import contextvars
 import functools
 import math
+import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +12,7 @@ import pytest
 
 from resilient_transport import override
 from resilient_transport.settings.override import Overrides, overrides
+from tests.timeouts import LONG_TIMEOUT
 
 
 def held():
@@ -401,3 +404,75 @@ def test_nought_is_a_value(value):
 
     assert (inside[0], inside[2]) == (0, False)
     assert inside[1] <= time.monotonic()
+
+
+PLAIN = contextvars.ContextVar("PLAIN", default=None)
+
+
+def test_a_thread_with_the_context_of_a_block_leaves_it_with_the_block(inside):
+    """It holds there, too, until it ends. The control: what a variable was set to it has for ever."""
+    with override(retries=0, deadline=0.0) as block:
+        token = PLAIN.set("set")
+        here, thread = held(), inside()
+        within = thread.see(held), thread.see(PLAIN.get)
+        with override(retries=2):
+            inner = inside()
+            assert inner.see(held)[0] == 2
+        assert inner.see(held) == here
+        PLAIN.reset(token)
+    after = thread.see(held), thread.see(PLAIN.get)
+
+    assert here[0] == 0
+    assert within == (here, "set")
+    assert after == (NOTHING, "set")
+    assert inner.see(held) == NOTHING
+    assert block is not None
+
+
+def test_such_a_thread_may_have_blocks_of_its_own(inside):
+    """They hold when the one that it began in is over, and end by themselves."""
+    own = override(retry_non_idempotent=True)
+    with override(retries=0):
+        thread = inside()
+        thread.see(own.__enter__)
+        within = thread.see(held)
+    after = thread.see(held)
+    thread.see(lambda: own.__exit__(None, None, None))
+
+    assert (within, after) == ((0, None, True), (None, None, True))
+    assert thread.see(held) == NOTHING
+
+
+def test_a_thread_that_begins_in_a_wrapped_call_leaves_it_with_the_call(inside):
+    """What was carried ends with what it was carried into, also where the block is over by then."""
+    begun = []
+    with override(retries=0, deadline=LONG_TIMEOUT) as block:
+
+        @block.wrap
+        def call():
+            begun.append(inside())
+            return held(), begun[0].see(held)
+
+    within = call()
+
+    assert within[0] == within[1] != NOTHING
+    assert begun[0].see(held) == NOTHING
+
+
+def test_a_worker_process_that_is_forked_in_a_block_is_not_in_it():
+    """It would be for ever, with a deadline that is over. Who forks by himself goes on in the block."""
+    workers = pytest.importorskip("multiprocessing").get_context
+    if "fork" not in sys.modules["multiprocessing"].get_all_start_methods():
+        pytest.skip("this system does not fork")
+    told = workers("fork").SimpleQueue()
+    with override(retries=0):
+        worker = workers("fork").Process(target=lambda: told.put(held()))
+        worker.start()
+        worker.join(LONG_TIMEOUT)
+        child = os.fork()
+        if child == 0:
+            told.put(held())
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    assert [told.get(), told.get()] == [NOTHING, (0, None, None)]
