@@ -22,6 +22,8 @@ from tests.timeouts import HANG_TIMEOUT
 
 #: Where they are kept, beside what else `.ci/run` keeps.
 PLACE = ROOT / ".venv" / "neighbours"
+#: Tools whose workers make calls; they lie in one environment, called "workers".
+WORKERS = ("gunicorn>=23", "celery", "joblib")
 #: Seconds that pip may take; a slow index is no failure of ours.
 PATIENCE = 300.0
 
