@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
 from sys import _getframe
-from threading import get_ident
 from typing import Any, Final
 from urllib.parse import urlparse
 
@@ -25,7 +24,7 @@ from ..call.explanation import explain
 from ..call.loop import Call
 from ..call.plan import plan_call
 from ..call.record import never_begun
-from ..connection.trace import CURRENT, current
+from ..connection.trace import CURRENT
 from ..events import Hook, IdentityRotated
 from ..events.attempt import Warmed, attempts_of
 from ..exceptions import add_note
@@ -310,11 +309,7 @@ class ResilientAdapter(HTTPAdapter):
     @property
     def max_retries(self) -> Retry:
         """What was assigned, as a `Retry`; `HTTPAdapter` reads one that repeats nothing during an attempt."""
-        trace = CURRENT.get()
-        if trace is not None and trace.thread == get_ident():
-            # As `current`, which would be one call more for each attempt.
-            return ONE_ATTEMPT
-        return self._retry_settings.max_retries
+        return ONE_ATTEMPT if CURRENT.value is not None else self._retry_settings.max_retries
 
     @max_retries.setter
     def max_retries(self, value: int | Retry | None) -> None:
@@ -405,7 +400,7 @@ class ResilientAdapter(HTTPAdapter):
             lookup.put(key, Entry(pool, manager, inherited))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             warn_of_pools(type(self).__qualname__)
-            if (trace := current()) is not None and trace.warming:
+            if (trace := CURRENT.value) is not None and trace.warming:
                 raise TypeError(f"{type(self).__qualname__} makes pools of its own: they cannot be warmed")
         return pool
 
@@ -416,7 +411,7 @@ class ResilientAdapter(HTTPAdapter):
             rotated = IdentityRotated(origin_at(request.url or ""), usable=why is None, why=why)
             announce(self._options.on_event, rotated)
 
-        token = LISTENER.set((get_ident(), tell))
+        outside, LISTENER.value = LISTENER.value, tell
         try:
             return self._pool_for(request, verify, proxies, cert)
         except RequestException:
@@ -437,7 +432,7 @@ class ResilientAdapter(HTTPAdapter):
                 raise
             raise failed from (error if isinstance(failed, RequestException) else None)
         finally:
-            LISTENER.reset(token)
+            LISTENER.value = outside
 
     def _as_stock_raises(
         self, error: Exception, request: PreparedRequest, verify: Any, cert: Any

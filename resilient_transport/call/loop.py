@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from http.client import BAD_REQUEST
-from threading import get_ident
 from time import sleep
 from typing import Any, Final, NoReturn
 
@@ -25,7 +24,7 @@ from ..body.unread import (
     take_place,
 )
 from ..connection.timeouts import bounded
-from ..connection.trace import CURRENT, Trace, begin
+from ..connection.trace import CURRENT, Trace
 from ..events import AttemptSucceeded, CallEnded
 from ..events.attempt import Attempts
 from ..retry.budget import PAY_BACK
@@ -180,9 +179,7 @@ class Call:
         trace = record.carrier = self._begin()
         response: Response | None = None
         error: Exception | None = None
-        # As `begin`, which would be one call more.
-        trace.thread = get_ident()
-        token = CURRENT.set(trace)
+        outside, CURRENT.value = CURRENT.value, trace
         try:
             response = self._exchange(trace)
         except Exception as raised:
@@ -190,7 +187,7 @@ class Call:
             if trace.is_foreign and trace.error is None:
                 fail_as_met(trace, raised)
         finally:
-            CURRENT.reset(token)
+            CURRENT.value = outside
             # It holds this call, which holds the trace.
             trace.on_answer = None
             if not record.body.rewindable:
@@ -275,14 +272,14 @@ class Call:
         if trace.deadline is not None and trace.deadline is not deadline:
             # What its first reader did before is not the attempt's.
             trace.deadline.put_off_to(deadline.within(self.plan.policy.attempt_timeout))
-        token = begin(trace)
+        outside, CURRENT.value = CURRENT.value, trace
         try:
             put_in_place(raw, read_whole(raw, self))
         except Exception as error:
             self._keep_cookies(raw)
             return error
         finally:
-            CURRENT.reset(token)
+            CURRENT.value = outside
         return None
 
     def _has_read(self) -> None:

@@ -26,7 +26,7 @@ from ..body.ranges import OK, Part, Representation, is_compressed_on_the_way, re
 from ..body.skip import be_done_with, pass_over
 from ..body.source import Rest, free_slot, watch
 from ..connection.timeouts import bounded
-from ..connection.trace import CURRENT, Trace, begin
+from ..connection.trace import CURRENT, Trace
 from ..events import BodyResumed
 from ..retry.budget import PAY_BACK
 from ..retry.decision import Decision, judge
@@ -245,7 +245,7 @@ class Resumer:
     ) -> Rest | Decision | str:
         """One attempt: the rest of the body; or what to do next; or why the server has another body now."""
         response: Any = None
-        token = begin(trace)
+        outside, CURRENT.value = CURRENT.value, trace
         try:
             response = self._ask(trace, known.headers(at - back))
             if at and not back and known.is_over(response.status, response.headers, at):
@@ -272,7 +272,7 @@ class Resumer:
                 be_done_with(response)
             raise
         finally:
-            CURRENT.reset(token)
+            CURRENT.value = outside
             trace.keeps_slot = False
             self.slot_of, trace.slot_of = trace.slot_of or self.slot_of, None
         return self._taken(known, trace, response, part, at, back)

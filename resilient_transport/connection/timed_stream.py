@@ -12,7 +12,7 @@ import socket
 from typing import Any
 
 from ..retry.deadline import Deadline
-from .trace import current
+from .trace import CURRENT
 
 
 class Timed(socket.SocketIO):
@@ -64,7 +64,7 @@ def set_timeout(sock: Any, seconds: float | None) -> None:
 
 def _limited() -> Any:
     """The trace of the attempt that runs here, if that has a deadline."""
-    trace = current()
+    trace = CURRENT.value
     return trace if trace is not None and trace.is_limited() else None
 
 

@@ -10,13 +10,12 @@ import ssl
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from threading import get_ident
 from typing import Any, Final
 
 from ..gate.permit import Permit
 from ..retry.stages import Stage
 from ..util.clock import monotonic
+from ..util.here import Here
 from .trace import Trace
 
 #: How many unused sessions are kept, at the most.
@@ -89,12 +88,10 @@ class TLSSessions:
 class Offer:
     """What one handshake may resume, and what it did resume."""
 
-    __slots__ = ("_permit", "offered", "sessions", "thread", "trace")
+    __slots__ = ("_permit", "offered", "sessions", "trace")
 
     def __init__(self, sessions: TLSSessions, trace: Trace, permit: Permit | None = None) -> None:
         self._permit = permit
-        #: Which shakes hands. One that begins meanwhile may inherit the offer for ever.
-        self.thread = get_ident()
         self.sessions = sessions
         self.trace = trace
         #: Set by the context, when it has offered one.
@@ -115,26 +112,26 @@ class Offer:
 
 
 #: What the handshake that runs in this thread may resume. Set by the connection, read by the context.
-_OFFER: ContextVar[Offer | None] = ContextVar("resilient_transport_offer", default=None)
+_OFFER: Final[Here[Offer]] = Here()
 
 
 @contextmanager
 def offering(offer: Offer) -> Iterator[Offer]:
     """Let the context resume what is offered, in the block; a failure there is told to the trace."""
-    token = _OFFER.set(offer)
+    outside, _OFFER.value = _OFFER.value, offer
     try:
         yield offer
     except Exception:
         offer.failed()
         raise
     finally:
-        _OFFER.reset(token)
+        _OFFER.value = outside
 
 
 def offered(server_name: Any) -> ssl.SSLSession | None:
     """What the handshake that begins now may resume."""
-    offer = _OFFER.get()
-    return offer.take(server_name) if offer is not None and offer.thread == get_ident() else None
+    offer = _OFFER.value
+    return None if offer is None else offer.take(server_name)
 
 
 def resumable(sock: Any) -> ssl.SSLSession | None:

@@ -8,8 +8,6 @@ touches it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar, Token
-from threading import get_ident
 from typing import Any, Final
 
 from ..gate.caller import Caller
@@ -21,6 +19,7 @@ from ..telemetry.counters import Counters
 from ..telemetry.dispatch import Dispatcher
 from ..util.clock import monotonic
 from ..util.fork import in_worker
+from ..util.here import Here
 
 #: After so many failures a call offers no TLS session any more.
 _CHOKES: Final = 2
@@ -89,8 +88,6 @@ class Trace:
     given: Any = None
     #: When the connection was ready, on the monotonic clock.
     connected: float | None = None
-    #: The thread in which it runs. Set by who puts it into `CURRENT`.
-    thread = 0
 
     def __init__(
         self,
@@ -196,24 +193,11 @@ class Trace:
         return 0.0 if self.reused or self.connected is None else self.connected - self.began
 
 
-#: The trace of the attempt that runs in this context. A thread that begins during an attempt may have its
-#: context for ever (from Python 3.14 on, `sys.flags.thread_inherit_context`): ask `current`.
-CURRENT: ContextVar[Trace | None] = ContextVar("resilient_transport_trace", default=None)
-
-
-def begin(trace: Trace) -> Token[Trace | None]:
-    """An attempt runs here from now on, until `CURRENT` is reset by the token."""
-    trace.thread = get_ident()
-    return CURRENT.set(trace)
-
-
-def current() -> Trace | None:
-    """The trace of the attempt that runs in this thread."""
-    trace = CURRENT.get()
-    return trace if trace is not None and trace.thread == get_ident() else None
+#: The trace of the attempt that runs in this thread.
+CURRENT: Final[Here[Trace]] = Here()
 
 
 @in_worker
 def _end() -> None:
     """A process that was forked during an attempt, to work on something else, makes none."""
-    CURRENT.set(None)
+    CURRENT.value = None

@@ -14,7 +14,6 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from contextvars import ContextVar
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from urllib3.exceptions import SSLError
 from ..telemetry.log import say
 from ..util.bounded_dict import keep_newest
 from ..util.frozen import dataclass, replace
+from ..util.here import Here
 from ..util.inbox import Inbox
 from .given_identity import UnusableSettings
 from .identity import Contents, FilesChanged, Look, Sources, TLSIdentity, fault
@@ -36,10 +36,9 @@ _NAMES: Final = 4096
 #: Contexts that are kept although nobody uses them now. With certifi's authorities, one takes 0.7 MB.
 _KEPT: Final = 32
 
-Listener = Callable[[str | None], None]
 #: Called when an identity was rotated in a call made here: with why the new files are not usable; None: they
-#: are in use. With the thread that makes the call: one that begins meanwhile may inherit this for ever.
-LISTENER: Final[ContextVar[tuple[int, Listener] | None]] = ContextVar("LISTENER", default=None)
+#: are in use.
+LISTENER: Final[Here[Callable[[str | None], None]]] = Here()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +241,8 @@ class Contexts:
 
 def _tell(why: str | None) -> None:
     """Tell who makes the call. Where nobody does, as in a pool manager of a program's own, warn."""
-    thread, listener = LISTENER.get() or (0, None)
-    if listener is not None and thread == threading.get_ident():
+    listener = LISTENER.value
+    if listener is not None:
         listener(why)
     elif why is not None:
         words = "new certificates are not usable, and the old ones stay: %s"

@@ -24,7 +24,7 @@ from ..connection.connection import ConnectionPlan, PlainConnection
 from ..connection.liveness import is_alive
 from ..connection.shipped import is_as_shipped
 from ..connection.tls_connection import TLSConnection
-from ..connection.trace import CURRENT, Trace, current
+from ..connection.trace import CURRENT, Trace
 from ..gate.permit import Permit
 from ..gate.shared_failure import SharedFailure
 from ..retry.urllib3_retry import ONE_ATTEMPT
@@ -134,8 +134,7 @@ class LeasedPool(HTTPConnectionPool):
 
     def urlopen(self, *args: Any, **asked: Any) -> Any:
         """Send a request as urllib3 does; past it where an idle connection takes a usual one at once."""
-        # Only who runs an attempt asks in the usual way.
-        trace = CURRENT.get()
+        trace = CURRENT.value
         if trace is not None and not args and _is_usual(asked) and self._is_open_to(trace):
             response = self._exchange(trace, asked)
             if response is not None:
@@ -187,7 +186,7 @@ class LeasedPool(HTTPConnectionPool):
         return self.shared_pool
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        trace = current()
+        trace = CURRENT.value
         if self._is_foreign():
             self.ConnectionCls = self.upstream.ConnectionCls
             if trace is not None:
@@ -298,7 +297,7 @@ class LeasedPool(HTTPConnectionPool):
     def _free_slot(self, conn: Any = None) -> None:
         if not self.block and not self._is_foreign():
             return
-        trace = current()
+        trace = CURRENT.value
         if conn is None and trace is not None and trace.keeps_slot and trace.slot_of is None:
             trace.slot_of = self
             return

@@ -109,7 +109,7 @@ class Script:
 
     def __call__(self, *arguments):
         """Do the next step, with the trace that the wire finds where it looks for it."""
-        trace = CURRENT.get()
+        trace = CURRENT.value
         self.traces.append(trace)
         return self.steps.pop(0)(trace)
 
@@ -140,7 +140,7 @@ def test_a_good_answer_is_handed_out_at_once(pauses):
     assert story(response) == [(1, "done", 200, None, HANDED_OUT)]
     assert (attempt.error, attempt.bytes_out, attempt.bytes_in) == (None, 100, 7)
     assert (pauses, call.plan.quota.tokens, response.raw.retries) == ([], 500, None)
-    assert CURRENT.get() is None
+    assert CURRENT.value is None
 
 
 def test_an_attempt_is_what_stock_sends_without_retries():
@@ -251,7 +251,7 @@ def test_an_interrupt_passes_through(pauses):
     with pytest.raises(KeyboardInterrupt):
         a_call().run(Script(step, answers()))
 
-    assert CURRENT.get() is None
+    assert CURRENT.value is None
     assert pauses == []
 
 

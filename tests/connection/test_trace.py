@@ -1,12 +1,12 @@
 """The trace of an attempt is seen by the thread that makes it, and by no other that has its context."""
 
-from threading import get_ident
+from contextvars import ContextVar
 
 import pytest
 
 from resilient_transport import ResilientAdapter
 from resilient_transport.connection.tls_sessions import Offer, TLSSessions, offered, offering
-from resilient_transport.connection.trace import CURRENT, Trace, begin, current
+from resilient_transport.connection.trace import CURRENT, Trace
 from resilient_transport.events import HandshakeDone
 from resilient_transport.pool.contexts import LISTENER, _tell
 from resilient_transport.retry.stages import Stage
@@ -18,17 +18,19 @@ from resilient_transport.util import fork
 def attempt():
     """Run an attempt here; return its trace."""
     trace = Trace()
-    token = begin(trace)
+    CURRENT.value = trace
     yield trace
-    CURRENT.reset(token)
+    CURRENT.value = None
 
 
 def test_a_thread_that_begins_during_an_attempt_makes_none(attempt, inside):
     """The control: a context variable is what it was where the thread began, for ever."""
+    control = ContextVar("control", default=None)
+    control.set(attempt)
     thread = inside()
 
-    assert current() is attempt
-    assert (thread.see(CURRENT.get), thread.see(current)) == (attempt, None)
+    assert CURRENT.value is control.get() is attempt
+    assert (thread.see(control.get), thread.see(lambda: CURRENT.value)) == (attempt, None)
 
 
 def test_a_hook_that_begins_a_thread(server, dial, inside):
@@ -45,7 +47,6 @@ def test_a_hook_that_begins_a_thread(server, dial, inside):
     assert dial(server, adapter).get(server.url).ok
 
     assert (begun[0].see(seen), seen()) == (3, 3)
-    assert begun[0].see(CURRENT.get) is not None
 
 
 def test_a_slot_that_is_freed_elsewhere_is_nobody_elses(server, dial, attempt, inside):
@@ -67,11 +68,11 @@ def test_a_slot_that_is_freed_elsewhere_is_nobody_elses(server, dial, attempt, i
 def test_a_listener_hears_of_its_own_calls(inside):
     """A rotation that another thread meets is no news of a call that is over."""
     heard = []
-    token = LISTENER.set((get_ident(), heard.append))
+    LISTENER.value = heard.append
     inside().see(lambda: _tell(None))
     before = list(heard)
     _tell(None)
-    LISTENER.reset(token)
+    LISTENER.value = None
 
     assert (before, heard) == ([], [None])
 
@@ -92,7 +93,5 @@ def test_a_worker_process_makes_no_attempt(attempt):
     """A process that is forked during an attempt, to work on something else, is in none."""
     for beginning in fork._beginnings:
         beginning()
-    seen = current()
-    CURRENT.set(attempt)
 
-    assert seen is None
+    assert CURRENT.value is None

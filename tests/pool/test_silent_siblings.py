@@ -149,7 +149,7 @@ def test_a_body_that_comes_late_is_not_the_servers_fault(dead_pool, server, dial
         yield b"x"
         if fault is not None:
             raise fault
-        while not CURRENT.get().is_late():
+        while not CURRENT.value.is_late():
             pass
         yield b"x"
 
