@@ -22,10 +22,10 @@ from resilient_transport.util import fork
 from resilient_transport.util.inbox import Inbox
 from tests.timeouts import HANG_TIMEOUT, LONG_TIMEOUT, SHORT_TIMEOUT
 
-URL, CA, CERT, KEY, FORKS = sys.argv[1:6]
+URL, CA, CERT, KEY, *ASKED = sys.argv[1:]
 THREADS = 8
 #: Seconds after which a child hangs; it is meant to where it makes nothing anew.
-PATIENCE = 5 * SHORT_TIMEOUT if "inherit" in sys.argv else 2 * LONG_TIMEOUT
+PATIENCE = 5 * SHORT_TIMEOUT if "inherit" in ASKED else 2 * LONG_TIMEOUT
 
 
 def session_of():
@@ -73,7 +73,7 @@ def resuming():
 def keeping_books():
     """Hold the lock of all pools."""
     with Inbox.lock:
-        time.sleep(0.001)
+        threading.Event().wait(0.001)
 
 
 STATES = {each.__name__: each for each in (building, at_the_gate, uploading, resuming, keeping_books)}
@@ -131,10 +131,10 @@ def child(number):
     os._exit(0)
 
 
-def forked_beside(work):
-    """Fork beside threads that do this; return what came of it."""
+def forked_beside(work, forks):
+    """Fork so often beside threads that do this; return what came of it."""
     threads, ended = Threads(work), Counter()
-    for number in range(int(FORKS)):
+    for number in range(forks):
         threads.go_on()
         status = os.waitpid(child(number), 0)[1]
         ended[status] += 1
@@ -142,10 +142,10 @@ def forked_beside(work):
 
 
 if __name__ == "__main__":
-    states = sys.argv[6:]
+    number, *states = ASKED
     if "inherit" in states:
         states.remove("inherit")
         fork._renewals.clear()
-    print(json.dumps({state: forked_beside(STATES[state]) for state in states}), flush=True)
+    print(json.dumps({state: forked_beside(STATES[state], int(number)) for state in states}), flush=True)
     # A thread that hangs is not waited for.
     os._exit(0)

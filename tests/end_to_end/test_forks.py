@@ -49,3 +49,18 @@ def test_forks_without_renewals(server):
     said, _ = forked(server, 2, "inherit", "keeping_books")
 
     assert said["keeping_books"][0] == {str(int(signal.SIGALRM)): 2}
+
+
+def test_pools_of_processes(server):
+    """Each kind of pool has its calls answered, in each process that it begins."""
+    server.play(STATES["resuming"])
+    certificates = server.authority.ca_file, *server.authority.client
+    ran = run_python("-W", "ignore", "-m", "tests.end_to_end.pools", server.url, *certificates)
+    said = json.loads(ran.stdout)
+
+    assert {kind: ended for kind, (_, ended) in said.items()} == dict.fromkeys(
+        ("fork", "spawn", "forkserver", "Pool"), {"200": 12}
+    )
+    assert all(processes > 0 for processes, _ in said.values())
+    assert said["Pool"][0] > 2
+    assert ran.stderr == ""
