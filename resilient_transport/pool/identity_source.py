@@ -210,7 +210,7 @@ def _identity_in(answer: Answer) -> Answer:
 
 def _patience() -> float:
     """Seconds that the call of this thread grants for getting a connection."""
-    trace = CURRENT.get()
+    trace = CURRENT.value
     if trace is None:
         return _PATIENCE
     limits = [_PATIENCE, trace.connect_timeout, None if trace.deadline is None else trace.deadline.left()]

@@ -146,14 +146,14 @@ def test_who_waits_has_a_limit(busy, limit):
     """The time that a call grants for getting a connection, or what is left of the call."""
     trace = Trace(deadline=Deadline(SHORT_TIMEOUT if limit == "deadline" else LONG_TIMEOUT))
     trace.connect_timeout = SHORT_TIMEOUT if limit == "connect" else None
-    token = CURRENT.set(trace)
+    CURRENT.value = trace
     try:
         with pytest.raises(
             ConnectTimeoutError, match="another thread has been asking identity=Held for 0.2 s"
         ):
             busy.answer()
     finally:
-        CURRENT.reset(token)
+        CURRENT.value = None
 
 
 def test_who_must_not_wait_does_not(busy):
