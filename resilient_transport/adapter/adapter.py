@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
+from math import inf
 from sys import _getframe
 from typing import Any, Final
 from urllib.parse import urlparse
@@ -28,7 +29,7 @@ from ..connection.trace import CURRENT
 from ..events import Hook, IdentityRotated
 from ..events.attempt import Warmed, attempts_of
 from ..exceptions import add_note
-from ..pool.contexts import LISTENER
+from ..pool.contexts import SEARCH, Search
 from ..pool.given_identity import Identity, UnusableSettings
 from ..pool.identity_source import Asked, IdentitySource
 from ..pool.key import (
@@ -376,7 +377,7 @@ class ResilientAdapter(HTTPAdapter):
         """
         if self._bypassed:
             if self._has_own_tls(verify):
-                return self._resolve(request, verify, proxies, cert)
+                return self._resolve(self._search(request), request, verify, proxies, cert)
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         if self._lookup.generation != registry.generation:
             self._begin_anew()
@@ -387,7 +388,30 @@ class ResilientAdapter(HTTPAdapter):
         inherited = self._settings() if proxy else {}
         if entry is not None and entry.is_current(self._manager(proxy), inherited):
             return entry.pool
-        pool = self._resolve(request, verify, proxies, cert)
+        return self._find(key, proxy, request, verify, proxies, cert)
+
+    def _find(
+        self,
+        key: Any,
+        proxy: str | None,
+        request: PreparedRequest,
+        verify: Any,
+        proxies: Any,
+        cert: Any,
+        since: float = -inf,
+    ) -> Any:
+        """The pool for a request, remembered for the next one.
+
+        Args:
+            key: what it is remembered under; None: it cannot be.
+            proxy: the proxy's URL.
+            request, verify, proxies, cert: as in `send`.
+            since: files that nobody has read since this moment are read, whatever `stat` says.
+        """
+        lookup, search = self._lookup, self._search(request, since)
+        entry = None if key is None else lookup.get(key)
+        inherited = self._settings() if proxy else {}
+        pool = self._resolve(search, request, verify, proxies, cert)
         if self._identity is not None and self._identity.is_asked_here():
             # A call of the callable's own, which may show no certificate: no other call gets this pool.
             return pool
@@ -397,21 +421,46 @@ class ResilientAdapter(HTTPAdapter):
             # Its identity was rotated away, or its settings have changed.
             replaced.give_back()
         if key is not None and manager is not None and is_real(manager):
-            lookup.put(key, Entry(pool, manager, inherited))
+            # While files are not usable, each call looks whether they are.
+            looked_at = -inf if search.is_makeshift else search.began
+            lookup.put(key, Entry(pool, manager, inherited, looked_at))
         if isinstance(pool, HTTPConnectionPool) and not isinstance(pool, (PlainPool, TLSPool)):
             warn_of_pools(type(self).__qualname__)
             if (trace := CURRENT.value) is not None and trace.warming:
                 raise TypeError(f"{type(self).__qualname__} makes pools of its own: they cannot be warmed")
         return pool
 
-    def _resolve(self, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
-        """Stock's way to a pool, with what TLS says about files as requests' exceptions."""
+    def _search(self, request: PreparedRequest, since: float = -inf) -> Search:
+        """A search for the pool of a request, which tells of rotations."""
 
         def tell(why: str | None) -> None:
             rotated = IdentityRotated(origin_at(request.url or ""), usable=why is None, why=why)
             announce(self._options.on_event, rotated)
 
-        outside, LISTENER.value = LISTENER.value, tell
+        return Search(tell, since)
+
+    def pool_read_since(
+        self, moment: float, request: PreparedRequest, verify: Any, proxies: Any, cert: Any
+    ) -> Any:
+        """The pool for a request, by certificate files that were read after a moment, whatever `stat` says.
+
+        Args:
+            moment: on the monotonic clock.
+            request, verify, proxies, cert: as in `send`.
+
+        Returns:
+            The pool; None, if a subclass finds it in a way of its own.
+        """
+        own: Any = ResilientAdapter.get_connection_with_tls_context
+        if self._bypassed or getattr(self.get_connection_with_tls_context, "__func__", None) is not own:
+            return None
+        proxy = select_proxy(request.url or "", proxies) if proxies else None
+        key = self._key(request.url, verify, cert, proxy)
+        return self._find(key, proxy, request, verify, proxies, cert, moment)
+
+    def _resolve(self, search: Search, request: PreparedRequest, verify: Any, proxies: Any, cert: Any) -> Any:
+        """Stock's way to a pool, with what TLS says about files as requests' exceptions."""
+        outside, SEARCH.value = SEARCH.value, search
         try:
             return self._pool_for(request, verify, proxies, cert)
         except RequestException:
@@ -432,7 +481,7 @@ class ResilientAdapter(HTTPAdapter):
                 raise
             raise failed from (error if isinstance(failed, RequestException) else None)
         finally:
-            LISTENER.value = outside
+            SEARCH.value = outside
 
     def _as_stock_raises(
         self, error: Exception, request: PreparedRequest, verify: Any, cert: Any

@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from math import inf
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from urllib3.exceptions import SSLError
 
 from ..telemetry.log import say
 from ..util.bounded_dict import keep_newest
+from ..util.clock import monotonic
 from ..util.frozen import dataclass, replace
 from ..util.here import Here
 from ..util.inbox import Inbox
@@ -36,9 +38,29 @@ _NAMES: Final = 4096
 #: Contexts that are kept although nobody uses them now. With certifi's authorities, one takes 0.7 MB.
 _KEPT: Final = 32
 
-#: Called when an identity was rotated in a call made here: with why the new files are not usable; None: they
-#: are in use.
-LISTENER: Final[Here[Callable[[str | None], None]]] = Here()
+
+class Search:
+    """A search for a pool: what it asks for besides its settings, and what came of it.
+
+    Args:
+        tell: called when an identity was rotated: with why the new files are not usable; None: they are in
+            use.
+        since: files that nobody has read since this moment are read, whatever `stat` says.
+    """
+
+    __slots__ = ("began", "is_makeshift", "since", "tell")
+
+    def __init__(self, tell: Callable[[str | None], None], since: float = -inf) -> None:
+        self.tell = tell
+        self.since = since
+        #: When it began, on the monotonic clock: what it finds was on disk then, or later.
+        self.began = monotonic()
+        #: Whether the files are not usable, so that an identity was found that they stood for before.
+        self.is_makeshift = False
+
+
+#: The search that runs in this thread.
+SEARCH: Final[Here[Search]] = Here()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,11 @@ class Named:
     #: Returns whose callable gives it, as long as anybody may ask that; None: nobody's does.
     given_by: weakref.ref[Any] | None = None
 
+    @property
+    def read_at(self) -> float:
+        """When the files were looked at that were read last, on the monotonic clock."""
+        return self.seen.at if self.refused is None else self.refused.at
+
     def is_of(self, contents: Contents) -> bool:
         """Whether these are the contents that it was read from."""
         return replace(self.identity, password=None) == self.sources.identify(contents, None)
@@ -66,11 +93,30 @@ class Named:
 
     def is_current(self, seen: Look) -> bool:
         """Whether there is nothing new to read in files that look like this."""
-        if seen.settled and seen == self.seen:
-            return True
-        return self.refused is not None and (
-            seen.stamp == self.refused.stamp and seen.at - self.refused.at < _RETRY_EVERY
+        return self.is_unchanged(seen) or (
+            self.is_refused(seen) and self.refused is not None and seen.at - self.refused.at < _RETRY_EVERY
         )
+
+    def is_unchanged(self, seen: Look) -> bool:
+        """Whether files that look like this are those that it was read from."""
+        return seen.settled and seen == self.seen
+
+    def is_refused(self, seen: Look) -> bool:
+        """Whether files that look like this were found unusable."""
+        return self.refused is not None and seen.stamp == self.refused.stamp
+
+    def is_superseded(self) -> bool:
+        """Whether something else is in the files by now; whether it is usable, nobody has tried."""
+        if self.given_by is not None:
+            # Nobody but a call asks a program's callable.
+            return False
+        seen = self.sources.look()
+        if self.is_unchanged(seen) or self.is_refused(seen):
+            return False
+        try:
+            return not self.is_of(self.sources.read())
+        except OSError:
+            return False
 
 
 class Contexts:
@@ -107,14 +153,19 @@ class Contexts:
                 to its certificate, or it is encrypted and there is no password. Neither is raised while the
                 files were usable before.
         """
-        sources = Sources.of(settings, waits="identity" not in settings or not self._is_entered())
+        search = SEARCH.value
+        since = -inf if search is None else search.since
+        waits = "identity" not in settings or not self._is_entered()
+        sources = Sources.of(settings, waits=waits, since=since)
         if sources.answer is not None and sources.answer.news is not None:
             _tell(sources.answer.news)
         name = sources.name
         seen, named = sources.look(), self._named.get(name)
-        if named is not None and named.is_current(seen):
+        if named is not None and named.is_current(seen) and named.read_at >= since:
             context = self._contexts.get(named.identity)
             if context is not None:
+                if not named.is_unchanged(seen):
+                    _note_makeshift()
                 return context
         try:
             identity, context = self._read(sources, named)
@@ -136,6 +187,27 @@ class Contexts:
         """Let go of the contexts that nobody uses now."""
         with Inbox.lock:
             self._newest.clear()
+
+    def living(self) -> set[SSLContext | None]:
+        """The contexts that may be handed out again: their identities were not rotated away."""
+        return {found() for found in self._contexts.valuerefs()}
+
+    def superseded(self, among: Iterable[SSLContext]) -> list[SSLContext]:
+        """Those of some contexts in whose files, all of them, is something else by now.
+
+        Files are read if `stat` says so. No context is built, and nobody is asked for a password: what is in
+        the files now is found out by the next call. Until then what they stood for stays in use.
+        """
+        standing: dict[SSLContext, list[Named]] = {context: [] for context in among}
+        for named in list(self._named.values()) if standing else ():
+            context = self._contexts.get(named.identity)
+            if context in standing and named.stands_for(named.identity):
+                standing[context].append(named)
+        return [
+            context
+            for context, names in standing.items()
+            if names and all(named.is_superseded() for named in names)
+        ]
 
     def get(self, identity: Hashable, build: Callable[[], SSLContext]) -> SSLContext:
         """The one context of an identity; threads that need it at once wait for the first to build it.
@@ -199,15 +271,22 @@ class Contexts:
         """Note what files stand for, unless another thread has looked at them later."""
         with Inbox.lock:
             before = self._named.get(name)
-            if before is not None and before.seen.at > now.seen.at:
-                return
-            self._named.pop(name, None)
-            self._named[name] = now
-            keep_newest(self._named, _NAMES)
-            self._newest.pop(now.identity, None)
-            self._newest[now.identity] = context
-            keep_newest(self._newest, _KEPT)
-        if before is not None and before.identity != now.identity:
+            is_late = before is not None and before.seen.at > now.seen.at
+            if not is_late:
+                self._named.pop(name, None)
+                self._named[name] = now
+                keep_newest(self._named, _NAMES)
+                # A thread that has looked before may just have retired it.
+                found = self._contexts.setdefault(now.identity, context)
+                self._newest.pop(now.identity, None)
+                self._newest[now.identity] = found
+                keep_newest(self._newest, _KEPT)
+        if before is None or before.identity == now.identity:
+            return
+        if is_late:
+            # For the call at hand it will do.
+            self._retire(now.identity)
+        else:
             self._retire(before.identity)
             _tell(None)
 
@@ -230,8 +309,12 @@ class Contexts:
             context = None if named is None else self._contexts.get(named.identity)
             if named is None or context is None:
                 return None
-            is_news = named.refused is None or named.refused.stamp != seen.stamp
-            self._named[name] = replace(named, refused=seen)
+            # Another thread may have looked later, and found them usable.
+            is_late = named.seen.at > seen.at
+            is_news = not (is_late or named.is_refused(seen))
+            if not is_late:
+                self._named[name] = replace(named, refused=seen)
+        _note_makeshift()
         if is_news:
             # Nobody is given the error, whose traceback holds a context.
             is_worded = isinstance(error, UnusableSettings)
@@ -241,9 +324,16 @@ class Contexts:
 
 def _tell(why: str | None) -> None:
     """Tell who makes the call. Where nobody does, as in a pool manager of a program's own, warn."""
-    listener = LISTENER.value
-    if listener is not None:
-        listener(why)
+    search = SEARCH.value
+    if search is not None:
+        search.tell(why)
     elif why is not None:
         words = "new certificates are not usable, and the old ones stay: %s"
         say(logging.WARNING, words, why)
+
+
+def _note_makeshift() -> None:
+    """Tell who searches that the files are not usable now, so that the next call looks again."""
+    search = SEARCH.value
+    if search is not None:
+        search.is_makeshift = True

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, Final
@@ -130,18 +131,19 @@ class Sources:
     is_left_to_system: bool = False
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], *, waits: bool = True) -> Sources:
+    def of(cls, settings: Mapping[str, Any], *, waits: bool = True, since: float = -inf) -> Sources:
         """The sources that the TLS settings of a pool name; a program's `identity=` is asked.
 
         Args:
             settings: keyword arguments of urllib3's `HTTPSConnectionPool`, and "identity", an `Asked`.
             waits: whether to wait for another thread that is asking.
+            since: what was given before this moment is asked for anew.
 
         Raises:
             UnusableSettings: there is no identity, or what `verify="system"` needs is not installed.
             urllib3.exceptions.ConnectTimeoutError: another thread has been asking for too long.
         """
-        asked, answer = _answered(settings, waits)
+        asked, answer = _answered(settings, waits, since)
         trust = None
         if is_system(settings.get("ca_certs")):
             trust = system_trust()
@@ -411,14 +413,14 @@ def _absolute(path: str | None) -> str | None:
     return path
 
 
-def _answered(settings: Mapping[str, Any], waits: bool) -> tuple[Asked | None, Answer | None]:
+def _answered(settings: Mapping[str, Any], waits: bool, since: float) -> tuple[Asked | None, Answer | None]:
     """What is taken from a program's `identity=`, and what it gives. A certificate in a file is nearer."""
     asked: Asked | None = settings.get("identity")
     if asked is not None and asked.is_shown and settings.get("cert_file"):
         asked = replace(asked, is_shown=False)
     if asked is None or not (asked.is_shown or asked.is_trusted):
         return None, None
-    answer = asked.source.answer(waits=waits)
+    answer = asked.source.answer(waits=waits, since=since)
     return (None, None) if answer is None else (asked, answer)
 
 

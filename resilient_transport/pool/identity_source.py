@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from itertools import count
+from math import inf
 from types import MethodType
 from typing import Any, Final
 
@@ -78,11 +79,12 @@ class IdentitySource:
                 source = _sources[name] = cls(ask)
         return source
 
-    def answer(self, *, waits: bool = True) -> Answer | None:
+    def answer(self, *, waits: bool = True, since: float = -inf) -> Answer | None:
         """What the callable gives now, or has given within the last second; there are four cases.
 
         Args:
             waits: whether to wait for another thread's asking, where nothing was given before.
+            since: what was given before this moment, on the monotonic clock, is asked for anew.
 
         Returns:
             None: this thread is in the middle of asking, and nothing was usable before.
@@ -92,7 +94,7 @@ class IdentitySource:
             urllib3.exceptions.ConnectTimeoutError: another thread has been asking for too long.
         """
         known, asking = self._answer, self._asking
-        if known is not None and monotonic() - known.at < _ASK_EVERY:
+        if known is not None and monotonic() - known.at < _ASK_EVERY and known.at >= since:
             return _identity_in(known)
         if asking._is_owned():
             # The callable makes a call itself, or a handler does in the middle of it.

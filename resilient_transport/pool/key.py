@@ -1,7 +1,7 @@
 """From what a call names (origin, certificates, proxy) to its pool, without parsing anything twice.
 
 An entry is used as it is for a second. Then the registry is asked again; it asks `stat` whether a file of the
-identity was replaced.
+identity was replaced. While files are not usable, it is asked by each call.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ _CURE: Final = "cert= and verify= take paths of PEM files that exist (verify= al
 class Entry:
     """A pool, and what must not have changed for it to be the right one still."""
 
-    __slots__ = ("_contexts", "_inherited", "_made_at", "_manager", "_settings", "pool", "used_at")
+    __slots__ = ("_contexts", "_inherited", "_looked_at", "_manager", "_settings", "pool", "used_at")
 
     def __init__(
-        self, pool: HTTPConnectionPool, manager: PoolManager, inherited: Mapping[str, Any] = _NOTHING
+        self,
+        pool: HTTPConnectionPool,
+        manager: PoolManager,
+        inherited: Mapping[str, Any] = _NOTHING,
+        looked_at: float | None = None,
     ) -> None:
         self.pool = pool
         self._manager = manager
@@ -45,7 +49,9 @@ class Entry:
         self._inherited = dict(inherited)
         #: The class of TLS contexts at that time: pyOpenSSL and truststore put theirs in its place.
         self._contexts = ssl_.SSLContext
-        self._made_at = self.used_at = monotonic()
+        self.used_at = monotonic()
+        #: When its files were looked at, at the earliest.
+        self._looked_at = self.used_at if looked_at is None else looked_at
 
     def is_current(self, manager: PoolManager | None, inherited: Mapping[str, Any] = _NOTHING) -> bool:
         """Whether the manager is the same, with the same settings, and its files were looked at just now.
@@ -61,7 +67,7 @@ class Entry:
         if inherited != self._inherited:
             return False
         self.used_at = now = monotonic()
-        return now - self._made_at <= _LOOK_EVERY
+        return now - self._looked_at <= _LOOK_EVERY
 
     def is_needed(self) -> bool:
         """Whether it must not be forgotten: it can always be found again."""

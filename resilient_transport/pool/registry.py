@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..connection.failed_addresses import FAILED
+from ..connection.tls_context import is_shared
 from ..settings.options import ConnectionOptions
 from ..telemetry.stats import count_connections_by, read_certificates_of
 from ..util.fork import Turn, before_fork, in_child, in_parent
@@ -149,17 +150,33 @@ class Registry:
             for shared_pool in forgotten:
                 shared_pool.clear()
         pools = self._all()
+        # What closing one connection may raise leaves the others to be looked at.
+        with suppress(OSError):
+            self._close_superseded(pools)
         for shared_pool in pools:
-            # What closing one connection may raise leaves the others to be looked at.
             with suppress(OSError):
                 shared_pool.sort_out()
         self.idle.correct(pools, lambda shared_pool: shared_pool.gate.idle())
         return any(shared_pool.gate.idle() for shared_pool in pools)
 
+    def _close_superseded(self, pools: list[SharedPool]) -> None:
+        """Close what is idle as somebody whom no call will be: certificate files were replaced.
+
+        A pool that was leased still when its identity was rotated away may have got connections back since.
+        """
+        shared = {context for pool in pools for context in contexts_in(pool.key) if is_shared(context)}
+        for context in shared - self.contexts.living():
+            self.retire(context)
+        used = {context for pool in pools if pool.gate.idle() for context in contexts_in(pool.key)}
+        for context in self.contexts.superseded(used & shared):
+            for shared_pool in pools:
+                if context in contexts_in(shared_pool.key):
+                    shared_pool.close_idle()
+
     def retire(self, context: SSLContext) -> None:
         """A TLS context was rotated away, and nobody is given it again: close what is idle with it."""
         for shared_pool in self._all():
-            if context in _contexts_in(shared_pool.key):
+            if context in contexts_in(shared_pool.key):
                 shared_pool.is_disposable = True
                 shared_pool.close_idle()
                 if not shared_pool.leases():
@@ -210,7 +227,7 @@ class Registry:
         return f"<Registry {counts}, {len(self.contexts)} TLS contexts>"
 
 
-def _contexts_in(key: Any) -> tuple[Any, Any]:
+def contexts_in(key: Any) -> tuple[Any, Any]:
     """The TLS contexts in the key of a pool: towards the server, and towards an HTTPS proxy."""
     proxy = getattr(getattr(key, "key__proxy_config", None), "ssl_context", None)
     return getattr(key, "key_ssl_context", None), proxy

@@ -88,3 +88,92 @@ def without_files_in_memory(monkeypatch):
         raise OSError("no files in memory")
 
     monkeypatch.setattr(os, "memfd_create", memfd_create, raising=False)
+
+
+class Secret:
+    """A certificate, its key and a CA bundle at paths that stay, and ways to replace them, step by step.
+
+    Each way is a generator, which stops after each step; with the last one they are whole.
+    """
+
+    NAMES = ("tls.crt", "tls.key", "ca.crt")
+
+    def __init__(self, place, *files):
+        """Put the first certificate, key and bundle there."""
+        self.place = Path(place)
+        self.place.mkdir()
+        self.paths = tuple(self.place / name for name in self.NAMES)
+        self.versions = 0
+        for path, content in zip(self.paths, self.contents(files), strict=True):
+            path.write_bytes(content)
+
+    @property
+    def pair(self):
+        """The paths of certificate and key."""
+        return tuple(map(str, self.paths[:2]))
+
+    @property
+    def trusted(self):
+        """The path of the bundle."""
+        return str(self.paths[2])
+
+    @staticmethod
+    def contents(files):
+        """Return what is in these files."""
+        return [Path(file).read_bytes() for file in files]
+
+    def renamed(self, *files):
+        """As careful programs do it: each file by another one that is whole. Meanwhile they do not match."""
+        for file, path in zip(files, self.paths, strict=True):
+            put(file, path)
+            yield
+
+    def rewritten(self, *files):
+        """As an editor does it: in place, so that each is empty, then cut, then whole."""
+        for content, path in zip(self.contents(files), self.paths, strict=True):
+            with open(path, "wb", buffering=0) as file:
+                yield
+                file.write(content[:200])
+                yield
+                file.write(content[200:])
+            yield
+
+    def removed(self, *files):
+        """As a writer does it who cleans up first."""
+        for path in self.paths:
+            path.unlink()
+            yield
+        for content, path in zip(self.contents(files), self.paths, strict=True):
+            path.write_bytes(content)
+            yield
+
+    def linked(self, *files):
+        """The files become links into `..data`, one after the other."""
+        self._next_version(files)
+        for path in self.paths:
+            self._link(Path("..data", path.name), path)
+            yield
+
+    def switched(self, *files):
+        """As Kubernetes does it: the links stay, and `..data` leads elsewhere, all at once."""
+        before = (self.place / "..data").resolve()
+        self._next_version(files)
+        shutil.rmtree(before)
+        yield
+
+    def _next_version(self, files):
+        self.versions += 1
+        version = self.place / f"..{self.versions}"
+        version.mkdir()
+        for content, name in zip(self.contents(files), self.NAMES, strict=True):
+            (version / name).write_bytes(content)
+        self._link(Path(version.name), self.place / "..data")
+
+    def _link(self, target, path):
+        new = self.place / "..new"
+        new.symlink_to(target)
+        os.replace(new, path)
+
+
+#: Every way, in an order in which each finds what it needs.
+WAYS = (Secret.renamed, Secret.rewritten, Secret.linked, Secret.switched, Secret.removed)

@@ -458,7 +458,7 @@ UNUSABLE = [half, torn, emptied, absent, nothing]
 def test_unusable_files_leave_the_identity_in_use(authority, contexts, settings, pair, spoil, looking):
     """It stays until the files are whole. Told once that they are unusable, and once that they are new."""
     heard = []
-    room.LISTENER.value = heard.append
+    room.SEARCH.value = room.Search(heard.append)
     first = contexts.of(settings)
     spoil(authority, pair)
     gc.collect()
@@ -466,7 +466,7 @@ def test_unusable_files_leave_the_identity_in_use(authority, contexts, settings,
     for source, target in zip(authority.other_client, pair, strict=True):
         put(source, target)
     after = [contexts.of(settings) for _ in range(3)]
-    room.LISTENER.value = None
+    room.SEARCH.value = None
 
     assert set(during) == {first}
     assert len(set(after)) == 1
@@ -500,13 +500,13 @@ def test_other_settings_do_not_get_it(authority, contexts, settings, pair):
 def test_each_change_of_unusable_files_is_told(authority, contexts, settings, pair, looking):
     """Once each, and not for each call."""
     heard = []
-    room.LISTENER.value = heard.append
+    room.SEARCH.value = room.Search(heard.append)
     contexts.of(settings)
     for spoil in (half, torn, absent):
         spoil(authority, pair)
         for _ in range(3):
             contexts.of(settings)
-    room.LISTENER.value = None
+    room.SEARCH.value = None
 
     assert [why is None for why in heard] == [False] * 3
 

@@ -64,7 +64,7 @@ def test_other_settings_end_it(entry, manager):
 def test_a_second_ends_it(entry, manager):
     """Files are looked at once a second, and not for each call; the registry does it."""
     within_the_second = entry.is_current(manager)
-    entry._made_at -= 1.1
+    entry._looked_at -= 1.1
 
     assert within_the_second
     assert not entry.is_current(manager)
