@@ -43,6 +43,7 @@ from .redaction import forget_frames, redact
 from .refusal_page import STATUSES as REFUSING
 from .refusal_page import tell_of_refusal
 from .resume import Resumer
+from .rotation import refused_by_page, unless_rotated
 
 #: What sends one attempt: `HTTPAdapter.send`, or what a program has put in its place.
 Send = Callable[..., Response]
@@ -437,9 +438,16 @@ class Call:
     def _failure(self, trace: Trace, response: Response | None) -> Failure | None:
         record = self.record
         if response is None:
-            return None if trace.error is None else record.failure_on_wire(trace, trace.error)
+            if trace.error is None:
+                return None
+            failure = record.failure_on_wire(trace, trace.error)
+            return unless_rotated(failure, record, self._adapter, trace, self.plan.request, self.plan.proxies)
         if self.plan.warming:
             return None
+        if trace.failed_in is not None and not self.is_left:
+            failed = refused_by_page(record, self._adapter, trace, response)
+            if failed is not None:
+                return failed
         return record.failure_by_status(trace, response.status_code, response.headers)
 
     def _answer(self, trace: Trace, response: Response) -> Response:

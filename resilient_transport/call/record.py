@@ -61,6 +61,8 @@ class Record:
     cost = 0
     #: The entries of `response.raw.retries.history`.
     history: tuple[RequestHistory, ...] = ()
+    #: Whether certificate files were read again because a certificate was refused: that is done once.
+    has_read_again = False
     #: Whether `Recovered` was sent to hooks and the log.
     has_recovered = False
     #: The response whose body is the caller's to read; weak, since it owns this. None: there is none yet.

@@ -56,7 +56,7 @@ def tell_of_refusal(record: Record, response: Response) -> None:
         response: its status is one of `STATUSES`. It stays as it is.
     """
     plan = record.plan
-    page = _says(response) if (plan.request.url or "").startswith("https:") else None
+    page = says(response) if (plan.request.url or "").startswith("https:") else None
     if page is None or not record.attempts:
         return
     last = record.attempts[-1]
@@ -69,7 +69,7 @@ def tell_of_refusal(record: Record, response: Response) -> None:
     record.announce(ClientCertificateRefused, attempt, page, cure)
 
 
-def _says(response: Response) -> str | None:
+def says(response: Response) -> str | None:
     """What a response says of the client certificate; None: nothing, or nobody has read it."""
     status, beginning = response.status_code, _beginning(response)
     if status in _STATUSES:

@@ -34,6 +34,7 @@ from ..retry.stages import Stage
 from ..settings.override import overrides
 from ..util.frozen import replace
 from .record import Record
+from .rotation import unless_rotated
 
 #: A resumption is free of count and quota if so much of the body came before: bytes, or a share of the whole.
 FREE_BYTES: Final = 65536
@@ -335,7 +336,10 @@ class Resumer:
         if trace.error is None:
             decision = Decision(False, f"not resumed: {type(error).__name__}, not on the wire")
         else:
-            decision = record.decide(record.failure_on_wire(trace, trace.error))
+            failure = record.failure_on_wire(trace, trace.error)
+            decision = record.decide(
+                unless_rotated(failure, record, self._adapter, trace, self._request, self._proxies)
+            )
         self._write_down(trace, decision)
         record.remember(None, error)
         return decision

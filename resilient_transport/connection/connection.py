@@ -74,6 +74,8 @@ _ONES_OWN: Final = (Cause.TIMEOUT, Cause.LOCAL)
 _TOO_MANY: Final = (Cause.RESET, Cause.DAMAGED, Cause.TLS)
 #: What a server may say of a handshake when the client has finished it already.
 _REFUSALS: Final = (Cause.CERTIFICATE, Cause.CLIENT_CERTIFICATE, Cause.NO_COMMON_TLS)
+#: Statuses that may be about who the client is, on this connection or at all; 495 and 496 are nginx's.
+_ABOUT_CREDENTIALS: Final = frozenset({400, 401, 403, 407, 495, 496})
 #: Errors after which urllib3 looks for an answer, whoever has raised them.
 _PASSED_OVER: Final = (errno.EPIPE, errno.ESHUTDOWN, errno.ECONNRESET, errno.EPROTOTYPE)
 
@@ -229,6 +231,7 @@ class ResilientConnection(HTTPConnection):
         except BaseException as error:
             if isinstance(error, WIRE_ERRORS):
                 trace.fail(error)
+                trace.failed_in = self.plan.home
                 self._leave_address(error)
             if trace.stage is Stage.CONFIRM and isinstance(error, ConnectionError):
                 # As http.client does when it meets the same while it waits for the response; urllib3 tells
@@ -620,8 +623,8 @@ class ResilientConnection(HTTPConnection):
         if answer.will_close and answer.length is None and not answer.chunked and trace.require_close_notify:
             refuse_ragged_end(sock)
         trace.status = status = response.status
-        if status in (401, 407) and is_asked_for(response.headers):
-            self.has_owner = True
+        if status in _ABOUT_CREDENTIALS:
+            self._heed(status, response.headers)
         if "keep-alive" in response.headers or self.requests_left:
             self._obey(response.headers.get("keep-alive", ""))
         # An idle connection keeps its trace, and no more than that.
@@ -629,6 +632,13 @@ class ResilientConnection(HTTPConnection):
         if on_answer is not None and answer.fp is not None:
             on_answer(response)
         return response
+
+    def _heed(self, status: int, headers: Any) -> None:
+        """A status with which a server may ask for other credentials, or refuse those of the connection."""
+        if status not in (401, 407):
+            self.trace.failed_in = self.plan.home
+        elif is_asked_for(headers):
+            self.has_owner = True
 
     def _hear(self, permit: Permit | None, error: Exception | None) -> None:
         """The first response of a connection, or its absence, says whether the server has accepted it."""
@@ -640,6 +650,7 @@ class ResilientConnection(HTTPConnection):
             permit.proved()
             self._trust_address()
         elif cause in _REFUSALS and error is not None:
+            self.trace.failed_in = self.plan.home
             # Who shares it has sent nothing.
             permit.refused(SharedFailure.of(error, Stage.CONFIRM, self.has_connected_to_proxy))
         elif cause in (Cause.RESET, Cause.DAMAGED) and error is not None:

@@ -86,6 +86,9 @@ class Trace:
     slot_of: Any = None
     #: The connection that it has already; `_get_conn` of its pool hands it out. Set and taken by the pool.
     given: Any = None
+    #: The shared pool of the connection, if that has failed, or has brought a status with which a server may
+    #: refuse a certificate. Taken by who asks whether the files of its identity were replaced.
+    failed_in: Any = None
     #: When the connection was ready, on the monotonic clock.
     connected: float | None = None
 

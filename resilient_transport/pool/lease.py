@@ -246,7 +246,7 @@ class LeasedPool(HTTPConnectionPool):
 
     def _plan(self, shared_pool: SharedPool, leave: Permit | SharedFailure, trace: Trace) -> ConnectionPlan:
         if isinstance(leave, SharedFailure):
-            return ConnectionPlan(shared_failure=leave, generation=registry.generation)
+            return ConnectionPlan(shared_failure=leave, home=shared_pool, generation=registry.generation)
         gate = shared_pool.gate
         return ConnectionPlan(
             permit=leave,

@@ -41,6 +41,7 @@ class Cause(str, Enum):
     MISDIRECTED = "misdirected"
     CERTIFICATE = "server certificate not trusted"
     CLIENT_CERTIFICATE = "client certificate refused"
+    ROTATED = "certificate files replaced"
     NO_COMMON_TLS = "no TLS in common"
     DENIED = "refused by the proxy"
     LOCAL = "refused by this machine"
@@ -137,6 +138,11 @@ CAUSES: Final[dict[Cause, Treatment]] = {
         None,
         "a TLS alert that refuses the client's certificate",
         "{who} refused the client certificate (TLS alert {reason}).",
+    ),
+    Cause.ROTATED: Treatment(
+        "connect_retries",
+        "one of the two before, and the certificate files say something else by now: once, at once",
+        "",
     ),
     Cause.NO_COMMON_TLS: Treatment(
         None,

@@ -120,7 +120,7 @@ def _reason(failure: Failure, where: Column) -> str:
     if failure.situation is Situation.EARLY:
         whose = " of the call that this one had waited for" if failure.borrowed else ""
         return f"{failure.cause} at stage {failure.stage}{whose}, no byte of the request had left"
-    if failure.status is not None:
+    if failure.status is not None and failure.cause is not Cause.ROTATED:
         return f"status {failure.status}"
     opted = "opted in" if where is Column.OPTED_IN else "idempotent"
     return f"{failure.cause} at stage {failure.stage}, {opted}"
@@ -129,7 +129,8 @@ def _reason(failure: Failure, where: Column) -> str:
 def _delay(policy: RetryPolicy, failures: Sequence[Failure], verdict: Verdict) -> float | None:
     """Seconds to wait; None when the server asks for more than the policy grants."""
     failure = failures[-1]
-    if verdict is Verdict.ONCE or (verdict is Verdict.AT_ONCE and first_stale(failures)):
+    is_other = verdict is Verdict.ONCE or failure.cause is Cause.ROTATED
+    if is_other or (verdict is Verdict.AT_ONCE and first_stale(failures)):
         return 0.0
     if (asked := _asked_for(policy, failure)) is not None:
         if asked > policy.retry_after_max and not policy.clamp_retry_after:

@@ -99,7 +99,7 @@ _LIMITS: Final = (
     ("connect", EARLY, ANY_CAUSE),
     ("read", LATE, ANY_CAUSE),
     # urllib3 counts every error of `ssl` as "other".
-    ("other", EVERY, frozenset({Cause.DAMAGED, Cause.TLS})),
+    ("other", EVERY, frozenset({Cause.DAMAGED, Cause.TLS, Cause.ROTATED})),
     ("status", ANSWERED, ANY_CAUSE),
 )
 

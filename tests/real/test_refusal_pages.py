@@ -8,7 +8,9 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter, attempts_of, events, stats
+from resilient_transport.call import loop
 from tests.end_to_end.hearing import Heard
+from tests.pool.rotation import Secret
 
 #: With these, nginx sends statuses of its own, which no other server has.
 OWN_STATUSES = """
@@ -74,3 +76,42 @@ def test_nginx_that_is_content_says_nothing(nginx, authority, caplog):
     assert statuses == [200, 400]
     assert caplog.records == []
     assert stats()[server.url].certificate_refusals == 0
+
+
+@pytest.mark.parametrize(("method", "is_repeated"), [("GET", True), ("POST", False)])
+def test_a_page_about_a_certificate_that_was_replaced(nginx, authority, tmp_path, method, is_repeated):
+    """Read again, the files say something else: what may be repeated is, and the next call is as new."""
+    server = nginx(verify_client="on")
+    secret = Secret(tmp_path / "secret", *authority.stranger_client, authority.ca_file)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify, session.cert = secret.trusted, secret.pair
+        session.mount("https://", ResilientAdapter())
+        refused = session.request(method, server.url)
+        list(Secret.renamed(secret, *authority.client, authority.ca_file))
+        found = session.request(method, server.url)
+        after = session.request(method, server.url)
+    attempts = attempts_of(found)
+
+    assert (refused.status_code, len(attempts_of(refused))) == (400, 1)
+    assert found.status_code == (200 if is_repeated else 400)
+    assert len(attempts) == 1 + is_repeated
+    assert ("sent again at once: certificate files replaced" in attempts[0].decision) is is_repeated
+    assert ("client certificate was refused" in attempts[0].decision) is not is_repeated
+    assert after.status_code == 200
+
+
+def test_without_reading_again_the_page_is_handed_out(nginx, authority, tmp_path, monkeypatch):
+    """The control."""
+    server = nginx(verify_client="on")
+    secret = Secret(tmp_path / "secret", *authority.stranger_client, authority.ca_file)
+    monkeypatch.setattr(loop, "refused_by_page", lambda *args: None)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify, session.cert = secret.trusted, secret.pair
+        session.mount("https://", ResilientAdapter())
+        session.get(server.url)
+        list(Secret.renamed(secret, *authority.client, authority.ca_file))
+        statuses = [session.get(server.url).status_code for _ in range(2)]
+
+    assert statuses == [400, 400]
