@@ -10,6 +10,7 @@ from urllib3.util import Retry
 
 from resilient_transport import (
     ClientCertificateRejected,
+    Identity,
     ResilientAdapter,
     RetryPolicy,
     attempts_of,
@@ -312,3 +313,23 @@ def test_the_rest_of_a_body(server, authority, secret, session, monkeypatch, is_
 
     assert size == (0 if is_off else 3000)
     assert seen == (["alice"] if is_off else ["alice", "bob"])
+
+
+def test_an_identity_from_memory_is_asked_for_anew(server, authority, blind):
+    """The callable of `identity=` was asked a moment ago, and gives another one by now."""
+    given = [authority.expired_client]
+
+    def identity_now():
+        certificate, key = (Path(path).read_bytes() for path in given[-1])
+        return Identity(certificate, key)
+
+    with requests.Session() as session:
+        session.trust_env, session.verify = False, authority.ca_file
+        session.mount("https://", ResilientAdapter(identity=identity_now))
+        first = ask(session, server)
+        given.append(authority.client)
+        second = ask(session, server)
+
+    assert isinstance(first, ClientCertificateRejected)
+    assert second.json()["client"] == "alice"
+    assert len(attempts_of(second)) == 2

@@ -1,15 +1,17 @@
 """Certificate files that are replaced, in each way and at each step of it, and who is seen on the wire."""
 
+import re
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import requests
 
 from resilient_transport import ResilientAdapter, install, registry
 from resilient_transport.pool import contexts as room
-from resilient_transport.pool import identity, reaper
+from resilient_transport.pool import identity, key, reaper
 from resilient_transport.pool.contexts import Contexts
 from resilient_transport.pool.identity import Sources
 from resilient_transport.testing import FaultServer, Script
@@ -345,6 +347,24 @@ def test_what_was_read_too_late_is_retired(contexts, secret, names, monkeypatch)
     assert bob not in contexts.living()
 
 
+def test_what_is_remembered_can_be_found(contexts, secret, names, monkeypatch):
+    """Another thread, which looked before, retires what this one is just going to remember."""
+    settings, remember = secret_settings(secret), contexts._remember
+    contexts.of(settings)
+    list(Secret.renamed(secret, *names["bob"]))
+
+    def retired_meanwhile(name, now, context):
+        contexts._retire(now.identity)
+        remember(name, now, context)
+
+    monkeypatch.setattr(contexts, "_remember", retired_meanwhile)
+    bob = contexts.of(settings)
+    monkeypatch.undo()
+    next(Secret.renamed(secret, *names["carol"]))
+
+    assert contexts.of(settings) is bob
+
+
 @pytest.mark.parametrize("jump", [-1e9, -1.0, 1e9])
 def test_the_clock_of_the_system_may_jump(contexts, secret, names, monkeypatch, jump):
     """It says whether a time stamp is old enough to be believed, and nothing else."""
@@ -436,3 +456,33 @@ def test_of_many_files_with_the_same_in_them_one_is_enough(contexts, secret, nam
     assert set(others) == {context}
     assert contexts.built == 1
     assert over == [False] * 49 + [True]
+
+
+PAGE = Path(__file__).parents[2].joinpath("docs", "rotation.md").read_text("utf-8")
+
+
+def test_the_example_of_the_page_runs(fault_server):
+    """As it stands, but for the names of the server and its files."""
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    certificate, key = fault_server.authority.client
+    names = {
+        "https://api.example": fault_server.url,
+        "ca.pem": fault_server.authority.ca_file,
+        "client.pem": certificate,
+        "client.key": key,
+    }
+    for name, real in names.items():
+        example = example.replace(name, real)
+    namespace = {}
+    exec(compile(example, "rotation.md", "exec"), namespace)
+
+    assert namespace["told"](None) is None
+
+
+def test_the_numbers_of_the_page_are_the_codes():
+    """The second, the two of them, and how many sets of files are remembered."""
+    told = re.sub(r"\s+", " ", PAGE)
+
+    assert (key._LOOK_EVERY, "looks at its files once a second" in told) == (1.0, True)
+    assert f"looks every {reaper.LOOK_EVERY:g} s" in told
+    assert f"remembers {room._NAMES} sets" in told
