@@ -22,6 +22,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util import Retry
 from urllib3.util import connection as urllib3_connection
 
+from resilient_transport.adapter.session_mount import STOCK_SESSION
 from resilient_transport.pool.identity import TLS_SETTINGS
 from resilient_transport.testing import Script
 from tests.missing import require
@@ -401,3 +402,11 @@ def test_truststore_knows_where_systems_keep_their_store():
 
     assert all(place.startswith("/") for place in places)
     assert len(places) > 2
+
+
+def test_the_class_of_sessions_is_found_by_what_it_derives_from():
+    """For adapter/session_mount.py: the one class of its module that does."""
+    kinds = requests.sessions.SessionRedirectMixin.__subclasses__()
+
+    assert [kind for kind in kinds if kind.__module__ == "requests.sessions"] == [STOCK_SESSION]
+    assert STOCK_SESSION is requests.Session

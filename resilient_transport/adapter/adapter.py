@@ -68,6 +68,7 @@ from .built import built
 from .max_retries import RetrySettings, Unsettled
 from .overridden import hooks_of, is_plain, socks_manager, warn_of_pools
 from .proxy_credentials import withhold
+from .session_mount import STOCK_SESSION
 from .summary import summary
 from .warmup import check, each, in_background, make, settings_for
 
@@ -681,8 +682,9 @@ def _for_all() -> tuple[bool, int, Any]:
     return settings.value("bypass"), settings.value("max_idle"), settings.value("log")
 
 
-#: The code of `requests.Session.send`, as it is under what others have wrapped around it.
-_SESSION_SEND: Final = _unwrapped(Session.send).__code__
+#: The code of `requests.Session.send`, as it is under what others have wrapped around it. None: there is a
+#: test's double, and every body is read.
+_SESSION_SEND: Final = getattr(_unwrapped(STOCK_SESSION.send), "__code__", None)
 _OWN_HOOKS: Final = hooks_of(ResilientAdapter)
 #: What `built` stands in for; not, if somebody else does.
 _BUILD_RESPONSE: Final = HTTPAdapter.build_response

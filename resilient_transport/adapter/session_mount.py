@@ -9,28 +9,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from requests import Session
+from requests.sessions import SessionRedirectMixin
 
-#: For type checkers, to which a method is no place to write to.
-_PLACE: Any = Session
+if TYPE_CHECKING:
+    from requests import Session
+
+#: requests' own class, which others derive from. `requests.Session` may be somebody else's by now: what
+#: `requests_cache.install_cache` puts there is derived from it. (For type checkers, to which a method is no
+#: place to write to, it is anything.)
+STOCK_SESSION: Final[Any] = next(
+    kind
+    for kind in SessionRedirectMixin.__subclasses__()
+    if kind.__module__ == SessionRedirectMixin.__module__
+)
 #: Is shown a prefix and an adapter.
 Viewer = Callable[[str, Any], object]
 
 
 def show_adapters_to(viewer: Viewer) -> None:
     """Wrap `Session.mount`, unless it is wrapped already."""
-    outermost: Any = vars(Session)["mount"]
+    outermost: Any = vars(STOCK_SESSION)["mount"]
     if not _is_ours(outermost):
-        _PLACE.mount = _wrapped(outermost, viewer)
+        STOCK_SESSION.mount = _wrapped(outermost, viewer)
 
 
 def show_adapters_to_nobody() -> None:
     """Put back what was wrapped, where nobody has wrapped ours."""
-    outermost: Any = vars(Session)["mount"]
+    outermost: Any = vars(STOCK_SESSION)["mount"]
     if _is_ours(outermost):
-        _PLACE.mount = outermost.__wrapped__
+        STOCK_SESSION.mount = outermost.__wrapped__
 
 
 def _wrapped(inner: Any, viewer: Viewer) -> Callable[[Session, str, Any], None]:
@@ -50,4 +59,4 @@ def _is_ours(function: Any) -> bool:
     return type(function) is FunctionType and function.__code__ is _CODE
 
 
-_CODE = _wrapped(Session.mount, lambda *_: None).__code__
+_CODE = _wrapped(STOCK_SESSION.mount, lambda *_: None).__code__

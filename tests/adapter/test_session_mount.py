@@ -12,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from resilient_transport import ResilientAdapter, install, uninstall
 from resilient_transport.adapter.session_mount import show_adapters_to, show_adapters_to_nobody
 from tests.missing import require
+from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT
 
 STOCK = vars(requests.Session)["mount"]
@@ -207,3 +208,35 @@ def test_threads_that_install_end_and_mount_at_once():
     assert not any(thread.is_alive() for thread in threads)
     assert over == (HTTPAdapter, STOCK, HTTPAdapter)
     assert kind_of_mounted() is ResilientAdapter
+
+
+#: A tool has put a class of its own in the place of `requests.Session`, and a test a double in that of
+#: `send`.
+EARLIER = """
+from unittest import mock
+import requests
+
+stock = requests.Session
+
+class Theirs(stock):
+    pass
+
+requests.Session = requests.sessions.Session = Theirs
+with mock.patch.object(stock, "send"):
+    import resilient_transport
+    resilient_transport.install()
+for kind in (Theirs, stock):
+    session = kind()
+    session.mount("http://a", requests.adapters.HTTPAdapter())
+    print(*{type(adapter).__name__ for adapter in session.adapters.values()})
+resilient_transport.uninstall()
+session.mount("http://a", requests.adapters.HTTPAdapter())
+print(type(session.adapters["http://a"]).__name__, "mount" in vars(Theirs))
+"""
+
+
+def test_whoever_was_there_first_may_have_replaced_the_class():
+    """As `requests_cache.install_cache` does, before this package is imported: stock's class is found."""
+    said = run_python("-c", EARLIER).stdout.splitlines()
+
+    assert said == ["ResilientAdapter", "ResilientAdapter", "HTTPAdapter False"]
