@@ -95,3 +95,11 @@ def dial() -> Iterator[Callable[..., requests.Session]]:
             return session
 
         yield session_for
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which releases of other people's tools a run has had (`tests/neighbours/test_works_with.py`)."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "ran with":
+                terminalreporter.write_line(f"ran with {value}")

@@ -21,7 +21,7 @@ from tests.test_layout import ASIDE, LAYERS, PACKAGE, modules, path_of, place
 
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE, CONTRIBUTING, README = "docs/architecture.md", "CONTRIBUTING.md", "README.md"
-DOCUMENTS = (ARCHITECTURE, CONTRIBUTING)
+DOCUMENTS = (ARCHITECTURE, CONTRIBUTING, "docs/works_with.md")
 #: For users; what they say of the code has tests of its own.
 GUIDES = ("docs/clusters.md", "docs/identities.md", "docs/shared_limits.md")
 #: Where a path in a document may begin.

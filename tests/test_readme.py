@@ -19,9 +19,10 @@ from resilient_transport.retry.causes import CAUSES, DEFAULT_LIMITS
 from resilient_transport.retry.decision import RESET_PAUSE
 from resilient_transport.retry.stages import TABLE
 from resilient_transport.settings.options import DEFAULT_OPTIONS
+from tests.examples import examples_of, run_example
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXAMPLES = examples_of("README.md")
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +37,7 @@ def clean_slate(monkeypatch):
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_examples_run(fault_server, example, capsys):
     """Every example runs as it stands, but for the names of the server and its files."""
-    certificate, key = fault_server.authority.client
-    for name, real in {
-        "https://api.example": fault_server.url,
-        "ca.pem": fault_server.authority.ca_file,
-        "client.pem": certificate,
-        "client.key": key,
-    }.items():
-        example = example.replace(name, real)
-
-    exec(compile(example, "README.md", "exec"), {})
+    run_example(example, fault_server)
 
     assert "Traceback" not in capsys.readouterr().err
 

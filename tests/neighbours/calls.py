@@ -6,6 +6,7 @@ else, WITH is "ours" or "stock". What it writes is JSON.
 
 import json
 import sys
+from contextlib import nullcontext
 
 FIRST, WITH, URL, CA, CERT, KEY = sys.argv[1:]
 exec(FIRST, {})
@@ -25,6 +26,15 @@ def session_of(verify=CA):
     return session
 
 
+def installed():
+    """Install the transport, for the calls of a block; stock has nothing to install."""
+    if WITH == "ours":
+        from resilient_transport import install
+
+        return install()
+    return nullcontext()
+
+
 def told(call):
     """Return what came of a call: the client that the server has seen, or the type of the exception."""
     try:
@@ -37,5 +47,7 @@ session = session_of()
 said = [told(lambda: session.get(URL + "/whoami")) for _ in range(3)]
 said.append(session.post(URL + "/echo", data=b"x" * 200_000).text.count("x"))
 said.append(len(session.get(URL + "/bytes/300000").content))
+with installed():
+    said.append(told(lambda: requests.get(URL + "/whoami", verify=CA, cert=(CERT, KEY))))
 said.append(told(lambda: session_of(verify=True).get(URL + "/whoami")))
 print(json.dumps(said))

@@ -26,6 +26,16 @@ PLACE = ROOT / ".venv" / "neighbours"
 WORKERS = ("gunicorn>=23", "celery", "joblib")
 #: Seconds that pip may take; a slow index is no failure of ours.
 PATIENCE = 300.0
+#: What is installed where tests share an environment. (locust is a program of gevent's.)
+HOLDS = {
+    "eventlet": ("eventlet",),
+    "gevent": ("gevent", "locust"),
+    "tools": (
+        "betamax", "docker", "google-auth", "google-resumable-media", "pytest-httpserver",
+        "requests-cache", "requests-futures", "requests-mock", "requests-oauthlib", "requests-ratelimiter",
+        "sentry-sdk", "tenacity", "zeep",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,8 @@ def made(home, python, arguments, environment):
     (packages / "beneath.pth").write_text(f"{ours}\n")
     installed = subprocess.run(
         [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-input",
-         "--disable-pip-version-check", *arguments],
+         # Python compiles what is imported, which is little of it.
+         "--no-compile", "--disable-pip-version-check", *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ import vcr
 from requests.adapters import HTTPAdapter
 from vcr.errors import CannotOverwriteExistingCassetteException
 
-from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of
+from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, install
 from resilient_transport.testing import Fault, Moment, Rule, Script
 
 QUICK = RetryPolicy(backoff=0.0)
@@ -32,6 +32,18 @@ def test_what_fails_while_it_records_is_repeated(method, moment, server, dial, t
     assert answer.text == played.text
     assert len(attempts_of(answer)) == made == 2
     assert (cassette.play_count, server.counts().accepts) == (1, 2)
+
+
+def test_what_is_installed_is_healed_there_too(server, tmp_path):
+    """A session of its own, made while the cassette records."""
+    server.play(Script((Rule(Fault(Moment.EXECUTED), first=1),)))
+    files = {"verify": server.authority.ca_file, "cert": server.authority.client}
+    with install(policy=QUICK):
+        for mode in ("once", "none"):
+            with recording(tmp_path, mode):
+                assert requests.get(server.url + "/words/3", **files).text == "reset again whole"
+
+    assert server.counts().accepts == 2
 
 
 def test_stock_is_at_its_end_there(server, dial, tmp_path):
