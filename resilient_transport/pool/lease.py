@@ -325,7 +325,8 @@ class LeasedPool(HTTPConnectionPool):
 
     def _close_owned(self) -> None:
         # A slot stays where it is; who takes it finds the connection dead.
-        doomed = list(self.pool.queue) if self.pool is not None and self.block else []
+        # A copy, which is one step without the GIL, too; a list of what others change is not.
+        doomed = list(self.pool.queue.copy()) if self.pool is not None and self.block else []
         with suppress(IndexError):
             while True:
                 doomed.append(self._owned.pop())

@@ -135,7 +135,8 @@ class LeasingPoolManager(PoolManager):
         container.
         """
         pools, self.pools = self.pools, RecentlyUsedContainer(self.pools._maxsize)
-        for pool in list(pools._container.values()):
+        # Of an OrderedDict's own view, others must not change it meanwhile, where there is no GIL.
+        for pool in list(dict.values(pools._container)):
             if isinstance(pool, (PlainPool, TLSPool)):
                 pool.give_back()
 
