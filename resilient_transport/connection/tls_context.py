@@ -88,6 +88,8 @@ for _name in (
     "load_verify_locations", "load_cert_chain", "load_default_certs", "set_default_verify_paths",
     "set_ciphers", "load_dh_params", "set_ecdh_curve", "set_npn_protocols", "set_servername_callback",
     "set_psk_client_callback",
+    # From Python 3.15 on.
+    "set_ciphersuites", "set_groups", "set_client_sigalgs", "set_server_sigalgs",
 ):  # fmt: skip
     setattr(_Frozen, _name, _refusing(_name))
 

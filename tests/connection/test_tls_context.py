@@ -179,10 +179,14 @@ CHANGES = {
     "load_dh_params": ("absent.pem",),
     "load_verify_locations": ("absent.pem",),
     "set_ciphers": ("ALL",),
+    "set_ciphersuites": ("TLS_AES_128_GCM_SHA256",),
+    "set_client_sigalgs": ("rsa_pss_rsae_sha256",),
     "set_default_verify_paths": (),
     "set_ecdh_curve": ("prime256v1",),
+    "set_groups": ("prime256v1",),
     "set_npn_protocols": (["http/1.1"],),
     "set_psk_client_callback": (None,),
+    "set_server_sigalgs": ("rsa_pss_rsae_sha256",),
     "set_servername_callback": (None,),
 }
 
