@@ -6,8 +6,10 @@ The fixtures that start a fault server come from the package's own pytest plugin
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from typing import Any
 
 import hypothesis
@@ -21,6 +23,7 @@ from tests.collecting import collected, requests_instrumented, watched  # noqa: 
 from tests.end_to_end.ways import clock, environment, pauses, say, thrifty  # noqa: F401 - fixtures
 from tests.inside import inside  # noqa: F401 - a fixture
 from tests.loopback import only_loopback
+from tests.neighbours.allowed import lowest
 from tests.slate import clean_slate  # noqa: F401 - a fixture
 from tests.witness import certificates, names  # noqa: F401 - fixtures
 
@@ -32,6 +35,14 @@ hypothesis.settings.load_profile("any machine")
 
 #: What `requests` and OpenSSL read from the environment to find another CA bundle.
 CA_VARIABLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
+
+
+def pytest_report_header() -> list[str]:
+    """Name the versions that the tests run with, and a Python whose threads run beside one another."""
+    needed = [pinned.partition("==")[0] for pinned in lowest()]
+    head = ["dependencies: " + ", ".join(f"{name} {version(name)}" for name in needed)]
+    has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return head if has_gil else [*head, "the GIL is off"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -392,7 +392,7 @@ def test_a_circuit_opens_for_bodies_that_are_cut(hooks):
 def test_a_post_with_a_hook_is_sent_once(kind):
     """Its body was cut, and it may not be repeated."""
     with (
-        VerbatimServer([whole(cut=700), whole()]) as server,
+        VerbatimServer([whole(cut=700), whole()], takes_bodies=True) as server,
         open_session(kind) as session,
         pytest.raises(requests.exceptions.ChunkedEncodingError),
     ):

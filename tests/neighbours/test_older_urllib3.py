@@ -1,8 +1,8 @@
-"""Older versions of urllib3, down to the oldest that is supported."""
+"""An older version of urllib3; the oldest that is allowed is in `test_lowest_dependencies.py`."""
 
 import pytest
 
-OLDER = {"urllib3-2.7": "urllib3==2.7.0", "urllib3-2.0": "urllib3==2.0.0"}
+OLDER = {"urllib3-2.7": "urllib3==2.7.0"}
 
 
 @pytest.mark.slow
