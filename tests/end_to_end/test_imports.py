@@ -75,3 +75,21 @@ def test_a_call_through_a_socks_proxy_imports_nothing(first, said):
     ran = run_python("-c", first + THROUGH_SOCKS)
 
     assert ran.stdout.strip() == said
+
+
+#: Whether threads wait for one another, before and after the package and its names are imported.
+GIL = """
+import sys
+has_gil = getattr(sys, "_is_gil_enabled", lambda: True)
+before = has_gil()
+import resilient_transport
+resilient_transport.ResilientAdapter()
+print(before, has_gil())
+"""
+
+
+def test_no_import_turns_the_gil_on():
+    """A free-threaded Python turns it on for an extension that does not say that it goes without."""
+    before, after = run_python("-W", "error", "-c", GIL).stdout.split()
+
+    assert before == after

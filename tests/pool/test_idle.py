@@ -225,7 +225,7 @@ for host in hosts:
         answered += session.get(f"http://{host}:{port}/", timeout=10).ok
     except requests.RequestException:
         pass
-print(answered)
+print(answered, flush=True)
 os._exit(0)
 """
 
