@@ -292,7 +292,7 @@ def test_who_reads_raw_catches_what_urllib3_raises(kind):
     """A hook that reads a cut body of a POST from `raw`."""
     look = hooked(lambda response, *args, **kwargs: response.raw.read() and None)
     with (
-        VerbatimServer([whole(cut=700)]) as server,
+        VerbatimServer([whole(cut=700)], takes_bodies=True) as server,
         open_session(kind) as session,
         pytest.raises(urllib3.exceptions.ProtocolError, match="Connection broken"),
     ):
