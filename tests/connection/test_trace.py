@@ -8,7 +8,7 @@ from resilient_transport import ResilientAdapter
 from resilient_transport.connection.tls_sessions import Offer, TLSSessions, offered, offering
 from resilient_transport.connection.trace import CURRENT, Trace
 from resilient_transport.events import HandshakeDone
-from resilient_transport.pool.contexts import LISTENER, _tell
+from resilient_transport.pool.contexts import SEARCH, Search, _tell
 from resilient_transport.retry.stages import Stage
 from resilient_transport.testing import Script
 from resilient_transport.util import fork
@@ -68,11 +68,11 @@ def test_a_slot_that_is_freed_elsewhere_is_nobody_elses(server, dial, attempt, i
 def test_a_listener_hears_of_its_own_calls(inside):
     """A rotation that another thread meets is no news of a call that is over."""
     heard = []
-    LISTENER.value = heard.append
+    SEARCH.value = Search(heard.append)
     inside().see(lambda: _tell(None))
     before = list(heard)
     _tell(None)
-    LISTENER.value = None
+    SEARCH.value = None
 
     assert (before, heard) == ([], [None])
 
