@@ -50,6 +50,8 @@ _beginnings: Final[list[Renewal]] = []
 #: What forks children that work on something else: multiprocessing, and Celery's twin of it. Each has
 #: `register_after_fork`, and calls what was registered before such a child begins to work.
 _FORKING_FOR_WORK: Final = ("multiprocessing.util", "billiard.util")
+#: Those of them with which this process, or one that it was forked by, has registered.
+_followed: Final[set[str]] = set()
 
 
 def before_fork(preparation: Renewal) -> Renewal:
@@ -168,8 +170,9 @@ def _begin_anew() -> None:
     _forking.clear()
     _undivided = WeakKeyDictionary()
     for name in _FORKING_FOR_WORK:
-        # Whoever forks has imported it; nobody has to.
-        if (util := sys.modules.get(name)) is not None:
+        # Whoever forks has imported it; nobody has to. The children of this child inherit it.
+        if name not in _followed and (util := sys.modules.get(name)) is not None:
+            _followed.add(name)
             util.register_after_fork(_begin_to_work, _begin_to_work)
     failed: list[Exception] = []
     for _, _, renewal in list(_renewals):

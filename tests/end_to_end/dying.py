@@ -53,8 +53,19 @@ def kill(thread):
     ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(SystemExit))
 
 
-def call(session):
+def session_with(adapter):
+    """Return a session for the server; the threads share an adapter, and no jar of cookies.
+
+    `http.cookiejar` has a lock that a thread may take with it when it dies.
+    """
+    session = forking.session_of()
+    session.mount("https://", adapter)
+    return session
+
+
+def call(adapter):
     """Make calls for ever, some of them over new connections."""
+    session = session_with(adapter)
     while True:
         with suppress(requests.RequestException):
             if random.random() < 0.1:
@@ -62,13 +73,13 @@ def call(session):
             session.get(forking.URL + "/bytes/9000", timeout=LONG_TIMEOUT)
 
 
-def deaths(session):
+def deaths(adapter):
     """Let threads die in the midst of calls, each replaced by another; return how many live on."""
     threads = []
     for _ in range(DEATHS):
         threads = [thread for thread in threads if thread.is_alive()]
         while len(threads) < forking.THREADS:
-            threads.append(threading.Thread(target=call, args=(session,), daemon=True))
+            threads.append(threading.Thread(target=call, args=(adapter,), daemon=True))
             threads[-1].start()
         threading.Event().wait(random.uniform(0.0005, 0.01))
         kill(random.choice(threads))
@@ -112,10 +123,10 @@ def hold(session):
 
 def main():
     """Strike threads, or hold something, and say what is held, and whether calls are answered."""
-    session = forking.session_of()
-    if HOW == "three slots":
-        session.mount("https://", ResilientAdapter(pool_block=True, pool_maxsize=3))
-    alive = 0 if HOW == "held" else deaths(session)
+    has_slots = HOW == "three slots"
+    adapter = ResilientAdapter(pool_block=has_slots, pool_maxsize=3 if has_slots else 10)
+    session = session_with(adapter)
+    alive = 0 if HOW == "held" else deaths(adapter)
     holding = hold(session) if HOW == "held" else held()
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: session.get(forking.URL).ok, range(8)))

@@ -15,17 +15,20 @@ from resilient_transport.connection.trace import CURRENT
 exec(sys.argv[1], {})
 
 import threading  # noqa: E402
-import time  # noqa: E402
+
+from tests.timeouts import LONG_TIMEOUT  # noqa: E402
+
+both = threading.Barrier(2)
 
 
 def call(url, said):
-    """Make a call whose body comes in pieces, with a pause after each; note the attempt that it is in."""
+    """Make a call whose body comes in pieces, each when both calls are there; note the attempt it is in."""
     seen = []
 
     def pieces():
         for _ in range(3):
+            both.wait(LONG_TIMEOUT)
             seen.append(CURRENT.value)
-            time.sleep(0.05)
             yield b"piece"
 
     with requests.Session() as session:

@@ -92,7 +92,7 @@ def test_a_handler_may_send_with_the_session_that_it_logs(server, dial, listenin
     paths[0].write_text("broken")
     for entry in session.get_adapter(server.url)._lookup._entries.values():
         # It was looked at long ago.
-        entry._made_at -= LONG_TIMEOUT
+        entry._looked_at -= LONG_TIMEOUT
     status = session.get(server.url).status_code
 
     assert status == 200
