@@ -63,10 +63,10 @@ def session_with(adapter):
     return session
 
 
-def call(adapter):
-    """Make calls for ever, some of them over new connections."""
+def call(adapter, over):
+    """Make calls until that is over, some of them over new connections."""
     session = session_with(adapter)
-    while True:
+    while not over.is_set():
         with suppress(requests.RequestException):
             if random.random() < 0.1:
                 registry.clear()
@@ -74,22 +74,23 @@ def call(adapter):
 
 
 def deaths(adapter):
-    """Let threads die in the midst of calls, each replaced by another; return how many live on."""
-    threads = []
+    """Let threads die in the midst of calls, each replaced by another; return how many live on.
+
+    Each is struck once: what has died may have left its number to a thread of the package's own.
+    """
+    threads, unstruck, over = [], [], threading.Event()
     for _ in range(DEATHS):
-        threads = [thread for thread in threads if thread.is_alive()]
-        while len(threads) < forking.THREADS:
-            threads.append(threading.Thread(target=call, args=(adapter,), daemon=True))
-            threads[-1].start()
+        while len(unstruck) < forking.THREADS:
+            unstruck.append(threading.Thread(target=call, args=(adapter, over), daemon=True))
+            unstruck[-1].start()
         threading.Event().wait(random.uniform(0.0005, 0.01))
-        kill(random.choice(threads))
+        threads.append(unstruck.pop(random.randrange(len(unstruck))))
+        kill(threads[-1])
+    over.set()
     give_up = time.monotonic() + HANG_TIMEOUT / 2
-    while any(thread.is_alive() for thread in threads) and time.monotonic() < give_up:
-        for thread in threads:
-            if thread.is_alive():
-                kill(thread)
-        time.sleep(0.02)
-    return sum(thread.is_alive() for thread in threads)
+    for thread in (*threads, *unstruck):
+        thread.join(max(0.0, give_up - time.monotonic()))
+    return sum(thread.is_alive() for thread in (*threads, *unstruck))
 
 
 def held():
