@@ -128,6 +128,14 @@ def restless():
     return found + steps + ["registry"] * is_held(Inbox.lock)
 
 
+def not_at_rest():
+    """What does not come to rest. The reaper may be about to close what it has found dead."""
+    end = time.monotonic() + LONG_TIMEOUT
+    while (found := restless()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
 class Watch:
     """What was there before, to be compared with what is there afterwards."""
 
@@ -138,7 +146,7 @@ class Watch:
 
     def left_behind(self):
         """The threads, sockets, gates and locks that were left behind."""
-        unsettled = restless()
+        unsettled = not_at_rest()
         registry.clear()
         gc.collect()
         # The reaper ends by itself, at its next look.
