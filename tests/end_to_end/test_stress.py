@@ -128,9 +128,9 @@ def restless():
     return found + steps + ["registry"] * is_held(Inbox.lock)
 
 
-def not_at_rest():
-    """What does not come to rest. The reaper may be about to close what it has found dead."""
-    end = time.monotonic() + LONG_TIMEOUT
+def not_at_rest(patience):
+    """What does not come to rest in time. The reaper may be about to close what it has found dead."""
+    end = time.monotonic() + patience
     while (found := restless()) and time.monotonic() < end:
         time.sleep(0.01)
     return found
@@ -144,9 +144,9 @@ class Watch:
         gc.collect()
         self._threads, self._sockets = set(threading.enumerate()), sockets()
 
-    def left_behind(self):
+    def left_behind(self, patience=LONG_TIMEOUT):
         """The threads, sockets, gates and locks that were left behind."""
-        unsettled = not_at_rest()
+        unsettled = not_at_rest(patience)
         registry.clear()
         gc.collect()
         # The reaper ends by itself, at its next look.
@@ -292,7 +292,7 @@ def test_what_is_left_behind_is_noticed(server, dial):
     shared_pool.gate.look(waiter, urgent=True)
     permit = waiter.granted
     with atomic.lock:
-        unsettled, threads, left = watch.left_behind()
+        unsettled, threads, left = watch.left_behind(SHORT_TIMEOUT)
     permit.unused()
     response.close()
     over.set()
