@@ -18,16 +18,20 @@ class Script(NamedTuple):
     source: str
     #: For EVALSHA.
     digest: str
+    #: How many whole numbers it answers.
+    numbers: int
 
 
-def _script(source: str) -> Script:
+def _script(numbers: int, source: str) -> Script:
     # Redis names them so; nothing is kept secret by it.
-    return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest(), numbers)
 
 
 #: Give tokens back to a quota and draw others: {whether they were there, how many there are now}.
 #: A quota that is full has no key.
-TAKE: Final = _script("""
+TAKE: Final = _script(
+    2,
+    """
 local cost, given, capacity = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local tokens = math.min(capacity, (tonumber(redis.call('GET', KEYS[1]) or '') or capacity) + given)
 local granted = tokens >= cost and 1 or 0
@@ -38,14 +42,17 @@ else
     redis.call('DEL', KEYS[1])
 end
 return {granted, tokens}
-""")
+""",
+)
 
 #: A step at a circuit: {whether it had its effect, epoch, whether it is open, ms until a probe, failures}.
 #:
 #: It opens at once when one process has met so many failures in a row that its own circuit would open. So
 #: many in a row of all processes together open it only if no process has reported a success for as long as
 #: a process may go without a look (`look`): a success that was not reported may have come in between.
-STEP: Final = _script("""
+STEP: Final = _script(
+    5,
+    """
 local step, asked, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local window, cool, look, keep = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local clock = redis.call('TIME')
@@ -112,4 +119,5 @@ if changed then
     redis.call('EXPIRE', KEYS[1], keep)
 end
 return {effect, epoch, opens and 1 or 0, math.max(0, (opens or 0) - now), #failed}
-""")
+""",
+)

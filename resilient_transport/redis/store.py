@@ -238,6 +238,9 @@ class Store:
         except redis.exceptions.NoScriptError:
             # It has not seen it yet, or not since it was started.
             answer = _run(connection, until, "EVAL", script.source, 1, *arguments)
+        if not _is_of(script, answer):
+            # What was answered is not shown: it may repeat what was asked.
+            raise redis.exceptions.InvalidResponse("what answers is no Redis, or none that runs scripts")
         slot.used_at = monotonic()
         return answer
 
@@ -281,6 +284,12 @@ def _is_alive(slot: _Slot) -> bool:
         return not slot.connection.can_read(timeout=0)
     except redis.RedisError:
         return False
+
+
+def _is_of(script: Script, answer: Any) -> bool:
+    """Whether an answer can be that of a script: at another server's the call would fail."""
+    is_list = isinstance(answer, list) and len(answer) == script.numbers
+    return is_list and all(isinstance(number, int) for number in answer)
 
 
 def _run(connection: Any, until: float, *command: Any) -> Any:

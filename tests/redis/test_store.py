@@ -7,7 +7,10 @@ import weakref
 from functools import partial
 from math import inf
 
+import pytest
+
 from resilient_transport.redis.store import CONNECTIONS, Asker, Store
+from resilient_transport.retry.breaker import Breaker
 from resilient_transport.retry.budget import CAPACITY
 from tests.stepwise import _Step, at_each_line, within
 from tests.timeouts import LONG_TIMEOUT
@@ -112,6 +115,34 @@ def test_a_hook_keeps_no_connection():
     store.take(asker(lambda event: found.append(slots(store))), 5, 0)
 
     assert found == [CONNECTIONS]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, 0, 1, b"OK", [], [1], [1, b"5"], [1, None], [b"EVALSHA", b"5"], [1] * 4, [1, 1, 1, b"1", 1]],
+)
+def test_what_is_no_redis_is_away(answer):
+    """Whatever it answers, no call fails for it; what runs the scripts is there (the control)."""
+
+    class Rubbish(Wire):
+        def read_response(self):
+            return answer
+
+    told, there = [], store_with()
+    for asks in (lambda store: store.take(asker(told.append), 5, 0), partial(step, told)):
+        store = store_with(Rubbish)
+        assert asks(store) is None
+        assert not store.presence.is_there()
+
+    assert [type(event).__name__ for event in told] == ["SharedLimitsLost"] * 2
+    assert "no Redis" in str(told[0])
+    assert there.take(asker(), 5, 0) == (True, CAPACITY)
+    assert there.presence.is_there()
+
+
+def step(told, store):
+    """Ask leave of a circuit."""
+    return store.step(asker(told.append), Breaker(), "enter", 0)
 
 
 def test_who_finds_no_connection_goes_without():
