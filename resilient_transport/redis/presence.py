@@ -48,13 +48,13 @@ class Presence:
 
     def lost(self, now: float) -> bool:
         """It has not answered; whether that is news."""
-        state = self._state
+        before = state = self._state
         if state.asked_at is not None:
             return False
         if now - state.since > LONGEST_PAUSE:
             state = state._replace(pause=0.0)
         # If another was faster, that was the news.
-        return self._become(_paused(state, now, now), self._state)
+        return self._become(_paused(state, now, now), before)
 
     def found(self, now: float) -> float | None:
         """It has answered; for how many seconds it was away. None: that is no news."""

@@ -28,6 +28,24 @@ def test_it_is_lost_once():
     assert [presence.found(105.0), presence.found(106.0)] == [5.0, None]
 
 
+def test_who_finds_out_too_late_has_no_news(monkeypatch):
+    """Another was faster in between: it has told, and its pause holds."""
+    presence = Presence()
+    calm = 100.0 + LONGEST_PAUSE
+    news = []
+
+    def faster(least, most):
+        if not news:
+            news.append(None)
+            news[0] = presence.lost(calm + 1)
+        return most
+
+    monkeypatch.setattr("resilient_transport.redis.presence.random.uniform", faster)
+    news.append(presence.lost(calm + 2))
+
+    assert news == [True, False]
+
+
 def test_one_caller_asks_after_each_pause():
     """The pauses double, up to half a minute."""
     presence, now, pauses = Presence(), 100.0, []
