@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..util.fork import Turn, in_child
 
-_open: Final[WeakKeyDictionary[Any, None]] = WeakKeyDictionary()
+_open: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
 
 
 def note(sock: Any) -> None:
@@ -46,11 +46,16 @@ def cut_off() -> None:
     writing only. At a socket that is not connected OpenSSL would try again for ever, and at one whose other
     end is closed a body without a length would seem whole.
     """
+    global _open
     inherited = _descriptors()
+    # Never a second time, in a child of this child: a daemon closes all descriptors without asking whose they
+    # are, and then their numbers are those of its files.
+    _open = WeakKeyDictionary()
     if not inherited:
         return
-    # The table of descriptors may be full.
-    os.close(inherited[0])
+    # The table of descriptors may be full. One that was closed behind its socket's back leaves the others.
+    with suppress(OSError):
+        os.close(inherited[0])
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in inherited:
         if number != nowhere:

@@ -177,8 +177,10 @@ def test_a_program_that_is_started_inherits_no_descriptor(server, dial):
     server.play(Script())
     response = dial(server).get(f"{server.url}/bytes/{SIZE}", stream=True)
 
+    numbers = open_sockets._descriptors()
+
     def inheritable():
-        return [os.get_inheritable(number) for number in open_sockets._descriptors()]
+        return [os.get_inheritable(number) for number in numbers]
 
     there, cut_off = inheritable(), in_child(inheritable)
     response.close()
@@ -192,10 +194,11 @@ def test_a_full_table_of_descriptors(server, dial):
     resource = pytest.importorskip("resource")
     server.play(Script())
     response = dial(server).get(f"{server.url}/bytes/{SIZE}", stream=True)
+    numbers, known = open_sockets._descriptors(), open_sockets._open
 
     def work():
         # It was cut off before it could do this: once more, with the table full.
-        numbers = open_sockets._descriptors()
+        open_sockets._open = known
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(numbers) + 1, most))
         with suppress(OSError):
@@ -205,6 +208,46 @@ def test_a_full_table_of_descriptors(server, dial):
         return {os.fstat(number).st_rdev for number in numbers} == {os.stat(os.devnull).st_rdev}
 
     told = in_child(work)
+
+    assert told == "True"
+    assert len(response.content) == SIZE
+
+
+def test_a_daemon_keeps_its_files(server, dial, tmp_path):
+    """It closes all descriptors, and its files get their numbers; what it forks later leaves those alone."""
+    server.play(Script())
+    response = dial(server).get(f"{server.url}/bytes/{SIZE}", stream=True)
+    log = tmp_path / "log"
+
+    def work():
+        # Closed without asking whose it is, and opened again as something else.
+        number = response.raw.fileno()
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), number)
+        child = os.fork()
+        if child == 0:
+            os.write(number, b"from the child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        return log.read_bytes()
+
+    told = in_child(work)
+    left = len(response.content)
+
+    assert (told, left) == (repr(b"from the child"), SIZE)
+
+
+def test_one_that_was_closed_without_asking_leaves_the_others_cut_off(server, dial, monkeypatch):
+    """A program has closed a descriptor behind the back of its socket."""
+    server.play(Script())
+    response = dial(server).get(f"{server.url}/bytes/{SIZE}", stream=True)
+    number = response.raw.fileno()
+    # Not one that comes next: nobody else is given it.
+    closed = number + 100
+    os.dup2(number, closed)
+    os.close(closed)
+    monkeypatch.setattr(open_sockets, "_descriptors", lambda: [closed, number])
+    told = in_child(lambda: os.fstat(number).st_rdev == os.stat(os.devnull).st_rdev)
 
     assert told == "True"
     assert len(response.content) == SIZE
