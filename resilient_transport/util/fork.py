@@ -125,13 +125,17 @@ class Undivided:
 
     def _is_held_up(self, late: float) -> bool:
         """Whether another thread forks. A signal handler may be in the middle of its own thread's fork."""
-        return any(thread != self.thread for thread in list(_forking)) and monotonic() < late
+        if not _forking:
+            return False
+        now = monotonic()
+        return now < late and any(thread != self.thread and now < end for thread, end in list(_forking))
 
 
 #: The blocks that threads are in; weakly, so that one which is lost is forgotten.
 _undivided: WeakKeyDictionary[Undivided, None] = WeakKeyDictionary()
-#: The threads that fork.
-_forking: Final[list[int]] = []
+#: The threads that fork, and until when blocks wait for each, on the monotonic clock. An interrupt may strike
+#: after the fork, before a thread is taken out.
+_forking: Final[list[tuple[int, float]]] = []
 
 
 def _is_in_between(thread: int) -> bool:
@@ -143,18 +147,24 @@ def _is_in_between(thread: int) -> bool:
 
 def _prepare() -> None:
     """Before a fork: what takes long first, and then no block begins any more."""
-    for preparation in _preparations:
-        preparation()
-    thread = get_ident()
-    _forking.append(thread)
-    while _is_in_between(thread):
-        sleep(_NAP)
+    try:
+        for preparation in _preparations:
+            preparation()
+    finally:
+        # An interrupt in the middle of the above does not stop the fork.
+        thread = get_ident()
+        _forking.append((thread, monotonic() + _PATIENCE))
+        while _is_in_between(thread):
+            sleep(_NAP)
 
 
 def _go_on() -> None:
     """After a fork, in the parent."""
-    with suppress(ValueError):
-        _forking.remove(get_ident())
+    thread, now = get_ident(), monotonic()
+    mine = [entry for entry in _forking.copy() if entry[0] == thread][-1:]
+    for entry in (*mine, *(entry for entry in _forking.copy() if entry[1] < now)):
+        with suppress(ValueError):
+            _forking.remove(entry)
     for resumption in _resumptions:
         resumption()
 

@@ -6,12 +6,14 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 import pytest
 
 import resilient_transport
 from resilient_transport.util import fork
+from resilient_transport.util.clock import monotonic
 from resilient_transport.util.fork import Turn, Undivided, in_child
 from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -172,18 +174,48 @@ def test_a_block_that_is_lost_holds_up_no_fork():
     assert not fork._is_in_between(thread=0)
 
 
+def test_a_fork_that_never_said_its_end_holds_up_nobody_for_long():
+    """An interrupt has struck at once after it; the next fork of any thread forgets it."""
+    own = Undivided(LONG_TIMEOUT)
+    fork._forking.append((0, monotonic() + LONG_TIMEOUT))
+    held_up = own._is_held_up(inf)
+    fork._forking[:] = [(0, monotonic() - 1)]
+    afterwards = own._is_held_up(inf)
+    fork._prepare()
+    fork._go_on()
+
+    assert (held_up, afterwards) == (True, False)
+    assert fork._forking == []
+
+
+def test_a_fork_waits_though_what_comes_before_was_interrupted(monkeypatch):
+    """Python tells of the interrupt, and forks all the same."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fork, "_preparations", [interrupted])
+    with pytest.raises(KeyboardInterrupt):
+        fork._prepare()
+    said = [thread for thread, _ in fork._forking]
+    fork._go_on()
+
+    assert said == [threading.get_ident()]
+
+
 def test_a_child_waits_for_nobody():
     """Neither for blocks of its parent's threads nor for their forks."""
     reader, writer = os.pipe()
+    mark = (0, inf)
     with in_a_block(LONG_TIMEOUT) as (over, _):
-        fork._forking.append(0)
+        fork._forking.append(mark)
         # What the fork itself waits for ends in the child as in the parent.
         threading.Timer(SHORT_TIMEOUT / 2, over.set).start()
         child = os.fork()
         if child == 0:
             os.write(writer, f"{len(fork._undivided)} {len(fork._forking)}".encode())
             os._exit(0)
-        fork._forking.remove(0)
+        fork._forking.remove(mark)
     os.waitpid(child, 0)
     os.close(writer)
     with os.fdopen(reader) as told:
