@@ -29,6 +29,7 @@ from ..retry.breaker import Breaker
 from ..retry.budget import CAPACITY
 from ..util.bounded_dict import BoundedDict
 from ..util.clock import monotonic
+from ..util.fork import Undivided
 from .known_origin import KnownOrigin
 from .presence import Presence
 from .scripts import STEP, TAKE, Script
@@ -37,9 +38,13 @@ from .scripts import STEP, TAKE, Script
 CONNECTIONS: Final = 2
 #: Seconds after which an idle connection is not used again: something on the way may have forgotten it.
 IDLE: Final = 30.0
+#: Seconds for which a fork waits while one is made. OpenSSL, which it may use, knows nothing of forks.
+_CONNECTING: Final = 0.1
 #: Seconds after its last use for which Redis remembers the quota of an origin; then it begins full. A circuit
 #: is remembered as long, and as long as it may be open besides.
 REMEMBERED: Final = 3600
+#: A secret that is longer is known by so many characters of its beginning.
+_PIECE: Final = 8
 #: Seconds for which a process may go by what it knows of a circuit before it looks again.
 LOOK: Final = 1.0
 
@@ -248,7 +253,12 @@ class Store:
         """A new connection. It is made in a thread: nothing else bounds a resolver, or several addresses."""
         connection = self._connect()
         future: Future[None] = Future()
-        in_thread(connection.connect, future, "resilient_transport-redis")
+
+        def work() -> None:
+            with Undivided(_CONNECTING):
+                connection.connect()
+
+        in_thread(work, future, "resilient_transport-redis")
         try:
             error = error_within(future, max(0.0, until - monotonic()))
         except TimeoutError:
@@ -269,6 +279,9 @@ class Store:
         said = f"{type(error).__name__}: {error}"
         for secret in self._secrets:
             said = said.replace(secret, "...")
+            if len(secret) > _PIECE and secret[:_PIECE] in said:
+                # Redis repeats the first 128 characters: it ends before those of a token.
+                said = said.partition(secret[:_PIECE])[0] + "..."
         return said
 
     def __repr__(self) -> str:

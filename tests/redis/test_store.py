@@ -12,6 +12,7 @@ import pytest
 from resilient_transport.redis.store import CONNECTIONS, Asker, Store
 from resilient_transport.retry.breaker import Breaker
 from resilient_transport.retry.budget import CAPACITY
+from resilient_transport.util import fork
 from tests.stepwise import _Step, at_each_line, within
 from tests.timeouts import LONG_TIMEOUT
 
@@ -143,6 +144,35 @@ def test_what_is_no_redis_is_away(answer):
 def step(told, store):
     """Ask leave of a circuit."""
     return store.step(asker(told.append), Breaker(), "enter", 0)
+
+
+@pytest.mark.parametrize(
+    ("secret", "repeated"),
+    [("8f14e45fceea167a" * 60, 128), ("8f14e45fceea167a", 128), ("8f14", 128), ("8f14e45fceea167a", 12)],
+)
+def test_no_piece_of_a_secret_is_told(secret, repeated):
+    """Some servers repeat what they do not know, and not the whole of it; what came before is told."""
+    told = []
+    error = OSError(f"unknown command 'AUTH', with args beginning with: '{secret[:repeated]}'")
+    store = Store(lambda: Wire(fails=error), "redis://localhost", "test", LONG_TIMEOUT, (secret,))
+    store.take(asker(told.append), 5, 0)
+
+    assert secret[:4] not in str(told[0])
+    assert "unknown command 'AUTH'" in str(told[0])
+
+
+def test_a_fork_waits_while_it_connects():
+    """Its TLS context is built by OpenSSL; a fork beside it waits, and afterwards none does (the control)."""
+    found = []
+
+    class Looks(Wire):
+        def connect(self):
+            found.append(fork._is_in_between(0))
+
+    store_with(Looks).take(asker(), 5, 0)
+
+    assert found == [True]
+    assert not fork._is_in_between(0)
 
 
 def test_who_finds_no_connection_goes_without():
