@@ -38,6 +38,17 @@ def _descriptors() -> list[int]:
     return [number for number in found if isinstance(number, int) and number >= 0]
 
 
+def _nowhere() -> int:
+    """A new descriptor, open for writing only."""
+    try:
+        return os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        # A jail may have none. Nobody reads from this pipe.
+        reader, writer = os.pipe()
+        os.close(reader)
+        return writer
+
+
 @in_child(Turn.CONNECTIONS)
 def cut_off() -> None:
     """In a forked child: let every inherited descriptor lead nowhere. The parent's stay as they are.
@@ -56,7 +67,7 @@ def cut_off() -> None:
     # The table of descriptors may be full. One that was closed behind its socket's back leaves the others.
     with suppress(OSError):
         os.close(inherited[0])
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    nowhere = _nowhere()
     for number in inherited:
         if number != nowhere:
             os.dup2(nowhere, number, inheritable=False)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import socket
+import stat
 import sys
 import threading
 import traceback
@@ -235,6 +236,21 @@ def test_a_daemon_keeps_its_files(server, dial, tmp_path):
     left = len(response.content)
 
     assert (told, left) == (repr(b"from the child"), SIZE)
+
+
+def test_a_jail_without_devices(server, dial, tmp_path, monkeypatch):
+    """A child that has no /dev/null is cut off all the same, from each."""
+    server.play(Script())
+    session = dial(server)
+    responses = [session.get(f"{server.url}/bytes/{SIZE}", stream=True) for _ in range(3)]
+    numbers = open_sockets._descriptors()
+    monkeypatch.setattr(os, "devnull", str(tmp_path / "none"))
+    told = in_child(lambda: [number for number in numbers if stat.S_ISSOCK(os.fstat(number).st_mode)])
+    there = [number for number in numbers if stat.S_ISSOCK(os.fstat(number).st_mode)]
+
+    assert len(there) >= len(responses)
+    assert told == "[]"
+    assert [len(response.content) for response in responses] == [SIZE] * len(responses)
 
 
 def test_one_that_was_closed_without_asking_leaves_the_others_cut_off(server, dial, monkeypatch):
