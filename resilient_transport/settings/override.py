@@ -68,9 +68,8 @@ def overrides() -> Overrides:
     if here.blocks:
         left = tuple(block for block in here.blocks if not block.is_over)
         if left != here.blocks:
-            # The context was copied before they ended.
-            here = _together(left)
-            _current.set(here)
+            # The context was copied before they ended. Not set: a finaliser may ask in the middle of a set.
+            return _together(left)
     return here
 
 

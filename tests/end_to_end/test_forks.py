@@ -28,7 +28,7 @@ def forked(server, forks, *states):
     """Run the program that forks; return what it says, and what it has written besides."""
     certificates = server.authority.ca_file, *server.authority.client
     program = "-W", "ignore", "-m", "tests.end_to_end.forking", server.url, *certificates
-    ran = run_python(*program, str(forks), *states)
+    ran = run_python(*program, str(forks), *states, measured=False)
     return json.loads(ran.stdout), ran.stderr
 
 
@@ -55,7 +55,9 @@ def test_pools_of_processes(server):
     """Each kind of pool has its calls answered, in each process that it begins."""
     server.play(STATES["resuming"])
     certificates = server.authority.ca_file, *server.authority.client
-    ran = run_python("-W", "ignore", "-m", "tests.end_to_end.pools", server.url, *certificates)
+    ran = run_python(
+        "-W", "ignore", "-m", "tests.end_to_end.pools", server.url, *certificates, measured=False
+    )
     said = json.loads(ran.stdout)
 
     assert {kind: ended for kind, (_, ended) in said.items()} == dict.fromkeys(

@@ -274,7 +274,7 @@ def test_switches_under_load_give_nobody_anothers_identity(monkeypatch, open_ser
     if not in_memory:
         without_files_in_memory(monkeypatch)
     seen = []
-    for number in range(50):
+    for number in range(25):
         mounted.turn("alice")
         the_registry.clear()
         gc.collect()
