@@ -21,7 +21,7 @@ from typing import Any, Final
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from ..connection.trace import Trace
+from ..connection.trace import CURRENT, Trace
 from ..pool.registry import contexts_in
 from ..retry.causes import Cause
 from ..retry.stages import Failure, Stage
@@ -83,8 +83,13 @@ def _is_other_by_now(
     if pool is None or find is None or record.has_read_again:
         return False
     record.has_read_again, found = True, None
-    # What is wrong with the files, or in a function for the password, is not what has failed.
-    with suppress(Exception):
-        found = find(trace.began, request, plan.verify, proxies, plan.cert)
+    # Who waits for another thread that asks `identity=` does so within the limits of the attempt.
+    outside, CURRENT.value = CURRENT.value, trace
+    try:
+        # What is wrong with the files, or in a function for the password, is not what has failed.
+        with suppress(Exception):
+            found = find(trace.began, request, plan.verify, proxies, plan.cert)
+    finally:
+        CURRENT.value = outside
     shared = getattr(found, "shared_pool", None)
     return shared is not None and contexts_in(shared.key) != contexts_in(pool.key)

@@ -1,8 +1,8 @@
 """The callable of `identity=`: asked at most once a second for all adapters, and by one thread at a time.
 
-While it is asked, other threads use what it has given before, and wait only if there is nothing yet. It may
-make calls through the same adapter: those use what was usable last, or show no certificate. A callable that
-fails leaves in use what it has given before.
+While it is asked, other threads use what it has given before, and wait only if there is nothing yet, or if a
+server has refused that. It may make calls through the same adapter: those use what was usable last, or show
+no certificate. A callable that fails leaves in use what it has given before.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class IdentitySource:
         """What the callable gives now, or has given within the last second; there are four cases.
 
         Args:
-            waits: whether to wait for another thread's asking, where nothing was given before.
+            waits: whether to wait for another thread's asking, where nothing was given before, or nothing
+                since that moment.
             since: what was given before this moment, on the monotonic clock, is asked for anew.
 
         Returns:
@@ -100,7 +101,9 @@ class IdentitySource:
             # The callable makes a call itself, or a handler does in the middle of it.
             return None if self.usable is None else Answer(self.usable, None, 0.0)
         has_older = known is not None and known.identity is not None
-        seconds = _patience() if waits and not has_older else 0.0
+        # A server has refused what is known: it is of no use any more.
+        is_refused = known is not None and known.at < since
+        seconds = _patience() if waits and (is_refused or not has_older) else 0.0
         asked: Answer | None = None
         try:
             # An interrupt may strike as soon as the lock is taken, so that it is released in any case.

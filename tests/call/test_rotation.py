@@ -18,7 +18,7 @@ from resilient_transport import (
     install,
 )
 from resilient_transport.call import loop, resume
-from resilient_transport.pool import identity
+from resilient_transport.pool import identity, identity_source
 from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
 from tests.end_to_end.hearing import Heard
 from tests.pool.rotation import Secret
@@ -333,3 +333,34 @@ def test_an_identity_from_memory_is_asked_for_anew(server, authority, blind):
     assert isinstance(first, ClientCertificateRejected)
     assert second.json()["client"] == "alice"
     assert len(attempts_of(second)) == 2
+
+
+def test_a_burst_waits_for_the_one_that_asks(server, authority, blind, monkeypatch):
+    """Eight threads are refused at once: one asks the callable anew, and the others wait for its answer."""
+    given, refused, everybody = [authority.expired_client], [], threading.Event()
+    patience = identity_source._patience
+
+    def counted():
+        refused.append(1)
+        if len(refused) > AT_ONCE:
+            everybody.set()
+        return patience()
+
+    def identity_now():
+        assert not given[1:] or everybody.wait(LONG_TIMEOUT)
+        return Identity(*(Path(path).read_bytes() for path in given[-1]))
+
+    monkeypatch.setattr(identity_source, "_ASK_EVERY", LONG_TIMEOUT)
+    monkeypatch.setattr(identity_source, "_patience", counted)
+    with requests.Session() as session, ThreadPoolExecutor(AT_ONCE) as threads:
+        session.trust_env, session.verify = False, authority.ca_file
+        session.mount("https://", ResilientAdapter(identity=identity_now))
+        ask(session, server)
+        # The first call has waited twice: with nothing yet, and when it was refused.
+        refused[:] = [1]
+        given.append(authority.client)
+        together = threading.Barrier(AT_ONCE)
+        calls = [threads.submit(lambda: (together.wait(), ask(session, server))[1]) for _ in range(AT_ONCE)]
+        responses = [call.result(LONG_TIMEOUT) for call in calls]
+
+    assert [response.json()["client"] for response in responses] == ["alice"] * AT_ONCE
