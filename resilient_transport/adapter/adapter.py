@@ -30,7 +30,7 @@ from ..events import Hook, IdentityRotated
 from ..events.attempt import Warmed, attempts_of
 from ..exceptions import add_note
 from ..pool.contexts import SEARCH, Search
-from ..pool.given_identity import Identity, UnusableSettings
+from ..pool.given_identity import Identity, UnusableSettings, is_text
 from ..pool.identity_source import Asked, IdentitySource
 from ..pool.key import (
     Entry,
@@ -152,6 +152,8 @@ class ResilientAdapter(HTTPAdapter):
             raise TypeError(f"ssl_context takes an ssl.SSLContext, not {type(ssl_context).__name__}")
         if not (key_password is None or callable(key_password) or isinstance(key_password, (str, bytes))):
             raise TypeError(f"key_password takes str, bytes or a callable, not {type(key_password).__name__}")
+        if isinstance(key_password, str) and not is_text(key_password):
+            raise ValueError("key_password is a text that cannot be encoded: give bytes")
         if identity is not None:
             if ssl_context is not None:
                 raise TypeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from urllib3.exceptions import SSLError
@@ -51,6 +52,7 @@ class Identity:
             value = getattr(self, name)
             if not (isinstance(value, (str, bytes)) or (value is None and name != "cert")):
                 raise TypeError(f"{name}= of an Identity takes str or bytes, not {type(value).__name__}")
+            _refuse_what_is_no_text(f"{name}= of an Identity", value)
         if _CERTIFICATE not in as_bytes(self.cert):
             raise NoIdentity(
                 "cert= of an Identity takes a certificate in PEM form, and neither a path nor DER"
@@ -76,6 +78,7 @@ class Identity:
             ImportError: the package cryptography is not installed (the extra `pkcs12`).
             ValueError: the password is wrong, the file is none, or it has no key or no certificate.
         """
+        _refuse_what_is_no_text("the password of PKCS#12 data", password)
         key, cert = _opened(data, None if password is None else as_bytes(password))
         return cls(cert, key, ca=ca)
 
@@ -90,6 +93,24 @@ class Identity:
 def as_bytes(value: str | bytes) -> bytes:
     """A text in PEM form, or a password, as bytes."""
     return value.encode() if isinstance(value, str) else value
+
+
+def is_text(value: str | bytes | None) -> bool:
+    """Whether a value can be encoded; not what was read with `errors="surrogateescape"`, and is no text.
+
+    The error of the codec holds all of it. So it ends here, and is no other error's context.
+    """
+    if isinstance(value, str):
+        with suppress(UnicodeEncodeError):
+            value.encode()
+            return True
+        return False
+    return True
+
+
+def _refuse_what_is_no_text(what: str, value: str | bytes | None) -> None:
+    if not is_text(value):
+        raise NoIdentity(f"{what} is a text that cannot be encoded: give bytes")
 
 
 def _opened(data: bytes, password: bytes | None) -> tuple[bytes, bytes]:

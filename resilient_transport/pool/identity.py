@@ -30,7 +30,7 @@ from ..util.fork import Undivided
 from ..util.frozen import dataclass, field, replace
 from . import expiry
 from .certificate import CERTIFICATE
-from .given_identity import Identity, UnusableSettings, as_bytes
+from .given_identity import Identity, UnusableSettings, as_bytes, is_text
 from .identity_source import Answer, Asked
 from .system_trust import SystemTrust, is_system, system_trust
 
@@ -223,10 +223,16 @@ class Sources:
         return as_bytes(shown.cert), None if shown.key is None else as_bytes(shown.key)
 
     def password(self) -> str | bytes | None:
-        """The password of the key; a callable is asked."""
+        """The password of the key; a callable is asked.
+
+        Raises:
+            UnusableSettings: it cannot be encoded. The error of the codec would hold it.
+        """
         if self.shown is not None:
             return self.shown.password
         value: str | bytes | None = self.key_password() if callable(self.key_password) else self.key_password
+        if not is_text(value):
+            raise UnusableSettings("key_password= is a text that cannot be encoded: give bytes")
         return value
 
     def identify(self, contents: Contents, password: str | bytes | None) -> TLSIdentity:
@@ -302,18 +308,19 @@ class Sources:
         """Load the client certificate and its key, if there are any."""
         if contents.cert is None:
             return
-        given: Any = _no_password if password is None else password
+        secret: Any = _no_password if password is None else password
+        is_encrypted = b"ENCRYPTED" in (contents.key or contents.cert)
         if password is None and not is_of_ssl(type(context)):
             # pyOpenSSL would ask on the terminal, too, and its context takes no function.
-            if b"ENCRYPTED" in (contents.key or contents.cert or b""):
+            if is_encrypted:
                 _no_password()
-            given = None
+            secret = None
         with (
-            _blamed_on_identity(self.shown is not None, contents.key or contents.cert),
+            _blamed_on_identity(self.shown is not None, is_encrypted),
             _as_file(contents.cert, self.cert_file) as cert,
             _as_file(contents.key, self.key_file) as key,
         ):
-            context.load_cert_chain(cert, key, given)
+            context.load_cert_chain(cert, key, secret)
         expiry.note(context, contents.cert)
 
     def load_trusted(self, context: ssl.SSLContext, contents: Contents) -> None:
@@ -540,23 +547,29 @@ def _itself(data: bytes, path: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _blamed_on_identity(is_given: bool, key: bytes = b"") -> Iterator[None]:
-    """Say what is wrong with what a program's `identity=` has given, in words that hold nothing of it."""
+def _blamed_on_identity(is_given: bool, is_encrypted: bool = False) -> Iterator[None]:
+    """Say what is wrong with what a program's `identity=` has given, in words that hold nothing of it.
+
+    Of a password that is too long `ssl` says so by a `ValueError`, which is what SSL's errors are, here.
+    """
     try:
         yield
-    except (ssl.SSLError, SSLError) as error:
-        if not is_given:
+    except (ssl.SSLError, SSLError, ValueError) as error:
+        if is_given:
+            # Not with its traceback: error reports show what is in its frames, the key and the password.
+            raise UnusableSettings(_wrong_with_given(error, is_encrypted)) from error.with_traceback(None)
+        if isinstance(error, (ssl.SSLError, SSLError)):
             raise
-        raise UnusableSettings(_wrong_with_given(error, key)) from error
+        raise SSLError(str(error)) from error
 
 
-def _wrong_with_given(error: BaseException, key: bytes) -> str:
+def _wrong_with_given(error: BaseException, is_encrypted: bool) -> str:
     reason = tls_reason(error) if isinstance(error, ssl.SSLError) else None
     if "password is required" in str(error):
         return "The key that identity= gives is encrypted: give its password in Identity(password=...)."
     if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
         return "The key that identity= gives does not belong to its certificate."
-    if b"ENCRYPTED" in key:
+    if is_encrypted:
         return "The password that identity= gives does not open its key."
     return f"What identity= gives cannot be loaded ({reason or type(error).__name__})."
 

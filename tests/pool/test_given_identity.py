@@ -6,8 +6,10 @@ import ssl
 import stat
 import sys
 from pathlib import Path
+from traceback import TracebackException
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
@@ -16,11 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     pkcs12,
 )
+from urllib3.exceptions import SSLError
 
-from resilient_transport import Identity
+from resilient_transport import Identity, ResilientAdapter
 from resilient_transport.pool import identity as room
 from resilient_transport.pool.contexts import Contexts
-from resilient_transport.pool.given_identity import UnusableSettings
+from resilient_transport.pool.given_identity import NoIdentity, UnusableSettings
 from resilient_transport.pool.identity_source import Asked, IdentitySource
 from tests.pool.rotation import settings_of, without_files_in_memory
 
@@ -110,6 +113,71 @@ def test_what_is_no_identity_is_refused_when_it_is_made(alice, changed, kind, wo
     """By the name of what is wrong."""
     with pytest.raises(kind, match=words):
         Identity(**{**alice, **changed})
+
+
+#: What `errors="surrogateescape"` makes of a byte that is no UTF-8, in the midst of a secret.
+NO_TEXT = "open\udc80sesame"
+
+
+@pytest.mark.parametrize("name", ["cert", "key", "password", "ca"])
+def test_what_is_no_text_is_refused_without_a_word_of_it(alice, name):
+    """The codec's own error has all of it in its arguments, and so in its repr and its pickle."""
+    with pytest.raises(ValueError, match=f"{name}= of an Identity is a text that cannot be encoded") as told:
+        Identity(**{**alice, name: NO_TEXT})
+
+    assert type(told.value) is NoIdentity
+    assert told.value.__context__ is None
+
+
+def test_nor_is_a_password_of_pkcs12():
+    """It opens nothing."""
+    with pytest.raises(NoIdentity, match="the password of PKCS#12 data is a text that cannot") as told:
+        Identity.from_pkcs12(b"", NO_TEXT)
+
+    assert told.value.__context__ is None
+
+
+def test_nor_is_a_password_for_files(authority, contexts):
+    """Whether an adapter is given it, or a callable that returns it."""
+    settings = settings_of(authority, (authority.client[0], authority.encrypted_key))
+    with pytest.raises(UnusableSettings, match="key_password= is a text that cannot be encoded") as asked:
+        contexts.of({**settings, "key_password": lambda: NO_TEXT})
+    with pytest.raises(ValueError, match="key_password is a text that cannot be encoded") as given:
+        ResilientAdapter(key_password=NO_TEXT)
+
+    assert type(given.value) is ValueError
+    assert asked.value.__context__ is given.value.__context__ is None
+
+
+#: OpenSSL takes no more than 1024 bytes.
+TOO_LONG = "sesame" * 200
+
+
+def test_a_password_that_is_too_long_is_a_wrong_one(authority, contexts, alice):
+    """`ssl` says it by another kind of error; in use stays what was usable before."""
+    locked = {**alice, "key": read(authority.encrypted_key)}
+    settings = settings_of(authority, (authority.client[0], authority.encrypted_key))
+    with pytest.raises(UnusableSettings, match="does not open its key"):
+        loaded(contexts, Identity(**locked, password=TOO_LONG))
+    with pytest.raises(SSLError, match="password cannot be longer"):
+        contexts.of({**settings, "key_password": TOO_LONG})
+
+
+@pytest.mark.parametrize("wrong", ["key", "password"])
+def test_error_reports_do_not_show_the_key(authority, contexts, alice, wrong):
+    """They show what is in the frames of an error, and of those that it came from."""
+    key = authority.encrypted_key if wrong == "password" else authority.other_client[1]
+    given = Identity(**{**alice, "key": read(key)}, password="not sesame")
+    session = requests.Session()
+    session.mount("https://", ResilientAdapter(identity=given))
+    with pytest.raises(requests.exceptions.SSLError) as told:
+        session.get("https://localhost:1/")
+    text = "".join(TracebackException.from_exception(told.value, capture_locals=True).format())
+
+    assert "identity= gives" in text
+    assert "contents = " not in text
+    assert read(key).splitlines()[1].decode() not in text
+    assert "not sesame" not in text
 
 
 def test_it_shows_nothing_and_does_not_pickle(alice):
