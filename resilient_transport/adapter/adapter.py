@@ -297,7 +297,7 @@ class ResilientAdapter(HTTPAdapter):
     def _certificate_shown(self, cert: Any) -> tuple[Any, bool]:
         """The client certificate of a call, and whether a TLS context of the caller's own has one."""
         given = self._settings()
-        in_memory = None if self._identity is None else self._identity.usable
+        in_memory = None if self._identity is None else self._identity.trusted
         shown = cert or given.get("cert_file") or in_memory
         return shown, "ssl_context" in given or self._ssl_context is not None
 

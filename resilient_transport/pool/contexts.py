@@ -180,7 +180,9 @@ class Contexts:
             named = Named(sources.without_answer(), identity, seen, given_by=given_by)
             self._remember(name, named, context)
         if source is not None and sources.answer is not None:
-            source.usable = sources.answer.identity
+            source.trusted = sources.answer.identity
+            if sources.shown is not None:
+                source.usable = sources.shown
         return context
 
     def clear(self) -> None:

@@ -427,7 +427,7 @@ def _answered(settings: Mapping[str, Any], waits: bool, since: float) -> tuple[A
         asked = replace(asked, is_shown=False)
     if asked is None or not (asked.is_shown or asked.is_trusted):
         return None, None
-    answer = asked.source.answer(waits=waits, since=since)
+    answer = asked.source.answer(waits=waits, since=since, is_shown=asked.is_shown)
     return (None, None) if answer is None else (asked, answer)
 
 

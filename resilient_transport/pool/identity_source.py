@@ -57,8 +57,10 @@ class IdentitySource:
         self.ask = ask
         #: No other source has it, ever. Who knows a source by that does not keep it, nor the callable.
         self.number = next(_numbers)
-        #: What was loaded into a TLS context last. Set by who has loaded it.
+        #: What was loaded into a TLS context last, with its certificate; and with its authorities, at the
+        #: least. Set by who has loaded it.
         self.usable: Identity | None = None
+        self.trusted: Identity | None = None
         self._answer: Answer | None = None
         #: Held while the callable is asked.
         self._asking: Any = threading.RLock()
@@ -79,13 +81,14 @@ class IdentitySource:
                 source = _sources[name] = cls(ask)
         return source
 
-    def answer(self, *, waits: bool = True, since: float = -inf) -> Answer | None:
+    def answer(self, *, waits: bool = True, since: float = -inf, is_shown: bool = True) -> Answer | None:
         """What the callable gives now, or has given within the last second; there are four cases.
 
         Args:
             waits: whether to wait for another thread's asking, where nothing was given before, or nothing
                 since that moment.
             since: what was given before this moment, on the monotonic clock, is asked for anew.
+            is_shown: whether more than the authorities is wanted.
 
         Returns:
             None: this thread is in the middle of asking, and nothing was usable before.
@@ -99,7 +102,8 @@ class IdentitySource:
             return _identity_in(known)
         if asking._is_owned():
             # The callable makes a call itself, or a handler does in the middle of it.
-            return None if self.usable is None else Answer(self.usable, None, 0.0)
+            usable = self.usable if is_shown else self.trusted
+            return None if usable is None else Answer(usable, None, 0.0)
         has_older = known is not None and known.identity is not None
         # A server has refused what is known: it is of no use any more.
         is_refused = known is not None and known.at < since

@@ -22,6 +22,7 @@ from urllib3.exceptions import SSLError
 
 from resilient_transport import Identity, ResilientAdapter
 from resilient_transport.pool import identity as room
+from resilient_transport.pool import identity_source
 from resilient_transport.pool.contexts import Contexts
 from resilient_transport.pool.given_identity import NoIdentity, UnusableSettings
 from resilient_transport.pool.identity_source import Asked, IdentitySource
@@ -113,6 +114,24 @@ def test_what_is_no_identity_is_refused_when_it_is_made(alice, changed, kind, wo
     """By the name of what is wrong."""
     with pytest.raises(kind, match=words):
         Identity(**{**alice, **changed})
+
+
+def test_a_callable_whose_first_pair_is_none_may_call_on(authority, contexts, alice, monkeypatch):
+    """Towards a proxy its authorities were usable. Its own calls show no certificate until one is."""
+    monkeypatch.setattr(identity_source, "_ASK_EVERY", -1.0)
+    given, own = [Identity(**{**alice, "key": read(authority.other_client[1])}), Identity(**alice)], []
+
+    def ask():
+        if len(given) == 1:
+            own.extend(contexts.of({"identity": Asked(source, shown, True)}) for shown in (True, False))
+        return given.pop(0)
+
+    source = IdentitySource.of(ask)
+    to_proxy = contexts.of({"identity": Asked(source, False, True)})
+    contexts.of({"identity": Asked(source, True, True)})
+
+    assert own == [contexts.of({}), to_proxy]
+    assert source.usable is source.trusted
 
 
 #: What `errors="surrogateescape"` makes of a byte that is no UTF-8, in the midst of a secret.
