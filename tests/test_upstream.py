@@ -323,7 +323,7 @@ def test_where_fields_are_kept():
 
 @pytest.mark.parametrize("name", ["_pool", "_connection", "_fp", "_fp_bytes_read", "length_remaining"])
 def test_what_a_response_has(name):
-    """What body/source.py, body.py and streamed.py read and set."""
+    """What body/release.py, body/source.py, body.py and streamed.py read and set."""
     assert name in vars(HTTPResponse(b"", preload_content=False))
 
 

@@ -13,6 +13,7 @@ from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError, 
 from urllib3.response import HTTPResponse
 
 from .decoded_end import CUT, is_at_end
+from .release import close_and_release
 
 #: What urllib3 makes of whatever goes wrong on the wire while a body is read.
 _BROKEN: Final = (ProtocolError, ReadTimeoutError, SSLError)
@@ -51,8 +52,7 @@ class Streamed(HTTPResponse):
     def close(self) -> None:
         """Close it, as urllib3 does, and give its place in a blocking pool back."""
         self.is_abandoned = True
-        super().close()
-        self.release_conn()
+        close_and_release(self)
 
     def __del__(self) -> None:
         # That of `io.IOBase` does not close what is closed already, as it is if a ring goes in its own order.

@@ -22,6 +22,7 @@ from urllib3.exceptions import DecodeError, HTTPError, ProtocolError
 from urllib3.response import HTTPResponse
 
 from .decoded_end import decoder_of
+from .release import close_and_release
 
 #: How much of a redirect's body is read at a time, in bytes.
 _PIECE: Final = 65536
@@ -59,8 +60,7 @@ class Unread(HTTPResponse):
     def close(self) -> None:
         """Close it, and give its place in a blocking pool back; nothing is read any more."""
         abandon(self)
-        HTTPResponse.close(self)
-        self.release_conn()
+        close_and_release(self)
 
     if hasattr(HTTPResponse, "shutdown"):
 

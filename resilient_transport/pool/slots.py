@@ -10,9 +10,14 @@ import queue
 import threading
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 from ..util.clock import monotonic
+
+#: Seconds between two looks of who waits. Without the GIL an object that another thread forgets may live
+#: until the thread that made it runs Python again; and that may be the one that waits.
+LOOK_EVERY: Final = 1.0
 
 
 class Slots:
@@ -60,22 +65,25 @@ class Slots:
         if not block:
             raise queue.Empty
         ends = None if timeout is None else monotonic() + timeout
-        while True:
-            left = -1 if ends is None else max(0.0, ends - monotonic())
-            if self._wait(left):
-                with suppress(IndexError):
-                    return self.queue.pop()
-            elif left >= 0:
-                raise queue.Empty
+        while self._wait(ends):
+            with suppress(IndexError):
+                return self.queue.pop()
+        raise queue.Empty
 
-    def _wait(self, seconds: float) -> bool:
-        """Wait until a slot is free; whether one may be."""
+    def _wait(self, ends: float | None) -> bool:
+        """Wait until a slot is free; whether one may be. It keeps its place in front of who came later."""
         bell = threading.Lock()
         bell.acquire()
         try:
             self._bells.append(bell)
             # One that became free before the bell was there rings nobody.
-            return bool(self.queue) or bell.acquire(timeout=seconds)
+            while not self.queue:
+                left = inf if ends is None else max(0.0, ends - monotonic())
+                if bell.acquire(timeout=min(left, LOOK_EVERY)):
+                    break
+                if not left:
+                    return False
+            return True
         finally:
             try:
                 self._bells.remove(bell)

@@ -4,6 +4,7 @@ import gc
 import queue
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import requests
@@ -238,6 +239,46 @@ def test_a_finaliser_in_the_middle_of_taking_a_slot():
                 gc.collect()
         finally:
             gc.set_threshold(*before)
+
+
+def test_a_stream_that_another_thread_forgets():
+    """Without the GIL its finaliser waits for the thread that made it; here that waits for the slot."""
+    answers = [whole(cut=100, then=KEEP), whole()]
+    with VerbatimServer(answers) as server, open_session() as session:
+        streams = [session.get(server.url, stream=True)]
+        slots = streams[0].raw._pool.pool
+
+        def forget():
+            while not slots._bells:
+                pass
+            streams.clear()
+
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(forget)
+            assert session.get(server.url, timeout=LONG_TIMEOUT).content == BODY
+
+
+def break_off(response, **_):
+    """Close a response whose file is closed already, as it is in a ring that goes in an order of its own."""
+    connection = response.raw._connection
+    response.raw._fp.fp.close()
+    with pytest.raises(ValueError, match="closed file"):
+        response.raw.close()
+
+    assert connection.sock is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stream_whose_end_fails_gives_its_slot_back(stream):
+    """Where it is streamed and where a hook closes it; what is left of its body is nobody else's."""
+    with VerbatimServer([whole(cut=700, then=KEEP), whole()]) as server, open_session() as session:
+        hooks = {} if stream else {"response": break_off}
+        with suppress(requests.RequestException):
+            response = session.get(server.url, stream=stream, hooks=hooks)
+            if stream:
+                break_off(response)
+
+        assert session.get(server.url, timeout=LONG_TIMEOUT).content == BODY
 
 
 # The request for the rest is made as the first was.
