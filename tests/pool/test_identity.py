@@ -274,10 +274,10 @@ def test_nobody_is_asked_for_a_password(encrypted):
 
 
 def test_openssl_would_ask_for_a_password(encrypted):
-    """The control: without that, OpenSSL does."""
+    """The control: without that, OpenSSL does; Python 3.15 has it ask nobody, not even at a terminal."""
     _, was_asked = asked(STOCK, encrypted)
 
-    assert was_asked
+    assert was_asked is (sys.version_info < (3, 15))
 
 
 def test_a_pair_that_does_not_match_is_refused(authority):
