@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from ..call.origin_state import ORIGINS
+from ..connection.open_sockets import note
 from ..connection.resolver import error_within, in_thread
 from ..events import Event, SharedLimitsFound, SharedLimitsLost
 from ..retry.breaker import Breaker
@@ -257,6 +258,8 @@ class Store:
         def work() -> None:
             with Undivided(_CONNECTING):
                 connection.connect()
+            # A child that a signal handler forks in the middle of an exchange takes nothing of its answer.
+            note(connection._sock)
 
         in_thread(work, future, "resilient_transport-redis")
         try:

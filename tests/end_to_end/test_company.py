@@ -4,12 +4,11 @@ Each program runs in a process of its own, and is ended when no call ends any mo
 """
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from tests.plain_server import plain_server
+from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT
 
 #: What each program begins with: a session, and a watch that ends the process when nothing moves any more.
@@ -227,13 +226,7 @@ os._exit(0 if calls[0] > 100 else 1)
 def run(program, kind, patience=LONG_TIMEOUT):
     """Run a program; what it printed at last, and what it complained of."""
     with plain_server() as url:
-        done = subprocess.run(
-            [sys.executable, "-c", program, kind, url, str(patience)],
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+        done = run_python("-c", program, kind, url, str(patience), check=False, measured=False)
     return done.stdout.strip(), done.stderr
 
 

@@ -403,7 +403,7 @@ def test_a_fork_at_each_line_of_a_call(plain, method):
         return session.request(method, url, data=b"x", headers=name, timeout=LONG_TIMEOUT).status_code
 
     call()
-    lines, wrong = at_lines(call, every=13)
+    lines, wrong = at_lines(call, every=23)
     ours = [n for name, n in plain.counts().executions.items() if name.startswith(f"{os.getpid()} ")]
 
     assert lines > 500
@@ -419,7 +419,7 @@ def test_a_worker_begins_at_each_line_of_a_call(plain):
     session = session_for(plain)
     get(session, plain)
     lines, wrong = at_lines(
-        lambda: get(session, plain), every=13, begin=lambda: get(session_for(plain), plain)
+        lambda: get(session, plain), every=23, begin=lambda: get(session_for(plain), plain)
     )
 
     assert lines > 500

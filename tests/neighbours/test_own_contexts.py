@@ -349,6 +349,9 @@ def interrupted_at(number, function, files):
         function()
     finally:
         sys.settrace(before)
+        # No signal strikes between the end of a block and the release of its lock, but a trace function does.
+        while own_contexts._lock._is_owned():
+            own_contexts._lock.release()
     return met[0]
 
 
