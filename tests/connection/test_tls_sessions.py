@@ -224,7 +224,8 @@ def test_a_burst_copies_no_more_sessions_than_are_offered_next(
 
     handshakes, _ = burst(server, session)
 
-    assert (stored(session, server.url) > 3) is all_are_kept
+    # Threads that look at the same time may each keep one.
+    assert (stored(session, server.url) > BURST // 2) is all_are_kept
     assert handshakes > BURST / 2
 
 

@@ -162,7 +162,8 @@ def test_workers_that_join_later_have_it(cluster):
         for workers in (1, 3, 1):
             client.cluster.scale(workers)
             eventually(lambda workers=workers: len(_installed) == workers)
-            seen.append((len(client.run(in_force)), in_force()))
+            # One that is about to close may still be asked.
+            seen.append((len(client.run(in_force, on_error="ignore")), in_force()))
 
     assert seen == [(1, 4), (3, 4), (1, 4)]
     assert (_installed, in_force()) == ([], None)
