@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from requests import Response
+from requests import PreparedRequest, Response
 
 from ..events import ClientCertificateRefused
 from ..events.attempt import Attempts
@@ -56,7 +56,7 @@ def tell_of_refusal(record: Record, response: Response) -> None:
         response: its status is one of `STATUSES`. It stays as it is.
     """
     plan = record.plan
-    page = says(response) if (plan.request.url or "").startswith("https:") else None
+    page = says(response, plan.request)
     if page is None or not record.attempts:
         return
     last = record.attempts[-1]
@@ -69,8 +69,10 @@ def tell_of_refusal(record: Record, response: Response) -> None:
     record.announce(ClientCertificateRefused, attempt, page, cure)
 
 
-def says(response: Response) -> str | None:
-    """What a response says of the client certificate; None: nothing, or nobody has read it."""
+def says(response: Response, request: PreparedRequest) -> str | None:
+    """What a response to a request says of the client certificate; None: nothing, or nobody has read it."""
+    if not (request.url or "").startswith("https:"):
+        return None
     status, beginning = response.status_code, _beginning(response)
     if status in _STATUSES:
         return None if _is_data(response, beginning) else f"{status} {_STATUSES[status]}"

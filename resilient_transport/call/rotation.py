@@ -63,8 +63,7 @@ def refused_by_page(record: Record, adapter: HTTPAdapter, trace: Trace, response
     None: that is not so. A page may be relayed, so it belongs to the row of statuses.
     """
     plan, status = record.plan, response.status_code
-    page = says(response) if (plan.request.url or "").startswith("https:") else None
-    if page is None:
+    if says(response, plan.request) is None:
         trace.failed_in = None
         return None
     if not _is_other_by_now(record, adapter, trace, plan.request, plan.proxies):
