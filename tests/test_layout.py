@@ -29,6 +29,7 @@ LAYERS = (
     {"gate"},
     {"retry"},
     {"telemetry"},
+    {"waterfall"},
     {"settings"},
     {"events"},
     {"exceptions"},

@@ -29,9 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def commands() -> tuple[Command, ...]:
     """Every subcommand, in the order of `--help`."""
     from .demo.subcommand import DEMO
+    from .doctor.subcommand import DOCTOR
     from .show_settings import SHOW
 
-    return (RUN, DEMO, SHOW)
+    return (RUN, DOCTOR, DEMO, SHOW)
 
 
 def parser(offered: Sequence[Command]) -> argparse.ArgumentParser:

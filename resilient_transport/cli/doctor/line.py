@@ -1,0 +1,302 @@
+"""A connection that is made by hand, with `socket` and `ssl` alone, step by step.
+
+It shares nothing with the adapter, nor with urllib3: what it can do, the network can do. Each step is kept
+with its time, and what it meets is raised as the standard library has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from ...call.redaction import describe
+from ...retry.causes import Cause, classify
+from ...waterfall.chart import Bar, Phase
+from .budget import Budget
+from .target import Target
+
+#: Bytes of a body that are read at the most.
+MOST_BYTES: Final = 16_000_000
+_PIECE: Final = 65536
+#: The least time that is waited for a server's word after the handshake, in seconds.
+_PROOF: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a line has met, and where."""
+
+    #: The step.
+    phase: Phase
+    #: What the adapter would call it.
+    cause: Cause
+    #: The error's type and reason, without secrets.
+    error: str
+    #: Seconds from the start of the step.
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, as far as it came."""
+
+    #: Its status.
+    status: int
+    #: Its header, by names in lower case. No value of it is ever shown.
+    headers: Mapping[str, str] = field(repr=False)
+    #: Bytes of the body that came, as encoded on the wire, and their SHA-256.
+    body_bytes: int = 0
+    digest: str = ""
+    #: The first kilobyte of the body.
+    beginning: bytes = field(default=b"", repr=False)
+    #: Why the body is not whole; None: it is.
+    cut: Trouble | None = None
+    #: Whether the server keeps the connection, by its own word.
+    keeps: bool = True
+    #: POSIX time when the head came.
+    came_at: float = 0.0
+
+
+class ConnectRefused(OSError):
+    """A proxy has answered CONNECT with another status than 200."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the proxy answered CONNECT with status {status}")
+        #: The status.
+        self.status = status
+
+
+class Line:
+    """A connection by hand.
+
+    Args:
+        target: where it leads.
+        budget: what it takes its leave from.
+        timeout: seconds for each step.
+        address: a family, and what `connect` takes, as `socket.getaddrinfo` gives it; None: the name's first.
+        via_proxy: whether to go through the target's proxy.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        budget: Budget,
+        timeout: float,
+        address: tuple[int, tuple[object, ...]] | None = None,
+        via_proxy: bool = True,
+    ) -> None:
+        self.target, self.budget, self.timeout, self.address = target, budget, timeout, address
+        self.proxy = urlsplit(target.proxy) if via_proxy and target.proxy else None
+        #: The socket; None: it is not connected.
+        self.sock: socket.socket | ssl.SSLSocket | None = None
+        #: Where it leads, as people write it.
+        self.peer: str | None = None
+        #: The steps so far; their times are on the monotonic clock.
+        self.bars: list[Bar] = []
+        #: What it has met last.
+        self.trouble: Trouble | None = None
+
+    @contextmanager
+    def step(self, phase: Phase) -> Iterator[None]:
+        """Keep a step with its time, and what it meets, which is raised all the same."""
+        began = monotonic()
+        try:
+            yield
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            seconds = monotonic() - began
+            self.trouble = Trouble(phase, classify(error), describe(error), seconds)
+            self.bars.append(Bar(phase, began, seconds, True, self.trouble.error))
+            raise
+        self.bars.append(Bar(phase, began, monotonic() - began))
+
+    def dial(self) -> None:
+        """Find the address, and connect by TCP: to the proxy, if there is one."""
+        self.budget.connect()
+        address = self.address
+        if address is None:
+            with self.step(Phase.NAME):
+                address = self._looked_up()
+        with self.step(Phase.DIAL):
+            sock = socket.socket(address[0], socket.SOCK_STREAM)
+            self.sock = sock
+            sock.settimeout(self.timeout)
+            sock.connect(address[1])
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host, port = sock.getpeername()[:2]
+        self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def tunnel(self) -> None:
+        """Have the proxy connect to the server; nothing is done where there is no proxy, or no TLS.
+
+        Raises:
+            ConnectRefused: the proxy does not.
+            NotImplementedError: it is a SOCKS proxy, which is not spoken here.
+        """
+        proxy = self.proxy
+        if proxy is None:
+            return
+        if proxy.scheme.startswith("socks"):
+            raise NotImplementedError("SOCKS is not spoken by hand")
+        with self.step(Phase.TUNNEL):
+            if proxy.scheme == "https":
+                self.sock = self._context_for_proxy().wrap_socket(
+                    self._open(), server_hostname=proxy.hostname
+                )
+            if self.target.is_tls:
+                self._connect_through(proxy.username, proxy.password)
+
+    def shake_hands(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
+        """Shake hands by TLS; nothing is done for a plain target.
+
+        Args:
+            context: the client's side.
+            session: is offered.
+        """
+        if not self.target.is_tls:
+            return
+        with self.step(Phase.HANDSHAKE):
+            self.sock = context.wrap_socket(self._open(), server_hostname=self.target.host, session=session)
+
+    def confirm(self) -> bool:
+        """Wait for the server's first word after the handshake; whether it came.
+
+        In TLS 1.3 the server refuses a client certificate only then (RFC 8446 section 4.6.1); a ticket is
+        its consent, silence is no proof.
+        """
+        sock = self.sock
+        if not isinstance(sock, ssl.SSLSocket):
+            return True
+        if sock.version() != "TLSv1.3":
+            return True
+        before = sock.session
+        with self.step(Phase.CONFIRM):
+            sock.settimeout(max(_PROOF, 2 * self.bars[-1].seconds))
+            try:
+                if not sock.recv(1):
+                    raise ConnectionResetError("closed right after the handshake")
+            except (TimeoutError, ssl.SSLWantReadError):
+                pass
+            finally:
+                sock.settimeout(self.timeout)
+        after = sock.session
+        return after is not None and (before is None or after.id != before.id or after.has_ticket)
+
+    def ask(
+        self, method: str = "GET", resource: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request, and read all of its response; a body that is cut is no error here.
+
+        Args:
+            method: GET or HEAD.
+            resource: path and query; None: the target's.
+            headers: besides Host, User-Agent and Accept.
+        """
+        self.budget.request()
+        sock = self._open()
+        with self.step(Phase.FIRST_BYTE):
+            sock.sendall(self._head(method, resource or self.target.resource, headers or {}))
+            response = http.client.HTTPResponse(sock, method=method)
+            response.begin()
+        fields = {name.lower(): value for name, value in response.getheaders()}
+        from time import time
+
+        answer = Answer(response.status, fields, keeps=not response.will_close, came_at=time())
+        with response:
+            return self._with_body(answer, response)
+
+    def close(self) -> None:
+        """Close it; again is harmless."""
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            with suppress(OSError):
+                sock.close()
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _with_body(self, answer: Answer, response: http.client.HTTPResponse) -> Answer:
+        """The answer with what came of its body."""
+        hashed, count, beginning, cut = hashlib.sha256(), 0, b"", None
+        try:
+            with self.step(Phase.BODY):
+                while count < MOST_BYTES and (piece := response.read(_PIECE)):
+                    hashed.update(piece)
+                    count += len(piece)
+                    beginning = beginning or piece[:1024]
+                self._refuse_short(answer, count)
+        except (OSError, http.client.HTTPException, ValueError):
+            cut = self.trouble
+        return replace(answer, body_bytes=count, digest=hashed.hexdigest(), beginning=beginning, cut=cut)
+
+    @staticmethod
+    def _refuse_short(answer: Answer, count: int) -> None:
+        """`http.client` takes a piece that is short for the end of a body."""
+        due = answer.headers.get("content-length", "")
+        if (
+            "transfer-encoding" not in answer.headers
+            and due.isdigit()
+            and 0 < count < min(int(due), MOST_BYTES)
+        ):
+            raise http.client.IncompleteRead(b"", int(due) - count)
+
+    def _head(self, method: str, resource: str, headers: Mapping[str, str]) -> bytes:
+        proxy = self.proxy
+        if proxy is not None and not self.target.is_tls:
+            resource = f"{self.target.origin}{resource}"
+            headers = {**_authorization(proxy.username, proxy.password), **headers}
+        about = {"Host": self.target.host_field, "User-Agent": "resilient-transport-doctor", "Accept": "*/*"}
+        lines = [
+            f"{method} {resource} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in {**about, **headers}.items()),
+        ]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def _connect_through(self, user: str | None, password: str | None) -> None:
+        sock, target = self._open(), self.target
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        lines = [f"CONNECT {host}:{target.port} HTTP/1.1", f"Host: {host}:{target.port}"]
+        lines += [f"{name}: {value}" for name, value in _authorization(user, password).items()]
+        sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        # Not buffered: what follows the head is the server's handshake.
+        response = http.client.HTTPResponse(sock, method="CONNECT")
+        response.begin()
+        if response.status != 200:
+            raise ConnectRefused(response.status)
+
+    def _context_for_proxy(self) -> ssl.SSLContext:
+        return ssl.create_default_context(
+            cafile=self.target.verify if isinstance(self.target.verify, str) else None
+        )
+
+    def _looked_up(self) -> tuple[int, tuple[object, ...]]:
+        proxy, target = self.proxy, self.target
+        host, port = target.host, target.port
+        if proxy is not None:
+            host, port = proxy.hostname or "", proxy.port or (443 if proxy.scheme == "https" else 80)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return found[0], found[4]
+
+    def _open(self) -> socket.socket:
+        if self.sock is None:
+            raise RuntimeError("it is not connected: call dial() first")
+        return self.sock
+
+
+def _authorization(user: str | None, password: str | None) -> dict[str, str]:
+    """What a proxy is shown."""
+    if user is None:
+        return {}
+    pair = f"{unquote(user)}:{unquote(password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}

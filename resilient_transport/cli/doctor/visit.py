@@ -1,0 +1,133 @@
+"""What a section is given to measure with."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic, time
+from typing import Any, Final, TypeVar
+
+import certifi
+import requests
+
+from ...waterfall.chart import Bar, Chart, Row
+from .budget import Budget
+from .line import Line
+from .options import Options
+from .target import Target, session_from, target_for
+
+T = TypeVar("T")
+
+#: What a key that has a passphrase is told, so that OpenSSL asks nobody at the terminal.
+_NO_PASSPHRASE: Final = b""
+
+
+class Visit:
+    """One examination of one server: what is asked for, what may still be asked, what was measured so far.
+
+    Args:
+        options: what the user has asked for.
+
+    Raises:
+        UnusableTarget: that names nothing that can be examined.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.target: Target = target_for(session_from(options), options)
+        self.budget = Budget()
+        #: When it began, on the monotonic clock and as POSIX has it.
+        self.began, self.began_at = monotonic(), time()
+        #: What each section has measured, by the section's name.
+        self.measured: dict[str, Any] = {}
+        self._rows: list[tuple[str, Row]] = []
+        #: The title of the chart that rows are added to. Set by who runs the sections.
+        self.chart = ""
+
+    def of(self, section: str, kind: type[T]) -> T | None:
+        """What an earlier section has measured; None: it has not run.
+
+        Args:
+            section: its name.
+            kind: the class of what it measures.
+        """
+        found = self.measured.get(section)
+        return found if isinstance(found, kind) else None
+
+    def new_session(self) -> requests.Session:
+        """The program's session, made anew; or a plain one."""
+        return session_from(self.options)
+
+    def context(self, verifies: bool = True, shows_certificate: bool = True) -> ssl.SSLContext:
+        """The client's side of TLS as the session would have it, made with `ssl` alone.
+
+        Args:
+            verifies: whether to check the server's certificate; the session's own word counts, too.
+            shows_certificate: whether to have the client certificate, if there is one.
+
+        Raises:
+            OSError: a file cannot be read or used (`ssl.SSLError` is one).
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        verify, cert = self.target.verify, self.target.cert
+        if verifies and verify:
+            _trust(context, certifi.where() if verify is True else str(verify))
+        else:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["http/1.1"])
+        if shows_certificate and cert:
+            certificate, key = (cert, None) if isinstance(cert, str) else cert
+            context.load_cert_chain(certificate, key, password=lambda: _NO_PASSPHRASE)
+        return context
+
+    def line(self, address: Any = None, via_proxy: bool = True) -> Line:
+        """A connection by hand, not begun."""
+        return Line(self.target, self.budget, self.options.timeout, address, via_proxy)
+
+    @contextmanager
+    def kept(self, line: Line, title: str) -> Iterator[Line]:
+        """Use a line; in the end it is closed, and becomes a row of the chart.
+
+        Args:
+            line: it may be used in any way, and may raise.
+            title: says what it is for: "handshake 1, by hand".
+        """
+        outcome, failed = "", True
+        try:
+            yield line
+            failed = line.trouble is not None
+        except OSError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            line.close()
+            outcome = line.trouble.error if line.trouble else outcome
+            self.add(Row(title, self._since(line.bars), outcome or "done", failed, address=line.peer))
+
+    def add(self, row: Row) -> None:
+        """Add a row to the chart of the section that runs."""
+        self._rows.append((self.chart, row))
+
+    def charts(self) -> tuple[Chart, ...]:
+        """What was done so far, a chart for each section."""
+        titles = dict.fromkeys(title for title, _ in self._rows)
+        return tuple(
+            Chart(title, tuple(row for of, row in self._rows if of == title), self.began_at)
+            for title in titles
+        )
+
+    def _since(self, bars: list[Bar]) -> tuple[Bar, ...]:
+        """Bars whose times count from the beginning of the visit."""
+        return tuple(
+            Bar(bar.phase, bar.began - self.began, bar.seconds, bar.failed, bar.note) for bar in bars
+        )
+
+
+def _trust(context: ssl.SSLContext, path: str) -> None:
+    from os.path import isdir
+
+    if isdir(path):
+        context.load_verify_locations(capath=path)
+    else:
+        context.load_verify_locations(cafile=path)

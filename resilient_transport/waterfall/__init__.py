@@ -1,0 +1,1 @@
+"""What happened when, as a picture: the waterfall of calls and connections."""
