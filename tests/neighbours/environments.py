@@ -93,17 +93,28 @@ def made(home, python, arguments, environment):
     packages = next(home.glob("lib/python*/site-packages"))
     ours = sysconfig.get_path("purelib")
     (packages / "beneath.pth").write_text(f"{ours}\n")
-    installed = subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-input",
-         # Python compiles what is imported, which is little of it.
-         "--no-compile", "--disable-pip-version-check", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )  # fmt: skip
-    if installed.returncode:
-        shutil.rmtree(home, ignore_errors=True)
-        why = f"pip cannot install {' '.join(arguments)}: {installed.stderr[-300:]}"
-        missing(why)
+    for command in commands(str(python)):
+        installed = subprocess.run(
+            [sys.executable, "-m", *command, *arguments],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if not installed.returncode:
+            return
+    shutil.rmtree(home, ignore_errors=True)
+    why = f"pip cannot install {' '.join(arguments)}: {installed.stderr[-300:]}"
+    missing(why)
+
+
+def commands(python):
+    """Return what installs into an environment, to be tried in their order.
+
+    uv takes a tenth of pip's time. pip knows the indexes that are set for pip alone.
+    """
+    # Python compiles what is imported, which is little of it.
+    with_pip = ["pip", "--python", python, "install", "--quiet", "--no-input", "--no-compile"]
+    with_uv = ["uv", "pip", "install", "--quiet", "--python", python]
+    return [with_uv, [*with_pip, "--disable-pip-version-check"]]

@@ -10,6 +10,7 @@ import requests
 from resilient_transport import uninstall
 from resilient_transport.installation import _installed
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.neighbours.environments import WORKERS
 from tests.programs import ROOT, run_python
 
 SECTIONS = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8").split("\n## ")
@@ -91,7 +92,7 @@ def test_dask(example, tmp_path):
 )
 def test_celery(environment_of, example, tmp_path, pool, without, first):
     """Each process of a pool has the transport. The control: without the signal's line, a task fails."""
-    celery = environment_of("celery", "celery")
+    celery = environment_of("workers", *WORKERS)
     results = tmp_path / "results"
     results.mkdir()
     (tmp_path / "pages.py").write_text(example("Celery", without))
