@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 import requests
+from coverage import Coverage
 from requests.adapters import HTTPAdapter
 
 from resilient_transport import ResilientAdapter
@@ -106,6 +107,33 @@ def dial() -> Iterator[Callable[..., requests.Session]]:
             return session
 
         yield session_for
+
+
+#: Coverage does not see what runs here, nor what is slow: it makes a busy test take half as long again, and
+#: what these run of the package others run, too.
+UNMEASURED = ("tests/end_to_end/", "tests/neighbours/", "tests/real/", "tests/testing/")
+#: By it coverage is started in a Python that a test starts.
+MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Stop coverage, here and in what the test starts, while a test runs that is not measured."""
+    coverage = Coverage.current()
+    if coverage is None or not is_unmeasured(item):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(MEASURES_CHILDREN, raising=False)
+        coverage.stop()
+        try:
+            return (yield)
+        finally:
+            coverage.start()
+
+
+def is_unmeasured(item: pytest.Item) -> bool:
+    """Tell whether coverage is to see nothing of a test."""
+    return item.get_closest_marker("slow") is not None or item.nodeid.startswith(UNMEASURED)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
