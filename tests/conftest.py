@@ -109,9 +109,11 @@ def dial() -> Iterator[Callable[..., requests.Session]]:
         yield session_for
 
 
-#: Coverage does not see what runs here, nor what is slow: it makes a busy test take half as long again, and
-#: what these run of the package others run, too.
-UNMEASURED = ("tests/end_to_end/", "tests/neighbours/", "tests/real/", "tests/testing/")
+#: Coverage does not see what runs here: it makes a busy test take half as long again, and what these run of
+#: the package others run, too.
+UNMEASURED = "tests/end_to_end/"
+#: Nor what is slow here.
+UNMEASURED_IF_SLOW = "tests/neighbours/"
 #: By it coverage is started in a Python that a test starts.
 MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 
@@ -133,7 +135,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 def is_unmeasured(item: pytest.Item) -> bool:
     """Tell whether coverage is to see nothing of a test."""
-    return item.get_closest_marker("slow") is not None or item.nodeid.startswith(UNMEASURED)
+    is_slow = item.get_closest_marker("slow") is not None
+    return item.nodeid.startswith(UNMEASURED) or (is_slow and item.nodeid.startswith(UNMEASURED_IF_SLOW))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

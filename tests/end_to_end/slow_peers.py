@@ -70,6 +70,8 @@ class Slow(Listening):
         client.settimeout(FOR_EVER)
         if self._context is not None:
             try:
+                # A client that has left already would leave `wrap_socket` with a socket that nobody closes.
+                client.getpeername()
                 client = self._context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
             except (OSError, ValueError):
                 client.close()
