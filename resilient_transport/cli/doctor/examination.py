@@ -88,7 +88,7 @@ def _findings_of(visit: Visit, section: Section, before: Sequence[Finding]) -> l
     blocked = {finding.section for finding in before if finding.blocks or _is_blocked(finding)}
     if missing := [name for name in section.needs if name in blocked]:
         return _unasked(visit, section, f"needs {missing[0]}")
-    if why := section.idle_because(visit.options):
+    if why := section.idle_because(visit):
         return _unasked(visit, section, why)
     visit.chart = section.title
     try:

@@ -46,4 +46,4 @@ class Section:
     #: The most requests that it makes; 0: it sends none, or is not wanted.
     requests: Callable[[Options], int] = lambda _: 0
     #: Why it does not apply, such as "no proxy is used"; None: it applies.
-    idle_because: Callable[[Options], str | None] = lambda _: None
+    idle_because: Callable[[Visit], str | None] = lambda _: None
