@@ -107,7 +107,7 @@ def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]]) 
         try:
             answer = session.request(
                 method, url, headers=headers, timeout=timeout, allow_redirects=False, verify=target.verify,
-                proxies={"all": target.proxy} if target.proxy else None,
+                proxies=target.proxies,
             )  # fmt: skip
         except (requests.RequestException, ValueError, OSError) as error:
             root = root_of(error)

@@ -22,6 +22,7 @@ from ...call.redaction import describe
 from ...retry.causes import Cause, classify
 from ...waterfall.chart import Bar, Phase
 from .budget import Budget
+from .socks_client import connect_through
 from .target import Target
 
 #: Bytes of a body that are read at the most.
@@ -105,6 +106,11 @@ class Line:
         #: What it has met last.
         self.trouble: Trouble | None = None
 
+    @property
+    def is_socks(self) -> bool:
+        """Whether the proxy speaks SOCKS, so that it sees no request."""
+        return self.proxy is not None and self.proxy.scheme.startswith("socks")
+
     @contextmanager
     def step(self, phase: Phase) -> Iterator[None]:
         """Keep a step with its time, and what it meets, which is raised all the same."""
@@ -131,22 +137,24 @@ class Line:
             sock.settimeout(self.timeout)
             sock.connect(address[1])
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host, port = sock.getpeername()[:2]
+            # It fails if the other side has reset the connection meanwhile.
+            host, port = sock.getpeername()[:2]
         self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def tunnel(self) -> None:
-        """Have the proxy connect to the server; nothing is done where there is no proxy, or no TLS.
+        """Have the proxy connect to the server; an http proxy is not asked to for a plain target.
 
         Raises:
             ConnectRefused: the proxy does not.
-            NotImplementedError: it is a SOCKS proxy, which is not spoken here.
+            SocksRefused: a SOCKS proxy does not.
         """
         proxy = self.proxy
         if proxy is None:
             return
-        if proxy.scheme.startswith("socks"):
-            raise NotImplementedError("SOCKS is not spoken by hand")
         with self.step(Phase.TUNNEL):
+            if self.is_socks:
+                connect_through(self._open(), proxy, self.target.host, self.target.port)
+                return
             if proxy.scheme == "https":
                 self.sock = self._context_for_proxy().wrap_socket(
                     self._open(), server_hostname=proxy.hostname
@@ -253,7 +261,7 @@ class Line:
 
     def _head(self, method: str, resource: str, headers: Mapping[str, str]) -> bytes:
         proxy = self.proxy
-        if proxy is not None and not self.target.is_tls:
+        if proxy is not None and not self.is_socks and not self.target.is_tls:
             resource = f"{self.target.origin}{resource}"
             headers = {**_authorization(proxy.username, proxy.password), **headers}
         about = {"Host": self.target.host_field, "User-Agent": "resilient-transport-doctor", "Accept": "*/*"}
@@ -281,10 +289,8 @@ class Line:
         )
 
     def _looked_up(self) -> tuple[int, tuple[object, ...]]:
-        proxy, target = self.proxy, self.target
-        host, port = target.host, target.port
-        if proxy is not None:
-            host, port = proxy.hostname or "", proxy.port or (443 if proxy.scheme == "https" else 80)
+        target = self.target
+        host, port = (target.host, target.port) if self.proxy is None else target.dialled
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return found[0], found[4]
 

@@ -146,7 +146,7 @@ def _refuse_unknown(names: Sequence[str]) -> None:
 
 
 def _agreed(options: Options) -> bool:
-    """Whether the person at the terminal agrees to a load; where nobody is, the option is enough."""
+    """Whether the person agrees to what may be a load; where nobody sits, the option is enough."""
     asked = [f"{options.burst} cold calls at once"] if options.burst else []
     asked += [f"{len(options.sizes)} pages a few times each"] if options.sizes else []
     if not asked or not (sys.stdin.isatty() and sys.stderr.isatty()):

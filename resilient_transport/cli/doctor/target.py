@@ -7,15 +7,19 @@ import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
-from requests.utils import select_proxy
+from requests.utils import prepend_scheme_if_needed, select_proxy
 from urllib3.util import parse_url
 
 from ...util.origin import origin_at, path_at
 from .options import Options
+from .socks_client import PORT as SOCKS_PORT
 
 _PORTS: Final = {"http": 80, "https": 443}
+#: What requests and urllib3 know.
+_PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 class UnusableTarget(Exception):
@@ -63,6 +67,20 @@ class Target:
         return None if self.proxy is None else origin_at(self.proxy)
 
     @property
+    def dialled(self) -> tuple[str, int]:
+        """Host and port of who is connected to: the server, or the proxy."""
+        if self.proxy is None:
+            return self.host, self.port
+        parts = urlsplit(self.proxy)
+        usual = SOCKS_PORT if parts.scheme.startswith("socks") else _PORTS[parts.scheme]
+        return parts.hostname or "", parts.port or usual
+
+    @property
+    def proxies(self) -> dict[str, str]:
+        """What a call is told, so that it takes this proxy or none, whatever session and environment say."""
+        return {f"{self.scheme}://{self.host}": self.proxy or ""}
+
+    @property
     def host_field(self) -> str:
         """The value of the Host field."""
         name = f"[{self.host}]" if ":" in self.host else self.host
@@ -94,11 +112,10 @@ def target_for(session: requests.Session, options: Options) -> Target:
     parts = parse_url(prepared.url or "")
     if parts.scheme not in _PORTS or not parts.host:
         raise UnusableTarget("the URL begins with https:// or http:// and names a host")
-    proxies = (
-        {} if options.proxy is None else {"all": options.proxy, "http": options.proxy, "https": options.proxy}
-    )
-    merged = session.merge_environment_settings(prepared.url, proxies, None, options.ca, None)
-    proxy = select_proxy(prepared.url or "", merged["proxies"])
+    merged = session.merge_environment_settings(prepared.url, {}, None, options.ca, None)
+    proxy = options.proxy
+    if proxy is None:
+        proxy = select_proxy(prepared.url or "", merged["proxies"])
     return Target(
         scheme=parts.scheme,
         host=parts.host.strip("[]"),
@@ -107,7 +124,23 @@ def target_for(session: requests.Session, options: Options) -> Target:
         url=parts._replace(auth=None, fragment=None).url,
         verify=True if merged["verify"] is None else merged["verify"],
         cert=merged["cert"],
-        proxy=proxy or None,
+        proxy=_usable(proxy) if proxy else None,
+    )
+
+
+def _usable(proxy: str) -> str:
+    """A proxy's URL as requests reads it: without a scheme it is of http."""
+    try:
+        url = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call,unused-ignore]
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0 and parts.scheme in _PROXY_SCHEMES:
+            return url
+    except ValueError:
+        pass
+    # Without the URL, which may have a password.
+    raise UnusableTarget(
+        "the proxy's URL cannot be used: write http://host:port, or another of "
+        f"{', '.join(_PROXY_SCHEMES)} (--proxy, the session, or a variable such as HTTPS_PROXY says it)"
     )
 
 
