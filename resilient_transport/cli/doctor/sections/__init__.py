@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from ..section import Section
+from .connect import CONNECT
 from .control import CONTROL
+from .name import NAME
 
-SECTIONS: Final[tuple[Section, ...]] = (CONTROL,)
+SECTIONS: Final[tuple[Section, ...]] = (
+    NAME,
+    CONNECT,
+    CONTROL,
+)
