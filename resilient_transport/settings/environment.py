@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -163,19 +163,33 @@ def checked(name: str, given: Any) -> Any:
 
 def unknown() -> Iterator[str]:
     """A sentence, once for each, about variables that look like settings and are none."""
+    for name, nearest in misspelt(_warned):
+        _warned.add(name)
+        yield f"{name} is no setting and does nothing; the nearest is {nearest}"
+
+
+def misspelt(known: Container[str] = ()) -> Iterator[tuple[str, str]]:
+    """Each variable that looks like a setting and is none, and the variable that is nearest to it.
+
+    Args:
+        known: names that are left out.
+    """
     for name in _ours():
-        if name not in _BY_VARIABLE and name not in _warned:
-            _warned.add(name)
+        if name not in _BY_VARIABLE and name not in known:
             import difflib
 
-            nearest = difflib.get_close_matches(name.upper(), _BY_VARIABLE, 1, cutoff=0.0)[0]
-            yield f"{name} is no setting and does nothing; the nearest is {nearest}"
+            yield name, difflib.get_close_matches(name.upper(), _BY_VARIABLE, 1, cutoff=0.0)[0]
 
 
 def warn_of_unknown() -> None:
     """Warn of them."""
     for sentence in unknown():
         warnings.warn(sentence, stacklevel=5)
+
+
+def foreign() -> dict[str, str]:
+    """What is set of that."""
+    return {name: text for name, text in os.environ.items() if name.upper() in _FOREIGN}
 
 
 def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -8,9 +8,11 @@ from ..section import Section
 from .connect import CONNECT
 from .control import CONTROL
 from .name import NAME
+from .proxy import PROXY
 
 SECTIONS: Final[tuple[Section, ...]] = (
     NAME,
     CONNECT,
+    PROXY,
     CONTROL,
 )
