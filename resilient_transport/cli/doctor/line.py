@@ -24,6 +24,7 @@ from ...waterfall.chart import Bar, Phase
 from .budget import Budget
 from .socks_client import connect_through
 from .target import Target
+from .tls_relay import inside
 
 #: Bytes of a body that are read at the most.
 MOST_BYTES: Final = 16_000_000
@@ -172,6 +173,8 @@ class Line:
         if not self.target.is_tls:
             return
         with self.step(Phase.HANDSHAKE):
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock = inside(self.sock)
             self.sock = context.wrap_socket(self._open(), server_hostname=self.target.host, session=session)
 
     def confirm(self) -> bool:

@@ -1,5 +1,7 @@
 """The doctor's section on the proxy, and why there is one."""
 
+import http.client
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -14,11 +16,12 @@ from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections import proxy
 from resilient_transport.cli.doctor.sections.proxy import PROXY, judge
 from resilient_transport.cli.doctor.target import UnusableTarget
+from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import Authority, FaultServer
 from tests.cli.doctor.visiting import bad, by_check, dead_port, listening, visit_to
 from tests.end_to_end.slow_peers import Answering, Slow, Stalling
 from tests.end_to_end.socks5 import SOCKS5
-from tests.timeouts import SHORT_TIMEOUT
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 URL = "https://api.example.test/page"
 AGENT = "http://proxy.example.test:3128"
@@ -156,6 +159,35 @@ def test_a_proxy_may_speak_tls(authority: Authority) -> None:
     assert (untrusted.root, without.root) == (Root.PROXY_UNREACHABLE, Root.PROXY_UNREACHABLE)
     assert "certificate" in untrusted.hint
     assert without.hint.startswith("--proxy http://localhost:")
+
+
+@pytest.mark.slow
+def test_a_page_comes_through_a_proxy_that_speaks_tls(authority: Authority, server: FaultServer) -> None:
+    """The server's TLS goes inside the proxy's, and what either ends is over on both sides."""
+    with FaultServer(authority=authority, client_auth="none") as proxy:
+        visit = visit_to(
+            server.url, proxy=f"https://localhost:{proxy.port}", ca=authority.ca_file,
+            cert=authority.client[0], key=authority.client[1],
+        )  # fmt: skip
+        with visit.line() as line:
+            line.dial()
+            line.tunnel()
+            line.shake_hands(visit.context())
+            answer = line.ask(resource="/bytes/300000")
+            version = line.sock.version()
+            server.reset_peers()
+            with pytest.raises((OSError, http.client.HTTPException)):
+                line.ask()
+            after = line.trouble
+        for thread in threading.enumerate():
+            if thread.name == "resilient-doctor-tls":
+                thread.join(LONG_TIMEOUT)
+        carrying = [thread for thread in threading.enumerate() if thread.name == "resilient-doctor-tls"]
+
+    assert (answer.status, answer.cut, version) == (200, None, "TLSv1.3")
+    assert answer.body_bytes == 300000
+    assert after.cause is Cause.RESET
+    assert carrying == []
 
 
 def test_what_is_no_proxy_of_that_kind_is_told() -> None:
