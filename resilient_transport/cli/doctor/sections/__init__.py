@@ -9,8 +9,10 @@ from .connect import CONNECT
 from .control import CONTROL
 from .name import NAME
 from .proxy import PROXY
+from .versions import VERSIONS
 
 SECTIONS: Final[tuple[Section, ...]] = (
+    VERSIONS,
     NAME,
     CONNECT,
     PROXY,
