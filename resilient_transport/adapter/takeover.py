@@ -50,6 +50,12 @@ def take_over(adapter: HTTPAdapter, settings: AdapterArguments) -> bool:
     return True
 
 
+def obstacle(adapter: HTTPAdapter) -> str | None:
+    """Why an `HTTPAdapter` could not be taken over; None: it could."""
+    state = _state_for(adapter, {})
+    return state if isinstance(state, str) else None
+
+
 def _state_for(adapter: Any, settings: AdapterArguments) -> dict[str, Any] | str:
     """What the adapter has as a `ResilientAdapter`; or why it has to stay what it is."""
     own = vars(adapter).copy()

@@ -9,9 +9,11 @@ from .connect import CONNECT
 from .control import CONTROL
 from .name import NAME
 from .proxy import PROXY
+from .settings import SETTINGS
 from .versions import VERSIONS
 
 SECTIONS: Final[tuple[Section, ...]] = (
+    SETTINGS,
     VERSIONS,
     NAME,
     CONNECT,

@@ -168,6 +168,6 @@ CONTROL: Final = Section(
     ),
     measure,
     judge,
-    needs=("name", "connect", "proxy", "tls", "server-certificate", "client-certificate"),
+    needs=("settings", "name", "connect", "proxy", "tls", "server-certificate", "client-certificate"),
     requests=lambda _: 3 * TRIALS,
 )
