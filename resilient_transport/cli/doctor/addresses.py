@@ -33,6 +33,11 @@ class Address:
         return str(self.where[0])
 
     @property
+    def dialled(self) -> tuple[int, tuple[Any, ...]]:
+        """The same, as a line takes it."""
+        return self.family, self.where
+
+    @property
     def is_loopback(self) -> bool:
         """Whether it leads to this machine."""
         return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback

@@ -41,6 +41,9 @@ class Visit:
         self.began, self.began_at = monotonic(), time()
         #: What each section has measured, by the section's name.
         self.measured: dict[str, Any] = {}
+        #: Where lines lead, so that a dead address of several does not stop them; None: to the name's first.
+        #: Set by the section on the connect.
+        self.answering: Any = None
         self._rows: list[tuple[str, Row]] = []
         #: The title of the chart that rows are added to. Set by who runs the sections.
         self.chart = ""
@@ -82,7 +85,14 @@ class Visit:
         return context
 
     def line(self, address: Any = None, via_proxy: bool = True) -> Line:
-        """A connection by hand, not begun."""
+        """A connection by hand, not begun.
+
+        Args:
+            address: a family, and what `connect` takes; None: one that answers.
+            via_proxy: whether to go through the target's proxy.
+        """
+        if address is None and (via_proxy or self.target.proxy is None):
+            address = self.answering
         return Line(self.target, self.budget, self.options.timeout, address, via_proxy)
 
     @contextmanager

@@ -88,3 +88,17 @@ def with_proxy() -> requests.Session:
     session = requests.Session()
     session.proxies = {"https": "http://session.example.test:8080"}
     return session
+
+
+def aloof() -> requests.Session:
+    """Return a session that does not read the environment."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+def forgetful() -> requests.Session:
+    """Return a session that trusts a file that is not there."""
+    session = requests.Session()
+    session.verify = "/nowhere/ca.pem"
+    return session

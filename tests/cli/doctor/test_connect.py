@@ -82,10 +82,20 @@ def test_one_address_that_refuses_is_warned_of_and_costs_no_time() -> None:
     assert "mend 192.0.2.2" in found.hint
 
 
+def test_a_machine_without_ipv6_hides_no_cause() -> None:
+    """That an address of IPv6 cannot be tried here says nothing of the server."""
+    no_ipv6 = failed(V6, Cause.LOCAL)
+
+    assert judged(no_ipv6, failed(V4, Cause.REFUSED))["connect.addresses"].root is Root.REFUSED
+    assert judged(no_ipv6, failed(V4, Cause.TIMEOUT))["connect.addresses"].root is Root.UNREACHABLE
+    assert judged(no_ipv6)["connect.addresses"].root is Root.THIS_HOST
+
+
 @pytest.mark.parametrize(
     "harmless",
     [
         failed(V6, Cause.UNREACHABLE),
+        failed(V6, Cause.LOCAL),
         failed(Address(socket.AF_INET6, ("::1", 443, 0, 0)), Cause.REFUSED),
     ],
 )
@@ -114,6 +124,7 @@ def test_each_address_is_tried_on_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(visit.charts()[0].rows) == 3
     assert visit.budget.connections == 3
     assert "127.0.0.2" in by_check(judge(measured))["connect.addresses"].text
+    assert visit.line().address == (socket.AF_INET, ("127.0.0.1", port))
 
 
 def test_a_black_hole_is_silent() -> None:

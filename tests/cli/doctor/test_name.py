@@ -140,6 +140,22 @@ def test_a_resolver_that_never_answers_is_left(monkeypatch: pytest.MonkeyPatch) 
     assert "no answer within 0.2 s" in next(judge(measured)).text
 
 
+@pytest.mark.parametrize("error", [UnicodeError("label too long"), OSError("no descriptor is left")])
+def test_what_is_no_name_or_cannot_be_asked_for_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    """A label has 63 letters at the most, and the resolver is a program like others."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr(name, "HOSTS_FILE", tmp_path / "missing")
+    (finding,) = judge(NAME.measure(visit_to("https://somewhere/")))
+
+    assert type(error).__name__ in finding.text
+
+
 @pytest.mark.parametrize(
     ("proxy", "behind", "left"),
     [

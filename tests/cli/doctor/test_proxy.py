@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from resilient_transport.cli.doctor.calls import OURS, STOCK, calls
 from resilient_transport.cli.doctor.finding import Finding, Level
 from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.proxy_choice import ProxyChoice, choice_of
@@ -21,6 +22,7 @@ from resilient_transport.testing import Authority, FaultServer
 from tests.cli.doctor.visiting import bad, by_check, dead_port, listening, visit_to
 from tests.end_to_end.slow_peers import Answering, Slow, Stalling
 from tests.end_to_end.socks5 import SOCKS5
+from tests.plain_server import plain_server
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 URL = "https://api.example.test/page"
@@ -244,6 +246,17 @@ def test_a_url_that_is_no_proxys_is_refused_without_being_shown(wrong: str) -> N
 
     assert wrong not in str(met.value)
     assert visit_to(URL, proxy="proxy.test:3128").target.proxy == "http://proxy.test:3128"
+
+
+def test_the_option_holds_for_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says: no proxy, or the one that was named."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{dead_port()}")
+    with plain_server() as url, answering(418) as peer:
+        direct = calls(visit_to(url, proxy=""), STOCK, 1)
+        named = calls(visit_to(url, proxy=f"http://127.0.0.1:{peer.port}"), OURS, 1)
+        control = calls(visit_to(url), STOCK, 1)
+
+    assert [call.status for call in (*direct, *named, *control)] == [200, 418, None]
 
 
 def choice(environment: dict[str, str], url: str = URL, **values: Any) -> ProxyChoice:

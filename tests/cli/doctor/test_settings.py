@@ -9,6 +9,7 @@ import certifi
 import pytest
 from urllib3.connection import HTTPConnection
 
+from resilient_transport.cli.doctor import trust_choice
 from resilient_transport.cli.doctor.finding import Finding, Level
 from resilient_transport.cli.doctor.keepalive_probe import KeepAlive, SocketWord, probe
 from resilient_transport.cli.doctor.root import Root
@@ -110,6 +111,8 @@ def test_a_page_that_is_disabled_fails_and_is_examined_all_the_same(monkeypatch:
     assert "disable=" in by_session.hint
     assert by_environment.hint == "unset RESILIENT_TRANSPORT_DISABLE"
     assert "settings.switches" not in other
+    monkeypatch.setenv("RESILIENT_TRANSPORT_DISABLE", "api.example.test")
+    assert "settings.switches" not in judged()
 
 
 def test_the_socket_is_asked_what_it_was_told() -> None:
@@ -130,6 +133,17 @@ def test_a_programs_own_options_decide_unless_somebody_has_said_more(monkeypatch
 
     assert probe(60, False) == KeepAlive(60, True, (SocketWord("SO_KEEPALIVE", 0, 0),))
     assert not probe(60, True).is_own
+
+
+def test_where_there_is_no_loopback_no_socket_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some containers have none."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+
+    assert probe(60, False).error == "Cannot assign requested address"
 
 
 @pytest.mark.parametrize(
@@ -175,9 +189,11 @@ def test_a_bundle_that_is_not_there_fails(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_a_bundle_that_beats_the_session_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """`session.verify=False` has no effect then, which few expect; without it there is nothing to say."""
     alone = judged(session=made_by("careless"))["settings.trust"]
+    missing = judged(session=made_by("forgetful"))["settings.trust"]
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     beaten = judged(session=made_by("careless"))["settings.trust"]
 
+    assert missing.hint.startswith("session.verify = FILE")
     assert alone.text == "the session checks no certificate (verify=False)"
     assert beaten.level is Level.WARN
     assert beaten.text == "REQUESTS_CA_BUNDLE beats session.verify=False, which has no effect"
@@ -191,12 +207,21 @@ def test_what_requests_does_not_read_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert "SSL_CERT_FILE is set, and requests does not read it" in judged()["settings.trust"].text
 
 
+def _refuse(*_: Any) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
 def test_a_folder_without_hashes_is_warned_of(tmp_path: Path) -> None:
     """OpenSSL looks for an authority by the hash of its name."""
     unhashed = judged(ca=str(tmp_path))["settings.trust"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trust_choice.os, "access", lambda *_: False)
+        patch.setattr(trust_choice.os, "listdir", _refuse)
+        closed = judged(ca=str(tmp_path))["settings.trust"]
     (tmp_path / "0a775a30.0").write_text("")
 
     assert unhashed.hint == f"openssl rehash {tmp_path}"
+    assert closed.text == f"--ca names {tmp_path}, which may not be read"
     assert judged(ca=str(tmp_path))["settings.trust"].level is Level.OK
 
 
@@ -211,6 +236,7 @@ def test_a_folder_without_hashes_is_warned_of(tmp_path: Path) -> None:
         ({"HTTPS_PROXY": "http://p.test:1"}, {"session": "with_proxy"}, Level.WARN, "beats session.proxies"),
         ({"NO_PROXY": "example.test"}, {"session": "with_proxy"}, Level.WARN, "all the same"),
         ({}, {"session": "with_proxy"}, Level.OK, "session.proxies names a proxy"),
+        ({"HTTPS_PROXY": "http://p.test:1"}, {"session": "aloof"}, Level.OK, "does not read the environment"),
     ],
 )
 def test_proxies_and_their_exceptions(

@@ -91,6 +91,7 @@ def test_a_distribution_mends_what_is_about_security_by_itself() -> None:
     assert judged("urllib3", "2.0.7", is_distribution=True).level is Level.OK
     assert judged("OpenSSL", "1.1.1k", is_distribution=True).level is Level.OK
     assert judged("OpenSSL", "3.0.17", is_distribution=True).hint.startswith("sudo apt-get")
+    assert judged("OpenSSL", "3.0.17").hint == "use a Python that is linked with OpenSSL 3.0.18 or newer"
 
 
 def test_what_is_older_than_this_package_takes_is_told() -> None:

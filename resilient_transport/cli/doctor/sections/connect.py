@@ -45,6 +45,17 @@ class Try:
     error: str = ""
 
     @property
+    def is_harmless(self) -> bool:
+        """Whether no client loses time by it, and nobody would mend it.
+
+        A machine without IPv6 says so at once. That a server of this machine listens at one family only is
+        usual.
+        """
+        if self.cause in (Cause.UNREACHABLE, Cause.LOCAL):
+            return self.address.family == AF_INET6
+        return self.cause is Cause.REFUSED and self.address.is_loopback
+
+    @property
     def told(self) -> str:
         """The address, and how it went."""
         if self.cause is None:
@@ -68,9 +79,15 @@ class Measured:
     left_out: int = 0
 
     @property
+    def causes(self) -> set[Cause | None]:
+        """What came of the addresses; that a machine has no IPv6 says nothing, where another one is tried."""
+        telling = [one for one in self.tries if one.cause is Cause.REFUSED or not one.is_harmless]
+        return {one.cause for one in telling or self.tries}
+
+    @property
     def root_of_all(self) -> Root:
         """What it comes from, if every address fails."""
-        causes = {one.cause for one in self.tries}
+        causes = self.causes
         if Cause.LOCAL in causes:
             return Root.THIS_HOST
         if self.whose == "proxy":
@@ -87,13 +104,14 @@ def measure(visit: Visit) -> Measured:
     visit.budget.connect(len(chosen))
     with ThreadPoolExecutor(max(1, len(chosen))) as threads:
         tries = tuple(threads.map(lambda address: _tried(visit, address), chosen))
+    visit.answering = next((one.address.dialled for one in tries if one.cause is None), None)
     whose = "server" if visit.target.proxy is None else "proxy"
     return Measured(tries, whose, host, port, len(found) - len(chosen))
 
 
 def _tried(visit: Visit, address: Address) -> Try:
     # Each has a budget of its own, which is used by one thread only; the visit's has granted all of them.
-    line = Line(visit.target, Budget(), visit.options.timeout, (address.family, address.where))
+    line = Line(visit.target, Budget(), visit.options.timeout, address.dialled)
     with visit.kept(line, f"connect to {address}"), suppress(OSError):
         line.dial()
     if line.trouble is not None:
@@ -111,28 +129,18 @@ def judge(measured: Measured) -> Iterator[Finding]:
     if len(failed) == len(tries):
         yield _of_none(measured)
         return
-    yield _of_some(measured, [one for one in failed if not _is_harmless(one)])
+    yield _of_some(measured, [one for one in failed if not one.is_harmless])
     if len(tries) > 1:
         text = f"the system tries {tries[0].address} first"
         yield ok("connect.first", text, _rest(measured))
     yield _of_time([one for one in tries if one.cause is None])
 
 
-def _is_harmless(failed: Try) -> bool:
-    """Whether no client loses time by it, and nobody would mend it.
-
-    A machine without IPv6 says so at once. That a server of this machine listens at one family only is usual.
-    """
-    if failed.cause is Cause.UNREACHABLE:
-        return failed.address.family == AF_INET6
-    return failed.cause is Cause.REFUSED and failed.address.is_loopback
-
-
 def _of_none(measured: Measured) -> Finding:
     tries, root = measured.tries, measured.root_of_all
     value = ", ".join(one.told for one in tries[:MOST])
     who = f"the {measured.whose} {measured.host}"
-    causes = {one.cause for one in tries}
+    causes = measured.causes
     if root is Root.THIS_HOST:
         text = f"this machine does not permit a connection to {measured.host} ({tries[0].error})"
         hint = "sudo nft list ruleset   # or what else filters here: a sandbox, a policy, an agent"

@@ -151,8 +151,8 @@ def _of_last(measured: Measured) -> Finding:
     if last.trouble is None:
         how = "connects to" if measured.is_tls or measured.scheme.startswith("socks") else "asks"
         text = f"the proxy {how} {measured.server}"
-        if count > 1:
-            text += f", at attempt {count}: first it {_in_words(measured.attempts[0])}"
+        if (first := measured.attempts[0].trouble) is not None:
+            text += f", at attempt {count}: first it {_in_words(first)}"
         if last.status is not None:
             value = f"status {last.status}, {value}"
         return ok("proxy.connect", text, value)
@@ -188,7 +188,7 @@ def _of_password(measured: Measured, value: str) -> Finding:
 
 
 def _of_trouble(measured: Measured, trouble: Trouble, value: str) -> Finding:
-    in_words = _in_words(measured.attempts[-1])
+    in_words = _in_words(trouble)
     if trouble.phase in (Phase.NAME, Phase.DIAL) and trouble.cause is not Cause.RESET:
         text, root = f"no connection to the proxy comes about: it {in_words}", Root.PROXY_UNREACHABLE
         hint = f"nc -vz {measured.shown.partition('://')[2].replace(':', ' ')}"
@@ -213,11 +213,8 @@ def _other_scheme(measured: Measured) -> str:
     return f"http://{place}" if measured.scheme != "http" else f"socks5h://{place}"
 
 
-def _in_words(attempt: Attempt) -> str:
-    trouble = attempt.trouble
-    if trouble is None:
-        return "works"
-    if attempt.is_silent:
+def _in_words(trouble: Trouble) -> str:
+    if trouble.cause is Cause.TIMEOUT:
         return f"is silent for {trouble.seconds:.1f} s"
     if trouble.cause is Cause.REFUSED and trouble.phase is Phase.DIAL:
         return "has refused the connection"
