@@ -97,7 +97,7 @@ def calls(
 
 def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]]) -> Call:
     method, url, headers = asked
-    began, timeout = monotonic(), visit.options.timeout
+    began, timeout = monotonic(), (visit.connect_timeout, visit.options.timeout)
     with visit.new_session() as session:
         if transport == OURS:
             adapter = ResilientAdapter()

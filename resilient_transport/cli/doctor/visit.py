@@ -44,6 +44,9 @@ class Visit:
         #: Where lines lead, so that a dead address of several does not stop them; None: to the name's first.
         #: Set by the section on the connect.
         self.answering: Any = None
+        #: Seconds that a call waits at an address. Set by the section on the connect, to less where one of
+        #: several is silent: stock waits there each time.
+        self.connect_timeout = options.timeout
         self._rows: list[tuple[str, Row]] = []
         #: The title of the chart that rows are added to. Set by who runs the sections.
         self.chart = ""

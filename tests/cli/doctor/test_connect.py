@@ -127,6 +127,21 @@ def test_each_address_is_tried_on_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert visit.line().address == (socket.AF_INET, ("127.0.0.1", port))
 
 
+def test_calls_wait_less_where_one_address_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stock waits there each time. Where all answer, calls have the time that each step has."""
+    with ExitStack() as stack:
+        host, port = listening(stack)
+        resolve_to(monkeypatch, (host, port))
+        alone = visit_to(f"http://somewhere:{port}/", timeout=300)
+        CONNECT.measure(alone)
+        resolve_to(monkeypatch, ("127.0.0.3", port), (host, port))
+        beside = visit_to(f"http://somewhere:{port}/", timeout=300)
+        CONNECT.measure(beside)
+
+    assert alone.connect_timeout == 300
+    assert 1 <= beside.connect_timeout < 300
+
+
 def test_a_black_hole_is_silent() -> None:
     """A port whose queue is full answers nobody."""
     with ExitStack() as stack:

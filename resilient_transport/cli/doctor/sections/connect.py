@@ -27,6 +27,8 @@ from .name import Measured as Names
 MOST: Final = 8
 #: A first SYN that is lost is repeated after a second (RFC 6298): a connect that takes longer has lost one.
 SLOW: Final = 0.9
+#: Where one of several is silent, calls wait there for ten times as long as the others take, or for this.
+_PATIENCE: Final = 1.0
 #: Seconds that Linux waits for an answer to a connect, where nobody has set a time-out.
 _KERNEL: Final = 130
 
@@ -104,7 +106,12 @@ def measure(visit: Visit) -> Measured:
     visit.budget.connect(len(chosen))
     with ThreadPoolExecutor(max(1, len(chosen))) as threads:
         tries = tuple(threads.map(lambda address: _tried(visit, address), chosen))
-    visit.answering = next((one.address.dialled for one in tries if one.cause is None), None)
+    there = [one for one in tries if one.cause is None]
+    if there:
+        visit.answering = there[0].address.dialled
+        if len(there) < len(tries):
+            patience = max(_PATIENCE, 10 * max(one.seconds for one in there))
+            visit.connect_timeout = min(visit.options.timeout, patience)
     whose = "server" if visit.target.proxy is None else "proxy"
     return Measured(tries, whose, host, port, len(found) - len(chosen))
 
