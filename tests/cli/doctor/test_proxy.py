@@ -11,6 +11,7 @@ import requests
 
 from resilient_transport.cli.doctor.calls import OURS, STOCK, calls
 from resilient_transport.cli.doctor.finding import Finding, Level
+from resilient_transport.cli.doctor.known_faults import parsed
 from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.proxy_choice import ProxyChoice, choice_of
 from resilient_transport.cli.doctor.root import Root
@@ -304,7 +305,7 @@ def test_the_choice_is_what_requests_does() -> None:
         ("*.example.test", (), (("*.example.test", "example.test"),)),
         ("api.example.test:8443", (), (("api.example.test:8443", "api.example.test"),)),
         ("localhost example.test", (), (("localhost example.test", "example.test"),)),
-        ("other.test,i.example.test", (), ()),
+        ("other.test", (), ()),
     ],
 )
 def test_entries_of_no_proxy_that_match_or_nearly_match_are_found(
@@ -315,6 +316,15 @@ def test_entries_of_no_proxy_that_match_or_nearly_match_are_found(
 
     assert (found.excluded_by, found.near) == (excluded, near)
     assert found.proxy == (None if excluded else AGENT)
+
+
+def test_an_entry_for_another_host_of_the_same_end_takes_it_out_of_old_requests_only() -> None:
+    """Until 2.34 "i.example.test" took "api.example.test" out; where it does, the choice says so."""
+    found = choice({"HTTPS_PROXY": AGENT, "NO_PROXY": "i.example.test"})
+    is_old = parsed(requests.__version__) < (2, 34)
+
+    assert found.excluded_by == found.too_wide == (("i.example.test",) if is_old else ())
+    assert found.proxy == (None if is_old else AGENT)
 
 
 def test_credentials_are_nowhere_in_a_choice() -> None:
