@@ -114,6 +114,9 @@ def _near(entries: tuple[str, ...], excluded: tuple[str, ...], host: str) -> Ite
     if excluded:
         return
     for entry in entries:
+        if "@" in entry:
+            # Who has put a whole URL there may have put a password there, too.
+            continue
         for piece in re.split(r"[\s;|]+", entry):
             bare = re.sub(r"^\w+://", "", piece.lower()).partition("/")[0]
             bare = re.sub(r":\d*$", "", bare).lstrip("*").strip(".")

@@ -72,8 +72,7 @@ class Target:
         if self.proxy is None:
             return self.host, self.port
         parts = urlsplit(self.proxy)
-        usual = SOCKS_PORT if parts.scheme.startswith("socks") else _PORTS[parts.scheme]
-        return parts.hostname or "", parts.port or usual
+        return parts.hostname or "", parts.port or proxy_port(parts.scheme)
 
     @property
     def proxies(self) -> dict[str, str]:
@@ -85,6 +84,11 @@ class Target:
         """The value of the Host field."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+
+
+def proxy_port(scheme: str) -> int:
+    """The port of a proxy whose URL names none."""
+    return SOCKS_PORT if scheme.startswith("socks") else _PORTS[scheme]
 
 
 def session_from(options: Options) -> requests.Session:

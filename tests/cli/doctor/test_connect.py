@@ -63,6 +63,13 @@ def test_where_no_address_answers_the_cause_is_named(
     assert word in found.text
 
 
+def test_a_host_that_is_a_command_is_none_in_a_hint() -> None:
+    """A hint is typed into a shell, and a host may come from anywhere."""
+    (found,) = judge(Measured((failed(V4, Cause.REFUSED),), "server", "a;reboot", 443))
+
+    assert found.hint.startswith("nc -vz 'a;reboot' 443")
+
+
 def test_one_address_of_several_that_is_silent_is_warned_of() -> None:
     """The warning names it, and what it costs a client that tries one after the other."""
     found = judged(failed(V6, Cause.TIMEOUT, 5.0), THERE)["connect.addresses"]

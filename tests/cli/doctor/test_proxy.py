@@ -306,6 +306,7 @@ def test_the_choice_is_what_requests_does() -> None:
         ("api.example.test:8443", (), (("api.example.test:8443", "api.example.test"),)),
         ("localhost example.test", (), (("localhost example.test", "example.test"),)),
         ("other.test", (), ()),
+        ("http://me:secret@api.example.test example.test", (), ()),
     ],
 )
 def test_entries_of_no_proxy_that_match_or_nearly_match_are_found(

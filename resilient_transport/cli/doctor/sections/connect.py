@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from shlex import quote
 from socket import AF_INET6
 from typing import Final
 
@@ -153,11 +154,11 @@ def _of_none(measured: Measured) -> Finding:
         hint = "sudo nft list ruleset   # or what else filters here: a sandbox, a policy, an agent"
     elif causes == {Cause.REFUSED}:
         text = f"{who} has refused the connection at port {measured.port}"
-        hint = f"nc -vz {measured.host} {measured.port}   # is it running, and is the port right?"
+        hint = f"nc -vz {quote(measured.host)} {measured.port}   # is it running, and is the port right?"
     elif Cause.TIMEOUT in causes:
         silence = max(one.seconds for one in tries)
         text = f"{who} is silent at port {measured.port} for {silence:.1f} s: something drops the packets"
-        hint = f"traceroute -T -p {measured.port} {measured.host}   # a firewall? a VPN that is off?"
+        hint = f"traceroute -T -p {measured.port} {quote(measured.host)}   # a firewall? a VPN that is off?"
     else:
         text = f"no connection to {who} comes about ({tries[0].error})"
         hint = f"ip route get {tries[0].address.host}   # is there a way to that network?"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from time import monotonic
 from typing import Final
 
@@ -141,7 +142,7 @@ def _of_being_found(name: Name) -> Finding:
     last = name.lookups[-1]
     if last.is_absent:
         text = f"the {name.whose}'s name {name.host} is not found ({last.error})"
-        hint = f"getent ahosts {name.host}   # is it spelled right, and does it exist in this network?"
+        hint = f"getent ahosts {quote(name.host)}   # is it spelled right, and does it exist in this network?"
         return fail("name.found", text, hint, f"{last.seconds:.1f} s", Root.NAME)
     return fail(
         "name.found",

@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
+from shlex import quote
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from ..proxy_choice import ProxyChoice, choice_of
 from ..root import Root
 from ..section import Check, Section
 from ..socks_client import SocksRefused
+from ..target import proxy_port
 from ..visit import Visit
 
 #: How often it is tried until it works: a single reset says little.
@@ -188,20 +190,20 @@ def _of_password(measured: Measured, value: str) -> Finding:
 
 
 def _of_trouble(measured: Measured, trouble: Trouble, value: str) -> Finding:
-    in_words = _in_words(trouble)
+    in_words, place = _in_words(trouble), urlsplit(measured.shown)
     if trouble.phase in (Phase.NAME, Phase.DIAL) and trouble.cause is not Cause.RESET:
         text, root = f"no connection to the proxy comes about: it {in_words}", Root.PROXY_UNREACHABLE
-        hint = f"nc -vz {measured.shown.partition('://')[2].replace(':', ' ')}"
+        hint = f"nc -vz {quote(place.hostname or '')} {place.port or proxy_port(place.scheme)}"
     elif trouble.cause in (Cause.CERTIFICATE, Cause.NO_COMMON_TLS, Cause.TLS, Cause.CLIENT_CERTIFICATE):
         text, root = f"TLS with the proxy fails ({trouble.error})", Root.PROXY_UNREACHABLE
         hint = (
             "--ca FILE   # of the authority that has signed the proxy's certificate"
             if trouble.cause is Cause.CERTIFICATE
-            else f"--proxy {measured.shown.replace('https:', 'http:', 1)}   # if it speaks no TLS itself"
+            else f"--proxy {quote(measured.shown.replace('https:', 'http:', 1))}   # if it speaks no TLS"
         )
     elif trouble.cause is Cause.UNPARSABLE or "does not speak SOCKS" in trouble.error:
         text, root = f"what listens at {measured.shown} is no proxy of that kind", Root.PROXY_REFUSES
-        hint = f"--proxy {_other_scheme(measured)}   # if it is of another kind"
+        hint = f"--proxy {quote(_other_scheme(measured))}   # if it is of another kind"
     else:
         text, root = f"the proxy does not connect to {measured.server}: it {in_words}", Root.PROXY_REFUSES
         hint = f"have who runs the proxy look for why it does not connect to {measured.server}"

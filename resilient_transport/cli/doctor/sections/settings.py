@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, Final
 
 import requests
@@ -231,7 +232,7 @@ def _of_trust(trust: TrustChoice) -> Finding:
         return warn(check, text, hint, str(trust.verify), Root.OTHER)
     if trust.is_unhashed:
         text = f"{trust.source} names the folder {trust.verify}, where no name is a hash"
-        return warn(check, text, f"openssl rehash {trust.verify}", root=Root.OTHER)
+        return warn(check, text, f"openssl rehash {quote(str(trust.verify))}", root=Root.OTHER)
     unread = "".join(f"; {name} is set, and requests does not read it" for name in trust.unread)
     if trust.verify is True:
         return ok(check, f"the authorities of certifi are trusted{unread}")
@@ -265,7 +266,11 @@ def _of_proxy(choice: ProxyChoice, host: str) -> Finding:
         entry, bare = choice.near[0]
         text = f"NO_PROXY has {entry!r}, which does not match {host}"
         return warn(
-            check, text, f"export NO_PROXY={bare}   # entries are names, between commas", entry, Root.OTHER
+            check,
+            text,
+            f"export NO_PROXY={quote(bare)}   # entries are names, between commas",
+            entry,
+            Root.OTHER,
         )
     return _of_usual_proxy(choice, host)
 
