@@ -12,6 +12,7 @@ from binascii import a2b_base64
 from collections.abc import Iterator
 from datetime import datetime
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import Final
 
 from ..util.frozen import dataclass
@@ -25,6 +26,14 @@ CERTIFICATE: Final = re.compile(
 #: What comes first in a certificate where it says its version.
 _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
+#: What holds the extensions; the kinds of names in one of them.
+_EXTENSIONS: Final = 0xA3
+_DNS_NAME, _ADDRESS = 0x82, 0x87
+#: Object identifiers, as they are encoded: 2.5.29.17 subjectAltName; 1.3.6.1.5.5.7.1.1
+#: authorityInfoAccess, and 1.3.6.1.5.5.7.48.2 caIssuers in it.
+_NAMES: Final = b"\x55\x1d\x11"
+_ACCESS: Final = b"\x2b\x06\x01\x05\x05\x07\x01\x01"
+_ISSUER_AT: Final = b"\x2b\x06\x01\x05\x05\x07\x30\x02"
 #: By the tag of a text, how it is encoded; all others are read as UTF-8, of which ASCII is a part.
 _ENCODINGS: Final = {0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
 #: The parts of a name, by their object identifiers: the short ones that all tools print, else OpenSSL's.
@@ -60,6 +69,12 @@ class Certificate:
     fingerprint: bytes
     #: Whether it is its own issuer, as that of a root authority is.
     is_self_issued: bool = False
+    #: Who has signed it, written as the subject is.
+    issuer: str = ""
+    #: The names and addresses that a server's is for.
+    names: tuple[str, ...] = ()
+    #: Whether it says where its issuer's certificate can be had: those of public authorities do.
+    tells_issuer: bool = False
 
 
 def chain_in(pem: bytes) -> list[Certificate]:
@@ -73,10 +88,18 @@ def chain_in(pem: bytes) -> list[Certificate]:
     return chain
 
 
+def from_der(data: bytes) -> Certificate | None:
+    """What a certificate in DER says of itself; None: it cannot be read."""
+    try:
+        return _of_der(data)
+    except (ValueError, IndexError, OverflowError):
+        return None
+
+
 def _of_block(text: bytes) -> Certificate | None:
     try:
-        return _of_der(a2b_base64(text))
-    except (ValueError, IndexError, OverflowError):
+        return from_der(a2b_base64(text))
+    except ValueError:
         return None
 
 
@@ -87,7 +110,41 @@ def _of_der(data: bytes) -> Certificate:
     fields = [field for field in _elements(signed) if field[0] != _VERSION]
     _, _, (_, issuer), (_, validity), (_, subject) = fields[:5]
     not_before, not_after = (_moment(tag, text) for tag, text in list(_elements(validity))[:2])
-    return Certificate(_name(subject), not_before, not_after, sha256(data[:end]).digest(), issuer == subject)
+    names, tells_issuer = _of_extensions(fields)
+    return Certificate(
+        _name(subject), not_before, not_after, sha256(data[:end]).digest(), issuer == subject, _name(issuer),
+        names, tells_issuer,
+    )  # fmt: skip
+
+
+def _of_extensions(fields: list[tuple[int, bytes]]) -> tuple[tuple[str, ...], bool]:
+    """The names, and whether the issuer's certificate can be had; nothing, if they cannot be read."""
+    try:
+        extensions = dict(_extensions(fields))
+        names = tuple(_alternative_names(extensions.get(_NAMES, b"")))
+    except (ValueError, IndexError):
+        return (), False
+    return names, _ISSUER_AT in extensions.get(_ACCESS, b"")
+
+
+def _extensions(fields: list[tuple[int, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """The identifier and the content of each extension."""
+    for tag, content in fields[5:]:
+        if tag == _EXTENSIONS:
+            for _, extension in _elements(_element(content, 0)[1]):
+                (_, kind), *_, (_, inner) = _elements(extension)
+                yield kind, inner
+
+
+def _alternative_names(extension: bytes) -> Iterator[str]:
+    """Names and addresses (RFC 5280, section 4.2.1.6)."""
+    if not extension:
+        return
+    for tag, text in _elements(_element(extension, 0)[1]):
+        if tag == _DNS_NAME:
+            yield text.decode("ascii", "replace")
+        elif tag == _ADDRESS and len(text) in (4, 16):
+            yield str(ip_address(text))
 
 
 def _element(data: bytes, at: int) -> tuple[int, bytes, int]:

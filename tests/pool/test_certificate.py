@@ -3,6 +3,7 @@
 import random
 import ssl
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 
 import certifi
@@ -11,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.name import _ASN1Type
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
 
-from resilient_transport.pool.certificate import chain_in
+from resilient_transport.pool.certificate import chain_in, from_der
 from resilient_transport.util.clock import date_of
 
 SHORT = {
@@ -39,7 +40,12 @@ def as_read(one):
     return one.subject, one.not_before, one.not_after
 
 
-def made(subject, not_before=LONG_AGO, not_after=datetime(2040, 2, 29, 12, 30, 59, tzinfo=timezone.utc)):
+def made(
+    subject,
+    not_before=LONG_AGO,
+    not_after=datetime(2040, 2, 29, 12, 30, 59, tzinfo=timezone.utc),
+    extensions=(),
+):
     """Return a certificate that its own key has signed, as PEM."""
     builder = x509.CertificateBuilder(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")]),
@@ -48,6 +54,7 @@ def made(subject, not_before=LONG_AGO, not_after=datetime(2040, 2, 29, 12, 30, 5
         1,
         not_before,
         not_after,
+        [x509.Extension(extension.oid, False, extension) for extension in extensions],
     )
     return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -141,6 +148,48 @@ def test_a_chain_is_read_in_its_order(authority):
     assert [one.subject.split(", ")[-1] for one in chain[:2]] == ["CN=alice", "CN=bob"]
     assert [one.is_self_issued for one in chain] == [False, False, True]
     assert len({one.fingerprint for one in chain}) == 3
+
+
+def test_the_names_and_the_issuer_of_a_servers_certificate():
+    """Names and addresses of both families; where its issuer's certificate can be had is told by its own."""
+    names = x509.SubjectAlternativeName(
+        [
+            x509.DNSName("*.example.test"),
+            x509.IPAddress(ip_address("127.0.0.1")),
+            x509.IPAddress(ip_address("::1")),
+            x509.RFC822Name("a@example.test"),
+        ]
+    )
+    where = x509.UniformResourceIdentifier("http://example.test/ca.der")
+    issuer = x509.AuthorityInformationAccess(
+        [x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)]
+    )
+    responder = x509.AuthorityInformationAccess(
+        [x509.AccessDescription(AuthorityInformationAccessOID.OCSP, where)]
+    )
+    (full,) = chain_in(made(named(), extensions=[names, issuer]))
+    (other,) = chain_in(made(named(), extensions=[responder]))
+    (bare,) = chain_in(made(named()))
+
+    assert full.names == ("*.example.test", "127.0.0.1", "::1")
+    assert [one.tells_issuer for one in (full, other, bare)] == [True, False, False]
+    assert (other.names, bare.names, bare.issuer) == ((), (), "CN=issuer")
+
+
+def test_an_extension_that_cannot_be_read_takes_nothing_else_with_it():
+    """What is known without it is still known."""
+    broken = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x7f\x82")
+    (found,) = chain_in(made(named((NameOID.COMMON_NAME, "x")), extensions=[broken]))
+
+    assert (found.subject, found.names) == ("CN=x", ())
+
+
+def test_der_is_read_as_pem_is():
+    """And what is none gives nothing."""
+    pem = made(named((NameOID.COMMON_NAME, "x")))
+
+    assert from_der(ssl.PEM_cert_to_DER_cert(pem.decode())) == chain_in(pem)[0]
+    assert from_der(b"\x30\x82") is None
 
 
 def test_what_cannot_be_read_is_no_error():
