@@ -410,3 +410,25 @@ def test_the_class_of_sessions_is_found_by_what_it_derives_from():
 
     assert [kind for kind in kinds if kind.__module__ == "requests.sessions"] == [STOCK_SESSION]
     assert STOCK_SESSION is requests.Session
+
+
+def test_a_context_tells_the_messages_of_its_handshakes(server):
+    """For cli/doctor/handshake.py: by their numbers; and the chain of the peer."""
+    context, said = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), []
+    context.load_verify_locations(server.authority.ca_file)
+    context.load_cert_chain(*server.authority.client)
+    context._msg_callback = lambda _, way, version, kind, message, data: said.append(
+        (way, kind, message, data)
+    )
+    server.play(Script())
+    plain = socket.create_connection(("127.0.0.1", server.port))
+    with context.wrap_socket(plain, server_hostname="localhost") as client:
+        own = client.getpeercert(binary_form=True)
+        public = getattr(client, "get_unverified_chain", None)
+        found = public() if public else client._sslobj.get_unverified_chain()
+    handshake = {(way, int(message)) for way, kind, message, _ in said if kind == 22}
+    first = found[0] if public else ssl.PEM_cert_to_DER_cert(found[0].public_bytes())
+
+    assert {("write", 1), ("read", 2), ("read", 13), ("read", 20), ("write", 11), ("write", 20)} <= handshake
+    assert first == own
+    assert all(isinstance(data, bytes) for *_, data in said)

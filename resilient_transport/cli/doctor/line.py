@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import selectors
 import socket
 import ssl
 from base64 import b64encode
@@ -30,7 +31,7 @@ from .tls_relay import inside
 MOST_BYTES: Final = 16_000_000
 _PIECE: Final = 65536
 #: The least time that is waited for a server's word after the handshake, in seconds.
-_PROOF: Final = 0.02
+PROOF: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,29 +178,29 @@ class Line:
                 self.sock = inside(self.sock)
             self.sock = context.wrap_socket(self._open(), server_hostname=self.target.host, session=session)
 
-    def confirm(self) -> bool:
-        """Wait for the server's first word after the handshake; whether it came.
+    def confirm(self, patience: float = PROOF) -> bool:
+        """Wait for the server's first word after the handshake; whether it has accepted the client.
 
         In TLS 1.3 the server refuses a client certificate only then (RFC 8446 section 4.6.1); a ticket is
-        its consent, silence is no proof.
+        its consent, silence is no proof. In TLS 1.2 the handshake is; that the server ends the connection
+        right after it is noticed all the same.
+
+        Args:
+            patience: seconds that are waited at the least.
         """
         sock = self.sock
-        if not isinstance(sock, ssl.SSLSocket):
+        if not isinstance(sock, ssl.SSLSocket) or not self.target.is_tls:
             return True
-        if sock.version() != "TLSv1.3":
-            return True
-        before = sock.session
+        before, is_proven = sock.session, sock.version() != "TLSv1.3"
         with self.step(Phase.CONFIRM):
-            sock.settimeout(max(_PROOF, 2 * self.bars[-1].seconds))
+            until = monotonic() + max(patience, 2 * self.bars[-1].seconds)
+            sock.settimeout(0)
             try:
-                if not sock.recv(1):
-                    raise ConnectionResetError("closed right after the handshake")
-            except (TimeoutError, ssl.SSLWantReadError):
-                pass
+                while not _has_word(sock, before) and (left := until - monotonic()) > 0:
+                    _wait_for(sock, left)
             finally:
                 sock.settimeout(self.timeout)
-        after = sock.session
-        return after is not None and (before is None or after.id != before.id or after.has_ticket)
+        return is_proven or _has_ticket(sock, before)
 
     def ask(
         self, method: str = "GET", resource: str | None = None, headers: Mapping[str, str] | None = None
@@ -301,6 +302,28 @@ class Line:
         if self.sock is None:
             raise RuntimeError("it is not connected: call dial() first")
         return self.sock
+
+
+def _has_ticket(sock: ssl.SSLSocket, before: ssl.SSLSession | None) -> bool:
+    """Whether a TLS 1.3 server has sent a ticket since."""
+    now = sock.session if sock.version() == "TLSv1.3" else None
+    return now is not None and now.has_ticket and (before is None or now.id != before.id)
+
+
+def _has_word(sock: ssl.SSLSocket, before: ssl.SSLSession | None) -> bool:
+    """Read what TLS itself has to say, and whether that was a word: a ticket, or data that came unasked."""
+    try:
+        if not sock.recv(1):
+            raise ConnectionResetError("closed right after the handshake")
+    except ssl.SSLWantReadError:
+        return _has_ticket(sock, before)
+    return True
+
+
+def _wait_for(sock: ssl.SSLSocket, seconds: float) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        selector.select(seconds)
 
 
 def _authorization(user: str | None, password: str | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from .control import CONTROL
 from .name import NAME
 from .proxy import PROXY
 from .settings import SETTINGS
+from .tls import TLS
 from .versions import VERSIONS
 
 SECTIONS: Final[tuple[Section, ...]] = (
@@ -18,5 +19,6 @@ SECTIONS: Final[tuple[Section, ...]] = (
     NAME,
     CONNECT,
     PROXY,
+    TLS,
     CONTROL,
 )
