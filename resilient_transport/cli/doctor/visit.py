@@ -16,6 +16,7 @@ from .budget import Budget
 from .line import Line
 from .options import Options
 from .target import Target, session_from, target_for
+from .trust import load
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Visit:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         verify, cert = self.target.verify, self.target.cert
         if verifies and verify:
-            _trust(context, certifi.where() if verify is True else str(verify))
+            load(context, certifi.where() if verify is True else str(verify))
         else:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["http/1.1"])
@@ -135,12 +136,3 @@ class Visit:
         return tuple(
             Bar(bar.phase, bar.began - self.began, bar.seconds, bar.failed, bar.note) for bar in bars
         )
-
-
-def _trust(context: ssl.SSLContext, path: str) -> None:
-    from os.path import isdir
-
-    if isdir(path):
-        context.load_verify_locations(capath=path)
-    else:
-        context.load_verify_locations(cafile=path)

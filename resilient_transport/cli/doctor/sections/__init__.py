@@ -9,6 +9,7 @@ from .connect import CONNECT
 from .control import CONTROL
 from .name import NAME
 from .proxy import PROXY
+from .server_certificate import SERVER_CERTIFICATE
 from .settings import SETTINGS
 from .tls import TLS
 from .versions import VERSIONS
@@ -20,5 +21,6 @@ SECTIONS: Final[tuple[Section, ...]] = (
     CONNECT,
     PROXY,
     TLS,
+    SERVER_CERTIFICATE,
     CONTROL,
 )

@@ -1,0 +1,40 @@
+"""For how long a certificate is valid. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...pool.certificate import Certificate
+from ...util.clock import date_of
+
+_DAY: Final = 86400.0
+#: The share of its life that a short-lived certificate has left when that is told. Programs renew one when it
+#: has a third left.
+_SHARE: Final = 0.2
+
+
+def lifetime(certificate: Certificate) -> str:
+    """Its first and its last second."""
+    return f"{date_of(certificate.not_before)} to {date_of(certificate.not_after)}"
+
+
+def days_left(certificate: Certificate, now: float) -> float:
+    """The days for which it is still valid.
+
+    Args:
+        certificate: has not expired.
+        now: the time, as POSIX has it.
+    """
+    return (certificate.not_after - now) / _DAY
+
+
+def ends_soon(certificate: Certificate, now: float, days: float) -> bool:
+    """Whether so many days are left, or a fifth of its life, if that is less.
+
+    Args:
+        certificate: has not expired.
+        now: the time, as POSIX has it.
+        days: how many are few.
+    """
+    life = certificate.not_after - certificate.not_before
+    return certificate.not_after - now < min(days * _DAY, _SHARE * life)
