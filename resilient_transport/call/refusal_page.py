@@ -73,18 +73,28 @@ def says(response: Response, request: PreparedRequest) -> str | None:
     """What a response to a request says of the client certificate; None: nothing, or nobody has read it."""
     if not (request.url or "").startswith("https:"):
         return None
-    status, beginning = response.status_code, _beginning(response)
+    kind = response.headers.get("content-type", "html")
+    return said_by(response.status_code, kind, _beginning(response))
+
+
+def said_by(status: int, kind: str, beginning: bytes) -> str | None:
+    """What a response over TLS says of the client certificate; None: nothing.
+
+    Args:
+        status: its status.
+        kind: its media type.
+        beginning: the first bytes of its body, decoded; none, if nobody has read it.
+    """
     if status in _STATUSES:
-        return None if _is_data(response, beginning) else f"{status} {_STATUSES[status]}"
+        return None if _is_data(kind, beginning) else f"{status} {_STATUSES[status]}"
     page = _COMPILED.get(status)
     found = None if page is None else page.match(beginning)
     return found[1].decode() if found else None
 
 
-def _is_data(response: Response, beginning: bytes) -> bool:
+def _is_data(kind: str, beginning: bytes) -> bool:
     """Whether a response is no page, but an API's own answer, whose statuses may mean anything."""
-    kind = response.headers.get("content-type", "html").lower()
-    return "html" not in kind or beginning.lstrip().startswith((b"{", b"["))
+    return "html" not in kind.lower() or beginning.lstrip().startswith((b"{", b"["))
 
 
 def _beginning(response: Response) -> bytes:

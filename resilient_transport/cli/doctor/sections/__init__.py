@@ -7,6 +7,7 @@ from typing import Final
 from ..section import Section
 from .connect import CONNECT
 from .control import CONTROL
+from .mutual_tls import CLIENT_CERTIFICATE
 from .name import NAME
 from .proxy import PROXY
 from .server_certificate import SERVER_CERTIFICATE
@@ -22,5 +23,6 @@ SECTIONS: Final[tuple[Section, ...]] = (
     PROXY,
     TLS,
     SERVER_CERTIFICATE,
+    CLIENT_CERTIFICATE,
     CONTROL,
 )
