@@ -12,6 +12,7 @@ from .name import NAME
 from .proxy import PROXY
 from .server_certificate import SERVER_CERTIFICATE
 from .settings import SETTINGS
+from .this_host import THIS_HOST
 from .tls import TLS
 from .versions import VERSIONS
 
@@ -25,4 +26,5 @@ SECTIONS: Final[tuple[Section, ...]] = (
     SERVER_CERTIFICATE,
     CLIENT_CERTIFICATE,
     CONTROL,
+    THIS_HOST,
 )
