@@ -79,20 +79,25 @@ def test_of_a_good_certificate_nothing_is_bad() -> None:
 @pytest.mark.parametrize(
     ("replies", "fields", "root", "words"),
     [
-        ((refused("unknown_ca"),), {}, Root.CLIENT_CERTIFICATE_REFUSED, "refuses the client certificate"),
+        (
+            (refused("unknown_ca"),),
+            {},
+            Root.CLIENT_CERTIFICATE_REFUSED,
+            "refuses CN=alice (TLS alert unknown_ca)",
+        ),
         ((refused("access_denied"),), {}, Root.CLIENT_CERTIFICATE_REFUSED, "refuses"),
         ((refused("certificate_expired"),), {}, Root.CLIENT_CERTIFICATE_EXPIRED, "has expired"),
         (
             (refused("certificate_unknown"),),
             {"files": replace(FILES, chain=(replace(OWN, not_after=NOW - DAY),))},
             Root.CLIENT_CERTIFICATE_EXPIRED,
-            "has expired since",
+            "which was valid until",
         ),
         (
             (Reply(replace(SHOWN, shows=False), 400, "400 No required SSL certificate was sent"),),
             {"files": Files()},
             Root.CLIENT_CERTIFICATE_MISSING,
-            "none is set",
+            "no client certificate is set",
         ),
         (
             (Reply(replace(SHOWN, shows=False), 400, "400 No required SSL certificate was sent"),),

@@ -36,8 +36,6 @@ _PATIENCE: Final = 0.3
 #: A certificate is told when it has so many days left.
 _SOON: Final = 30
 _FILES: Final = "--cert FILE --key FILE"
-#: A page of nginx's, and its status, for a client that has shown none.
-_NONE_WAS_SENT: Final = ("No required SSL certificate", "SSL certificate required")
 _ENCRYPTED: Final = b"ENCRYPTED"
 
 
@@ -233,28 +231,27 @@ def _refused(measured: Measured, reply: Reply) -> Finding:
     """There are four cases: none was shown, it has expired, its issuer is not known, and all others."""
     check, made = "client-certificate.accepted", reply.handshake
     value = reply.page or (f"TLS alert {made.alert}" if made.alert else "")
-    none_sent = reply.page is not None and any(words in reply.page for words in _NONE_WAS_SENT)
-    if not made.shows or none_sent:
+    if not made.shows:
         return _none_was_shown(measured, value)
+    own = measured.files.chain[0].subject if measured.files.chain else "it"
     over = [one for one in measured.files.chain if one.not_after < measured.now and not one.is_self_issued]
     if over or made.alert == "certificate_expired":
-        when = f" since {date_of(over[0].not_after)}" if over else ""
-        return fail(
-            check, f"the server refuses the client certificate, which has expired{when}",
-            f"renew it: {_FILES}", value, Root.CLIENT_CERTIFICATE_EXPIRED,
-        )  # fmt: skip
+        when = f"was valid until {date_of(over[0].not_after)}" if over else "has expired"
+        text, root = f"the server refuses {own}, which {when}", Root.CLIENT_CERTIFICATE_EXPIRED
+        return fail(check, text, f"renew it: {_FILES}", value, root)
     hint = f"ask the operator of {measured.origin} which client certificates it accepts"
     if made.alert == "unknown_ca" and len(measured.files.chain) == 1:
         hint += f"; if {measured.files.chain[0].issuer} is right, add the intermediate ones to the file"
-    return fail(
-        check, "the server refuses the client certificate", hint, value, Root.CLIENT_CERTIFICATE_REFUSED
-    )
+    text = f"the server refuses {own} ({value})"
+    return fail(check, text, hint, value, Root.CLIENT_CERTIFICATE_REFUSED)
 
 
 def _none_was_shown(measured: Measured, value: str) -> Finding:
     check, root = "client-certificate.accepted", Root.CLIENT_CERTIFICATE_MISSING
     if measured.files.certificate is None:
-        return fail(check, "the server demands a client certificate, and none is set", _FILES, value, root)
+        return fail(
+            check, f"no client certificate is set, and the server wants one ({value})", _FILES, value, root
+        )
     text = "a certificate is set, and not shown: its issuer is none of those that the server names"
     return fail(check, text, f"ask the operator of {measured.origin} which issuers it accepts", value, root)
 

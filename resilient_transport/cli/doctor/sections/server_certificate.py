@@ -21,6 +21,7 @@ import certifi
 from urllib3.util.ssl_ import create_urllib3_context
 
 from ....pool.certificate import Certificate, from_der
+from ....util.clock import date_of
 from ..finding import Finding, fail, ok, skipped, warn
 from ..handshake import Handshake, Place, Prober, idle_because, is_silent, usable_context
 from ..line import Line
@@ -186,7 +187,8 @@ def _of_expiry(measured: Measured) -> Finding:
         root = Root.CLOCK if measured.skew is None else Root.OTHER
         return _bad(measured, check, f"{who} is not valid yet, or this clock is late", "date -u", value, root)
     if late:
-        return _bad(measured, check, f"{who} has expired", operator, value, Root.SERVER_CERTIFICATE_EXPIRED)
+        text = f"{who} was valid until {date_of(odd.not_after)}"
+        return _bad(measured, check, text, operator, value, Root.SERVER_CERTIFICATE_EXPIRED)
     left = f"{days_left(odd, now):.1f} days"
     if ends_soon(odd, now, _SOON):
         return warn(check, f"{who} expires in {left}", operator, value, Root.OTHER)
@@ -211,9 +213,9 @@ def _of_name(measured: Measured) -> Finding:
     if measured.code == 0 or (measured.code not in _OTHER_NAME and is_named(own.names, host)):
         return ok(check, f"it is for {host}", value)
     return _bad(
-        measured, check, f"the certificate is not for {host}",
+        measured, check, f"the certificate is for {value or own.subject or 'no name'}, and not for {host}",
         f"ask for a name that it is for, or have the operator of {measured.origin} add {host}",
-        value or own.subject, Root.SERVER_CERTIFICATE_NAME,
+        value, Root.SERVER_CERTIFICATE_NAME,
     )  # fmt: skip
 
 
