@@ -154,6 +154,13 @@ SILENT = ended(Cause.TIMEOUT, Place.FLIGHT)
         ((RESET, DONE, DONE, RESET), None, Root.HANDSHAKE_RESET, False, "2 of 4 handshakes"),
         ((NO_TLS, DONE, DONE, DONE), None, Root.HANDSHAKE_RESET, False, "1 of 4"),
         ((ended(Cause.DAMAGED, Place.DONE), DONE), None, Root.DAMAGED, False, "1 of 2 handshakes fail after"),
+        (
+            (ended(Cause.RESET, Place.BEFORE, phase=Phase.DIAL),),
+            None,
+            Root.HANDSHAKE_RESET,
+            True,
+            "no connection",
+        ),
         ((ended(Cause.REFUSED, Place.BEFORE, phase=Phase.DIAL),), None, Root.REFUSED, True, "no connection"),
         (
             (ended(Cause.TIMEOUT, Place.BEFORE, phase=Phase.DIAL),),
@@ -337,3 +344,14 @@ def test_through_a_proxy_it_is_the_server_that_shakes_hands(server: FaultServer)
 
     assert bad(judge(found)) == []
     assert tunnels == len(found.tries) + 2
+
+
+def test_a_proxy_is_not_asked_whether_the_server_speaks_tls(server: FaultServer) -> None:
+    """It would answer a plain request itself, and the server would seem to be one without TLS."""
+    server.play(Script((Rule(Fault(Moment.CLIENT_HELLO)),)))
+    with FaultServer(tls=False) as proxy:
+        found = measured(server.url, **as_alice(server), proxy=proxy.url)
+        asked = proxy.executions()
+
+    assert by_check(judge(found))["tls.handshake"].root is Root.HANDSHAKE_RESET
+    assert asked == ()

@@ -41,6 +41,8 @@ _VERB: Final = {Cause.RESET: "are reset or closed", Cause.TIMEOUT: "meet silence
 _NOT_CONNECTED: Final = {
     (Phase.NAME, None): Root.NAME,
     (Phase.DIAL, Cause.REFUSED): Root.REFUSED,
+    # It was made, and ended at once.
+    (Phase.DIAL, Cause.RESET): Root.HANDSHAKE_RESET,
     (Phase.DIAL, None): Root.UNREACHABLE,
     (Phase.TUNNEL, None): Root.PROXY_REFUSES,
 }
@@ -110,7 +112,9 @@ def _resumed(prober: Prober) -> Handshake | None:
 
 
 def _plain_status(visit: Visit, line: Line) -> int | None:
-    """What a plain request is answered."""
+    """What a plain request is answered by the server; an HTTP proxy would answer it itself."""
+    if (visit.target.proxy or "").startswith("http"):
+        return None
     with suppress(*FAILURES), visit.kept(line, "plain HTTP by hand"):
         line.dial()
         line.tunnel()
