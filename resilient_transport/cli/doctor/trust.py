@@ -6,6 +6,7 @@ import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -80,6 +81,7 @@ def _certificates_at(path: Path) -> list[Certificate]:
     return list(found.values())
 
 
+@cache
 def _public() -> list[Certificate]:
     return chain_in(Path(certifi.where()).read_bytes())
 

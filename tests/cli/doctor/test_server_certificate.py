@@ -69,10 +69,20 @@ def measured(url: str, **options: Any) -> Measured:
     return found
 
 
+@pytest.fixture(scope="module")
+def good(authority: Any) -> Iterator[FaultServer]:
+    """Give a server that asks for no certificate."""
+    with FaultServer(client_auth="none", authority=authority) as other:
+        yield other
+
+
 @contextmanager
-def showing(kind: str, server: FaultServer) -> Iterator[FaultServer]:
-    """Give a server with another certificate."""
-    with FaultServer(certificate=kind, client_auth="none", authority=server.authority) as other:
+def showing(kind: str, good: FaultServer) -> Iterator[FaultServer]:
+    """Give a server with a certificate of some kind."""
+    if kind == "good":
+        yield good
+        return
+    with FaultServer(certificate=kind, client_auth="none", authority=good.authority) as other:
         yield other
 
 
@@ -298,12 +308,10 @@ def test_what_is_trusted(tmp_path: Path, authority: Any) -> None:
         ("untrusted", True, Root.INTERCEPTED),
     ],
 )
-def test_certificates_of_real_servers(
-    server: FaultServer, kind: str, trusts: bool, root: Root | None
-) -> None:
+def test_certificates_of_real_servers(good: FaultServer, kind: str, trusts: bool, root: Root | None) -> None:
     """One cause each. Nothing is bad about the first."""
-    with showing(kind, server) as other:
-        found = measured(other.url, ca=server.authority.ca_file if trusts else None)
+    with showing(kind, good) as other:
+        found = measured(other.url, ca=good.authority.ca_file if trusts else None)
     told_of = [one.root for one in judge(found) if one.is_bad]
 
     assert told_of == ([] if root is None else [root])
@@ -312,24 +320,21 @@ def test_certificates_of_real_servers(
     )
 
 
-@pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_a_server_that_refuses_the_client_is_looked_at_all_the_same(
-    server: FaultServer, version: str
-) -> None:
+def test_a_server_that_refuses_the_client_is_looked_at_all_the_same(server: FaultServer) -> None:
     """In TLS 1.2 its handshake is never done."""
-    with FaultServer(max_tls=version, authority=server.authority) as other:
-        found = measured(other.url, ca=server.authority.ca_file)
+    with FaultServer(max_tls="1.2", authority=server.authority) as other:
+        found = [measured(one.url, ca=server.authority.ca_file) for one in (server, other)]
 
-    assert bad(judge(found)) == []
-    assert found.chain[0].names[0] == "localhost"
+    assert [bad(judge(one)) for one in found] == [[], []]
+    assert [one.chain[0].names[0] for one in found] == ["localhost"] * 2
 
 
-def test_a_proxy_that_shows_a_certificate_of_its_own(server: FaultServer) -> None:
+def test_a_proxy_that_shows_a_certificate_of_its_own(good: FaultServer) -> None:
     """The right name, and an authority that nobody knows. A proxy that only carries shows nothing."""
-    with Interceptor(server) as proxy:
-        caught = measured(server.url, proxy=f"http://localhost:{proxy.port}")
-    with FaultServer(tls=False) as carrier, showing("good", server) as other:
-        fine = measured(other.url, proxy=carrier.url, ca=server.authority.ca_file)
+    with Interceptor(good) as proxy:
+        caught = measured(good.url, proxy=f"http://localhost:{proxy.port}")
+    with FaultServer(tls=False) as carrier:
+        fine = measured(good.url, proxy=carrier.url, ca=good.authority.ca_file)
 
     assert [one.root for one in judge(caught) if one.is_bad] == [Root.INTERCEPTED]
     assert bad(judge(fine)) == []
@@ -349,9 +354,8 @@ def test_the_clock_is_compared_with_the_servers(server: FaultServer, date: str, 
     assert b"secret" not in heads
 
 
-def test_a_file_of_trusted_certificates_that_is_not_there(server: FaultServer) -> None:
+def test_a_file_of_trusted_certificates_that_is_not_there(good: FaultServer) -> None:
     """It is a setting that is wrong, and not the server."""
-    with showing("good", server) as other:
-        found = measured(other.url, ca="/nonexistent")
+    found = measured(good.url, ca="/nonexistent")
 
     assert [one.root for one in judge(found) if one.is_bad] == [Root.SETTING]

@@ -183,19 +183,19 @@ def test_what_ends_handshakes_is_named(
     assert words in found.text
 
 
-@pytest.mark.parametrize("version", ["1.3", "1.2"])
-def test_a_refused_client_certificate_is_no_failure_of_tls(server: FaultServer, version: str) -> None:
+def test_a_refused_client_certificate_is_no_failure_of_tls(server: FaultServer) -> None:
     """Another section tells it. A reset in the same place is one."""
-    with FaultServer(max_tls=version, authority=server.authority) as refusing:
-        found = measured(refusing.url, ca=server.authority.ca_file, timeout=LONG_TIMEOUT)
+    server.play(Script())
+    with FaultServer(max_tls="1.2", authority=server.authority) as older:
+        found = [
+            measured(one.url, ca=server.authority.ca_file, timeout=LONG_TIMEOUT) for one in (server, older)
+        ]
     reset = ended(Cause.RESET, Place.DONE)
 
-    assert [one.is_refusal for one in found.tries] == [True] * 4
-    assert {one.alert for one in found.tries} == {
-        "handshake_failure" if version == "1.2" else "certificate_required"
-    }
-    assert bad(judge(found)) == []
-    assert bad(judge(replace(found, tries=(reset,) * 4))) == ["tls.handshake"]
+    assert all(one.is_refusal for tried in found for one in tried.tries)
+    assert [one.tries[0].alert for one in found] == ["certificate_required", "handshake_failure"]
+    assert [bad(judge(one)) for one in found] == [[], []]
+    assert bad(judge(replace(found[0], tries=(reset,) * 4))) == ["tls.handshake"]
 
 
 def test_where_each_connection_ends_that_shows_no_certificate_tls_works() -> None:
@@ -226,8 +226,11 @@ def test_what_a_server_gives_to_resume_by(
     resumed: bool | None,
 ) -> None:
     """How many tickets, when, and whether they work."""
-    with FaultServer(authority=server.authority, **options) as other:
-        found = measured(other.url, **as_alice(server))
+    server.play(Script())
+    other = FaultServer(authority=server.authority, **options) if options else server
+    found = measured(other.url, **as_alice(server))
+    if options:
+        other.close()
 
     assert bad(judge(found)) == []
     assert {one.version for one in found.tries} == {version}
@@ -328,11 +331,12 @@ def test_it_does_not_apply_to_a_plain_page() -> None:
 
 
 def test_files_that_cannot_be_used_do_not_stand_in_its_way(server: FaultServer) -> None:
-    """They have a section of their own."""
-    with FaultServer(client_auth="none", authority=server.authority) as open_server:
-        found = measured(open_server.url, cert="/nonexistent", timeout=LONG_TIMEOUT)
+    """They have a section of their own. The handshake is made without them."""
+    server.play(Script())
+    found = measured(server.url, cert="/nonexistent", timeout=LONG_TIMEOUT)
 
     assert bad(judge(found)) == []
+    assert not any(one.shows for one in found.tries)
 
 
 def test_through_a_proxy_it_is_the_server_that_shakes_hands(server: FaultServer) -> None:
@@ -355,3 +359,21 @@ def test_a_proxy_is_not_asked_whether_the_server_speaks_tls(server: FaultServer)
 
     assert by_check(judge(found))["tls.handshake"].root is Root.HANDSHAKE_RESET
     assert asked == ()
+
+
+def test_a_ticket_is_proof_and_silence_is_none(server: FaultServer) -> None:
+    """A ticket ends the wait. Silence ends it after its time, and what the server says later is still heard."""
+    proofs = []
+    visit = visit_to(server.url, **as_alice(server))
+    for script in (Script(), Script((Rule(Fault(Moment.HANDSHAKE, How.STALL, seconds=SHORT_TIMEOUT)),))):
+        server.play(script)
+        with visit.line() as line:
+            line.dial()
+            line.shake_hands(visit.context())
+            proofs.append(line.confirm())
+            assert line.sock is not None
+            assert line.sock.gettimeout() == LONG_TIMEOUT
+            after = line.ask().status if proofs[-1] else line.sock.recv(1)
+
+    assert proofs == [True, False]
+    assert after == b""

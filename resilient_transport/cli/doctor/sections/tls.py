@@ -262,6 +262,6 @@ TLS: Final = Section(
     measure,
     judge,
     needs=("name", "connect", "proxy"),
-    requests=lambda _: 1,
+    requests=lambda _: 2,
     idle_because=idle_because,
 )
