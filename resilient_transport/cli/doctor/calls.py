@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import requests
 
@@ -16,13 +17,22 @@ from ...adapter.adapter import ResilientAdapter
 from ...call.redaction import describe
 from ...events.attempt import Attempts, attempts_of
 from ...pool.registry import registry
-from ...retry.causes import Cause, classify, root_of
+from ...retry.causes import Cause, classify
+from ...settings.override import override
+from ...util.origin import origin_at, path_at
 from ...waterfall.chart import Bar, Phase, Row
+from .failed_at import innermost, phase_by_attempts, phase_by_traceback
 from .visit import Visit
 
 #: The session as it is, which is stock requests unless the program's own has something mounted; and ours.
 STOCK: Final = "stock requests"
 OURS: Final = "this adapter"
+
+#: After so many calls that were silent one after the other, and nothing else, no more are made in a row: each
+#: takes as long as a step may.
+SILENT: Final = 2
+#: So many times as long as a step may take, a call by the adapter may take, its repetitions included.
+_STEPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,13 @@ class Call:
     digest: str = ""
     #: The response's header, by names in lower case. No value of it is ever shown.
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The step at which it has failed; None: it has not.
+    phase: Phase | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has failed because nothing came."""
+        return self.cause is Cause.TIMEOUT
 
 
 def calls(
@@ -57,11 +74,12 @@ def calls(
     url: str | None = None,
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
-    mark: Callable[[], None] = lambda: None,
+    mark: Callable[[], object] = lambda: None,
 ) -> tuple[Call, ...]:
     """Make cold calls, each on a session of its own, one after the other or all at once.
 
-    What the adapter's pools remember is forgotten first, so that it starts as cold as stock does.
+    What the adapter's pools remember is forgotten first, so that it starts as cold as stock does. In a row,
+    fewer are made if nothing but silence comes.
 
     Args:
         visit: what they are part of; it grants as many requests.
@@ -76,43 +94,118 @@ def calls(
     visit.budget.request(count)
     if transport == OURS:
         registry.clear()
-    line = threading.Barrier(count if together else 1)
     asked = (method, url or visit.target.url, dict(headers or {}))
 
     def one(number: int) -> Call:
-        line.wait(60)
         began = monotonic()
         made = _made(visit, transport, asked)
-        visit.add(_row(visit, f"{method} by {transport}, call {number}", began, made))
+        visit.add(_row(visit, f"{method} by {transport}, call {number}", began, made, asked[1]))
         mark()
         return made
 
-    with ThreadPoolExecutor(count if together else 1) as threads:
-        made = tuple(threads.map(one, range(1, count + 1)))
+    made = _together(one, count) if together else _in_a_row(one, count)
+    sent = len(made)
     if transport == OURS:
-        sent = sum(attempt.bytes_out > 0 for call in made for attempt in call.attempts)
-        visit.budget.told(max(0, sent - count))
+        sent = max(sent, sum(attempt.bytes_out > 0 for call in made for attempt in call.attempts))
+    visit.budget.told(sent - count)
     return made
+
+
+def _in_a_row(one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
+    made: list[Call] = []
+    while len(made) < count and not are_silent(made):
+        made.append(one(len(made) + 1))
+    return tuple(made)
+
+
+def _together(one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
+    """Make calls at once. The threads are daemons, so that Ctrl-C waits for none of them."""
+    line = threading.Barrier(count)
+    made: list[Call | None] = [None] * count
+    errors: list[BaseException] = []
+
+    def run(place: int) -> None:
+        try:
+            line.wait(60)
+            made[place] = one(place + 1)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return tuple(call for call in made if call is not None)
+
+
+def are_silent(made: Sequence[Call]) -> bool:
+    """Whether nothing but silence has come, often enough to say so."""
+    return len(made) >= SILENT and all(call.is_silent for call in made)
+
+
+def failed(made: Sequence[Call]) -> list[Call]:
+    """Those that have failed."""
+    return [call for call in made if call.error is not None]
+
+
+def hollow(stock: Sequence[Call], ours: Sequence[Call]) -> list[Call]:
+    """Those by stock whose body is empty, and by the adapter none is.
+
+    `http.client` takes an end of file for the end of a head, so the rest of it and the body are lost unseen.
+    """
+    whole = [call.body_bytes > 0 for call in ours if call.error is None]
+    if not whole or not all(whole):
+        return []
+    return [call for call in stock if call.error is None and not call.body_bytes]
+
+
+def usual(made: Sequence[Call]) -> tuple[Phase, Cause, str]:
+    """The step and the cause at which most of these have failed, and an error of them.
+
+    Args:
+        made: calls of which at least one has failed.
+    """
+    told = [(call.phase, call.cause, call.error) for call in made if call.phase and call.cause and call.error]
+    (phase, cause), _ = Counter((phase, cause) for phase, cause, _ in told).most_common(1)[0]
+    return phase, cause, next(error for at, why, error in told if (at, why) == (phase, cause))
+
+
+def compared(stock: Sequence[Call], ours: Sequence[Call], how: str = "") -> str:
+    """How calls by both went, in two sentences.
+
+    Args:
+        stock, ours: the calls.
+        how: follows the number of those by stock, such as ", 4 at once".
+    """
+    counted = ((stock, len(failed(stock)) + len(hollow(stock, ours))), (ours, len(failed(ours))))
+    return " ".join(
+        f"{made[0].transport[:1].upper()}{made[0].transport[1:]}: {lost} of {len(made)} calls failed{how}."
+        for made, lost in counted
+        if made
+    )
 
 
 def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]]) -> Call:
     method, url, headers = asked
-    began, timeout = monotonic(), (visit.connect_timeout, visit.options.timeout)
-    with visit.new_session() as session:
-        if transport == OURS:
+    began, options, target = monotonic(), visit.options, visit.target
+    timeout, is_ours = (visit.connect_timeout, options.timeout), transport == OURS
+    with visit.new_session() as session, _bounded(options.timeout) if is_ours else nullcontext():
+        if is_ours:
             adapter = ResilientAdapter()
             session.mount("https://", adapter)
             session.mount("http://", adapter)
-        target = visit.target
+        # They are in the URL already.
+        session.params = {}
         try:
             answer = session.request(
-                method, url, headers=headers, timeout=timeout, allow_redirects=False, verify=target.verify,
-                proxies=target.proxies,
+                method, url, headers=headers, timeout=timeout, allow_redirects=False,
+                verify=target.verify, proxies=target.proxies,
             )  # fmt: skip
         except (requests.RequestException, ValueError, OSError) as error:
-            root = root_of(error)
-            why, cause = describe(root), classify(error)
-            return Call(transport, None, why, cause, attempts_of(error), monotonic() - began)
+            return _failure(transport, error, monotonic() - began)
         body = answer.content
         return Call(
             transport, answer.status_code, None, None, attempts_of(answer), monotonic() - began, len(body),
@@ -120,8 +213,23 @@ def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]]) 
         )  # fmt: skip
 
 
-def _row(visit: Visit, title: str, began: float, call: Call) -> Row:
+def _bounded(timeout: float) -> Any:
+    """A block in which a call by the adapter ends in time, whatever it is told to wait for."""
+    return override(deadline=_STEPS * timeout)
+
+
+def _failure(transport: str, error: Exception, seconds: float) -> Call:
+    root, attempts = innermost(error), attempts_of(error)
+    why = next((one.error for one in reversed(attempts) if one.error), None) or describe(root)
+    phase = phase_by_attempts(attempts) or phase_by_traceback(error)
+    return Call(transport, None, why, classify(root), attempts, seconds, phase=phase)
+
+
+def _row(visit: Visit, title: str, began: float, call: Call, url: str) -> Row:
     """A call as one bar; of the adapter's, `recording` knows more."""
-    bar = Bar(Phase.BODY, began - visit.began, call.seconds, call.error is not None, call.error or "")
+    bar = Bar(
+        call.phase or Phase.BODY, began - visit.began, call.seconds, call.error is not None, call.error or ""
+    )
     outcome = call.error or f"status {call.status}"
-    return Row(title, (bar,), outcome, call.error is not None, status=call.status, url=visit.target.shown)
+    shown = origin_at(url) + path_at(url)
+    return Row(title, (bar,), outcome, call.error is not None, status=call.status, url=shown)

@@ -12,11 +12,12 @@ import selectors
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from ...call.redaction import describe
@@ -32,6 +33,8 @@ MOST_BYTES: Final = 16_000_000
 _PIECE: Final = 65536
 #: The least time that is waited for a server's word after the handshake, in seconds.
 PROOF: Final = 0.02
+#: Seconds between two looks at a connection that is held.
+_LOOK: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,29 @@ class Answer:
     keeps: bool = True
     #: POSIX time when the head came.
     came_at: float = 0.0
+    #: 10 for HTTP/1.0, 11 for HTTP/1.1.
+    version: int = 11
+
+
+class How(str, Enum):
+    """How a server ends a connection that nobody uses."""
+
+    FIN = "by a FIN"
+    RESET = "by a reset"
+    #: Such as a response with status 408.
+    UNASKED = "by a word that nobody has asked for"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a connection that nobody used."""
+
+    #: Seconds since it was looked at first.
+    seconds: float
+    #: What showed it.
+    how: How
 
 
 class ConnectRefused(OSError):
@@ -203,7 +229,11 @@ class Line:
         return is_proven or _has_ticket(sock, before)
 
     def ask(
-        self, method: str = "GET", resource: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str = "GET",
+        resource: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        listener: Callable[[bytes], object] = lambda _: None,
     ) -> Answer:
         """Send a request, and read all of its response; a body that is cut is no error here.
 
@@ -211,19 +241,42 @@ class Line:
             method: GET or HEAD.
             resource: path and query; None: the target's.
             headers: besides Host, User-Agent and Accept.
+            listener: is shown the body's bytes as they come.
         """
         self.budget.request()
         sock = self._open()
         with self.step(Phase.FIRST_BYTE):
             sock.sendall(self._head(method, resource or self.target.resource, headers or {}))
-            response = http.client.HTTPResponse(sock, method=method)
+            response = _Response(sock, method=method)
             response.begin()
         fields = {name.lower(): value for name, value in response.getheaders()}
         from time import time
 
-        answer = Answer(response.status, fields, keeps=not response.will_close, came_at=time())
+        keeps, version = not response.will_close, response.version
+        answer = Answer(response.status, fields, keeps=keeps, came_at=time(), version=version)
         with response:
-            return self._with_body(answer, response)
+            return self._with_body(answer, response, listener)
+
+    def end_within(self, seconds: float, tick: Callable[[float], object] = lambda _: None) -> Ended | None:
+        """Hold the connection, and watch for its end; None: it is still open.
+
+        Args:
+            seconds: for how long.
+            tick: is told now and then how many seconds have passed.
+        """
+        sock, began = self._open(), monotonic()
+        sock.setblocking(False)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(sock, selectors.EVENT_READ)
+                while (how := _end_of(sock)) is None and (left := began + seconds - monotonic()) > 0:
+                    tick(monotonic() - began)
+                    selector.select(min(left, _LOOK))
+        finally:
+            sock.settimeout(self.timeout)
+            passed = monotonic() - began
+            self.bars.append(Bar(Phase.WAIT, began, passed))
+        return None if how is None else Ended(passed, how)
 
     def close(self) -> None:
         """Close it; again is harmless."""
@@ -238,30 +291,28 @@ class Line:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _with_body(self, answer: Answer, response: http.client.HTTPResponse) -> Answer:
+    def _with_body(
+        self, answer: Answer, response: http.client.HTTPResponse, listener: Callable[[bytes], object]
+    ) -> Answer:
         """The answer with what came of its body."""
         hashed, count, beginning, cut = hashlib.sha256(), 0, b"", None
         try:
             with self.step(Phase.BODY):
                 while count < MOST_BYTES and (piece := response.read(_PIECE)):
                     hashed.update(piece)
+                    listener(piece)
                     count += len(piece)
                     beginning = beginning or piece[:1024]
-                self._refuse_short(answer, count)
+                self._refuse_short(response, count)
         except (OSError, http.client.HTTPException, ValueError):
             cut = self.trouble
         return replace(answer, body_bytes=count, digest=hashed.hexdigest(), beginning=beginning, cut=cut)
 
     @staticmethod
-    def _refuse_short(answer: Answer, count: int) -> None:
+    def _refuse_short(response: http.client.HTTPResponse, count: int) -> None:
         """`http.client` takes a piece that is short for the end of a body."""
-        due = answer.headers.get("content-length", "")
-        if (
-            "transfer-encoding" not in answer.headers
-            and due.isdigit()
-            and 0 < count < min(int(due), MOST_BYTES)
-        ):
-            raise http.client.IncompleteRead(b"", int(due) - count)
+        if response.length and count < MOST_BYTES:
+            raise http.client.IncompleteRead(b"", response.length)
 
     def _head(self, method: str, resource: str, headers: Mapping[str, str]) -> bytes:
         proxy = self.proxy
@@ -324,6 +375,50 @@ def _wait_for(sock: ssl.SSLSocket, seconds: float) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(sock, selectors.EVENT_READ)
         selector.select(seconds)
+
+
+class _Response(http.client.HTTPResponse):
+    """A response whose head must be whole; `http.client` takes an end of file for the end of a head."""
+
+    def begin(self) -> None:
+        """Read the head."""
+        stream: Any = self.fp
+        lines: Any = _Lines(stream)
+        self.fp = lines
+        try:
+            super().begin()
+        finally:
+            if self.fp is lines:
+                self.fp = stream
+        if not lines.last:
+            raise http.client.RemoteDisconnected("the head was cut")
+
+
+class _Lines:
+    """A stream that is read by lines, and remembers the last one."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        """The next line; nothing at the end."""
+        self.last = self._stream.readline(limit)
+        return self.last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _end_of(sock: socket.socket) -> How | None:
+    """How a connection has ended on which nothing is due; None: it has not. A ticket is no end."""
+    try:
+        came = sock.recv(4096)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return None
+    except OSError:
+        return How.RESET
+    return How.UNASKED if came else How.FIN
 
 
 def _authorization(user: str | None, password: str | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.utils import prepend_scheme_if_needed, select_proxy
@@ -146,6 +146,25 @@ def _usable(proxy: str) -> str:
         "the proxy's URL cannot be used: write http://host:port, or another of "
         f"{', '.join(_PROXY_SCHEMES)} (--proxy, the session, or a variable such as HTTPS_PROXY says it)"
     )
+
+
+def pages_for(session: requests.Session, options: Options, target: Target) -> tuple[str, ...]:
+    """The pages of `--sizes` as requests prepares them; one may be a path.
+
+    Raises:
+        UnusableTarget: one cannot be asked for, or is another server's.
+    """
+    found = []
+    for number, page in enumerate(options.sizes, 1):
+        try:
+            url = session.prepare_request(requests.Request("GET", urljoin(target.url, page))).url or ""
+            parts = parse_url(url)
+        except (requests.RequestException, ValueError) as error:
+            raise UnusableTarget(f"--sizes: page {number} cannot be used ({type(error).__name__})") from None
+        if origin_at(url) != target.origin:
+            raise UnusableTarget(f"--sizes: page {number} is at {origin_at(url)}, and not at {target.origin}")
+        found.append(parts._replace(auth=None, fragment=None).url)
+    return tuple(found)
 
 
 def _made(named: str) -> requests.Session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic, time
 from typing import Any, Final, TypeVar
@@ -15,7 +15,7 @@ from ...waterfall.chart import Bar, Chart, Row
 from .budget import Budget
 from .line import Line
 from .options import Options
-from .target import Target, session_from, target_for
+from .target import Target, pages_for, session_from, target_for
 from .trust import load
 
 T = TypeVar("T")
@@ -36,7 +36,10 @@ class Visit:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.target: Target = target_for(session_from(options), options)
+        session = session_from(options)
+        self.target: Target = target_for(session, options)
+        #: The pages of `--sizes`, as requests prepares them.
+        self.pages: tuple[str, ...] = pages_for(session, options, self.target)
         self.budget = Budget()
         #: When it began, on the monotonic clock and as POSIX has it.
         self.began, self.began_at = monotonic(), time()
@@ -48,9 +51,12 @@ class Visit:
         #: Seconds that a call waits at an address. Set by the section on the connect, to less where one of
         #: several is silent: stock waits there each time.
         self.connect_timeout = options.timeout
+        self._context: ssl.SSLContext | None = None
         self._rows: list[tuple[str, Row]] = []
         #: The title of the chart that rows are added to. Set by who runs the sections.
         self.chart = ""
+        #: Is told what is waited for, where that takes long. Set by who shows it.
+        self.progress: Callable[[str], object] = lambda _: None
 
     def of(self, section: str, kind: type[T]) -> T | None:
         """What an earlier section has measured; None: it has not run.
@@ -98,6 +104,19 @@ class Visit:
         if address is None and (via_proxy or self.target.proxy is None):
             address = self.answering
         return Line(self.target, self.budget, self.options.timeout, address, via_proxy)
+
+    def connect(self, line: Line) -> None:
+        """Connect a line by TCP, through the proxy, and by TLS as the session would: a full handshake.
+
+        Raises:
+            OSError, http.client.HTTPException, ValueError: what it has met.
+        """
+        line.dial()
+        line.tunnel()
+        if self.target.is_tls:
+            # Made once: to load the authorities takes longer than a handshake. No session is offered.
+            self._context = self._context or self.context()
+            line.shake_hands(self._context)
 
     @contextmanager
     def kept(self, line: Line, title: str) -> Iterator[Line]:

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import http.client
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ....retry.causes import Cause
-from ....waterfall.chart import Phase
-from ..calls import OURS, STOCK, Call, calls
+from ....retry.policy import STATUSES
+from ..calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, hollow, usual
+from ..chance import leans
 from ..finding import Finding, fail, ok, warn
 from ..line import Trouble
 from ..root import Root
 from ..section import Check, Section
+from ..trouble import root_of
 from ..visit import Visit
 
 #: How often each way is tried: of calls of which a third fails, all eight work once in 25 times.
 TRIALS: Final = 8
-#: After so many that were silent one after the other, and nothing else, it stops: more would take minutes.
-_SILENT: Final = 2
+#: What a page may demand that nobody shows by hand.
+_ABOUT_CREDENTIALS: Final = frozenset({401, 403, 407})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Measured:
     ours: tuple[Call, ...]
 
     def compare(self) -> str:
-        """How the calls went, in one sentence."""
-        return f"{_failed(self.stock)} {_failed(self.ours)}"
+        """How the calls went, in a sentence for each."""
+        return compared(self.stock, self.ours)
 
 
 def measure(visit: Visit) -> Measured:
@@ -57,22 +59,30 @@ def measure(visit: Visit) -> Measured:
     by_hand: list[ByHand] = []
     while len(by_hand) < TRIALS and not _is_silent(by_hand):
         by_hand.append(_by_hand(visit, len(by_hand) + 1))
-    count = len(by_hand)
-    return Measured(tuple(by_hand), calls(visit, STOCK, count), calls(visit, OURS, count))
+    stock = calls(visit, STOCK, 1 if _is_silent(by_hand) else TRIALS)
+    ours = calls(visit, OURS, 1 if _takes_long(stock) else TRIALS)
+    return Measured(tuple(by_hand), stock, ours)
 
 
 def _is_silent(made: list[ByHand]) -> bool:
     """Whether all were silent, and enough of them were made to say so."""
     silent = [one for one in made if one.trouble is not None and one.trouble.cause is Cause.TIMEOUT]
-    return len(silent) == len(made) >= _SILENT
+    return len(silent) == len(made) >= SILENT
+
+
+def _takes_long(stock: Sequence[Call]) -> bool:
+    """Whether each call by the adapter would wait, since it repeats what stock has got each time."""
+    if all(call.is_silent for call in stock) or are_silent(stock):
+        return True
+    return all(call.status in STATUSES for call in stock)
 
 
 def _by_hand(visit: Visit, number: int) -> ByHand:
     with visit.kept(visit.line(), f"GET by hand, call {number}") as line:
         try:
-            line.dial()
-            line.tunnel()
-            line.shake_hands(visit.context())
+            visit.connect(line)
+            # With TLS 1.3, what goes wrong in the handshake comes to light only here.
+            line.confirm()
             answer = line.ask()
         except (OSError, http.client.HTTPException, ValueError):
             return ByHand(None, line.trouble)
@@ -83,8 +93,8 @@ def judge(measured: Measured) -> Iterator[Finding]:
     """Say which of the three works."""
     troubles = [one.trouble for one in measured.by_hand if one.trouble is not None]
     yield _of_network(troubles, len(measured.by_hand))
-    yield _of_client("control.stock", measured.stock, troubles)
-    yield _of_client("control.adapter", measured.ours, troubles)
+    yield from _of_stock(measured, troubles)
+    yield _of_adapter(measured, troubles)
     yield _of_statuses(measured)
 
 
@@ -100,61 +110,72 @@ def _of_network(troubles: list[Trouble], tried: int) -> Finding:
         "have who runs the server, or what stands before it, look for why it ends connections",
         value,
         root_of(phase, cause),
+        blocks=len(troubles) == tried,
     )
 
 
-def root_of(phase: Phase, cause: Cause) -> Root:
-    """What a trouble at a step comes from, where nothing more is known."""
-    if cause is Cause.DAMAGED:
-        return Root.DAMAGED
-    if cause is Cause.UNPARSABLE:
-        return Root.GARBLED
-    silent = cause is Cause.TIMEOUT
-    if phase in (Phase.HANDSHAKE, Phase.CONFIRM):
-        return Root.HANDSHAKE_SILENT if silent else Root.HANDSHAKE_RESET
-    if phase is Phase.BODY:
-        return Root.SILENT if silent else Root.CUT_BODY
-    return Root.SILENT if silent else Root.REQUEST_RESET
-
-
-def _of_client(check: str, made: tuple[Call, ...], troubles: list[Trouble]) -> Finding:
-    failed = [call for call in made if call.error is not None]
-    who, value = made[0].transport, f"{len(made) - len(failed)} of {len(made)} answered"
-    if not failed:
-        return ok(check, f"{who} gets the page", value)
-    if troubles:
-        return warn(
-            check, f"{who} fails as well ({failed[0].error})", "see control.by-hand", value, Root.OTHER
+def _of_stock(measured: Measured, troubles: list[Trouble]) -> Iterator[Finding]:
+    empty = hollow(measured.stock, measured.ours)
+    if failed(measured.stock) or not empty:
+        yield _of_client("control.stock", measured.stock, troubles, len(measured.by_hand))
+    if empty:
+        yield fail(
+            "control.stock",
+            "stock requests takes a response for whole whose head was cut, and gives an empty body",
+            'session.mount("https://", ResilientAdapter())',
+            f"{len(empty)} of {len(measured.stock)} empty",
+            Root.REQUEST_RESET,
+            blocks=False,
         )
-    return fail(
-        check, f"the network is fine, and {who} fails ({failed[0].error})",
-        "see the settings above, and the attempts in --json", value, Root.REQUEST_RESET,
-    )  # fmt: skip
+
+
+def _of_adapter(measured: Measured, troubles: list[Trouble]) -> Finding:
+    return _of_client("control.adapter", measured.ours, troubles, len(measured.by_hand))
+
+
+def _of_client(check: str, made: tuple[Call, ...], troubles: list[Trouble], tried: int) -> Finding:
+    """There are four cases: it works, by hand it fails as well, it fails more often, and it fails once."""
+    lost = failed(made)
+    who, value = made[0].transport, f"{len(made) - len(lost)} of {len(made)} answered"
+    if not lost:
+        return ok(check, f"{who} gets the page", value)
+    phase, cause, told = usual(lost)
+    if troubles:
+        return warn(check, f"{who} fails as well ({told})", "see control.by-hand", value, Root.OTHER)
+    hint, root, blocks = "see the settings above, and the attempts in --json", root_of(phase, cause), False
+    if leans(((0, tried), (len(lost), len(made)))):
+        text = f"the network is fine, and {who} fails at {phase.value} ({told})"
+        return fail(check, text, hint, value, root, blocks)
+    text = f"{who} fails now and then at {phase.value} ({told})"
+    return fail(check, text, hint, value, root, blocks)
 
 
 def _of_statuses(measured: Measured) -> Finding:
-    groups = (
-        [one.status for one in measured.by_hand],
-        [one.status for one in measured.stock],
-        [one.status for one in measured.ours],
-    )
-    statuses = Counter(status for group in groups for status in group if status is not None)
+    by_calls = [call.status for call in (*measured.stock, *measured.ours) if call.status is not None]
+    by_hand = [one.status for one in measured.by_hand if one.status is not None]
+    if any(status < 400 for status in by_calls):
+        # By hand, nothing is shown of what the program's session has: a token, a cookie.
+        by_hand = [status for status in by_hand if status not in _ABOUT_CREDENTIALS]
+    statuses = Counter(by_calls + by_hand)
     value = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-    if bad := [status for status in statuses if status >= 400]:
-        text = f"the server answers with status {bad[0]}"
-        return warn(
-            "control.status",
-            text,
-            "check the path and what the page wants (a token, a login)",
-            value,
-            Root.STATUS,
-        )
-    return ok("control.status", "no answer is an error", value)
+    if not statuses:
+        return ok("control.status", "no answer came")
+    bad = Counter({status: count for status, count in statuses.items() if status >= 400})
+    if not bad:
+        return ok("control.status", "no answer is an error", value)
+    status = bad.most_common(1)[0][0]
+    text = f"the server answers with status {status}"
+    return warn("control.status", text, _about_status(status), value, Root.STATUS)
 
 
-def _failed(made: tuple[Call, ...]) -> str:
-    failed = sum(call.error is not None for call in made)
-    return f"{made[0].transport[:1].upper()}{made[0].transport[1:]}: {failed} of {len(made)} calls failed."
+def _about_status(status: int) -> str:
+    if status in _ABOUT_CREDENTIALS:
+        return "give a session that shows what the page wants: --session MODULE:FACTORY"
+    if status == 429:
+        return "wait a minute, and make fewer calls"
+    if status >= 500:
+        return "have who runs the server look into its log"
+    return "check the path, and what the page wants"
 
 
 CONTROL: Final = Section(
