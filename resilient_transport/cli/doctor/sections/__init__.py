@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..section import Section
+from .burst import BURST
 from .connect import CONNECT
 from .control import CONTROL
 from .mutual_tls import CLIENT_CERTIFICATE
@@ -12,6 +13,7 @@ from .name import NAME
 from .proxy import PROXY
 from .server_certificate import SERVER_CERTIFICATE
 from .settings import SETTINGS
+from .sizes import SIZES
 from .this_host import THIS_HOST
 from .tls import TLS
 from .versions import VERSIONS
@@ -25,6 +27,8 @@ SECTIONS: Final[tuple[Section, ...]] = (
     TLS,
     SERVER_CERTIFICATE,
     CLIENT_CERTIFICATE,
+    BURST,
+    SIZES,
     CONTROL,
     THIS_HOST,
 )
