@@ -8,9 +8,12 @@ from ..section import Section
 from .burst import BURST
 from .connect import CONNECT
 from .control import CONTROL
+from .idle_connection import IDLE
+from .keep_alive import KEEP_ALIVE
 from .mutual_tls import CLIENT_CERTIFICATE
 from .name import NAME
 from .proxy import PROXY
+from .resumable_body import RESUME
 from .server_certificate import SERVER_CERTIFICATE
 from .settings import SETTINGS
 from .sizes import SIZES
@@ -29,6 +32,9 @@ SECTIONS: Final[tuple[Section, ...]] = (
     CLIENT_CERTIFICATE,
     BURST,
     SIZES,
+    IDLE,
+    KEEP_ALIVE,
+    RESUME,
     CONTROL,
     THIS_HOST,
 )
