@@ -18,6 +18,7 @@ from ...call.redaction import describe
 from ...events.attempt import Attempts, attempts_of
 from ...pool.registry import registry
 from ...retry.causes import Cause, classify
+from ...retry.policy import STATUSES
 from ...settings.override import override
 from ...util.origin import origin_at, path_at
 from ...waterfall.chart import Bar, Phase, Row
@@ -103,19 +104,27 @@ def calls(
         mark()
         return made
 
-    made = _together(one, count) if together else _in_a_row(one, count)
-    sent = len(made)
-    if transport == OURS:
-        sent = max(sent, sum(attempt.bytes_out > 0 for call in made for attempt in call.attempts))
-    visit.budget.told(sent - count)
+    if not together:
+        return _in_a_row(visit, one, count)
+    made = _together(one, count)
+    visit.budget.told(sum(map(_repeated, made)))
     return made
 
 
-def _in_a_row(one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
-    made: list[Call] = []
-    while len(made) < count and not are_silent(made):
+def _in_a_row(visit: Visit, one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
+    made = [one(1)]
+    visit.budget.told(_repeated(made[0]))
+    # So that the repetitions of one call do not go beyond the limit.
+    while len(made) < count and not are_silent(made) and visit.budget.left >= _repeated(made[-1]):
         made.append(one(len(made) + 1))
+        visit.budget.told(_repeated(made[-1]))
+    visit.budget.told(len(made) - count)
     return tuple(made)
+
+
+def _repeated(call: Call) -> int:
+    """How many requests the adapter has sent besides the first one."""
+    return max(0, sum(attempt.bytes_out > 0 for attempt in call.attempts) - 1)
 
 
 def _together(one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
@@ -144,6 +153,11 @@ def _together(one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
 def are_silent(made: Sequence[Call]) -> bool:
     """Whether nothing but silence has come, often enough to say so."""
     return len(made) >= SILENT and all(call.is_silent for call in made)
+
+
+def takes_long(stock: Sequence[Call]) -> bool:
+    """Whether each call by the adapter would wait, since it repeats what stock has got each time."""
+    return all(call.is_silent for call in stock) or all(call.status in STATUSES for call in stock)
 
 
 def failed(made: Sequence[Call]) -> list[Call]:

@@ -141,3 +141,13 @@ def test_without_being_asked_for_it_does_nothing(server):
     assert BURST.idle_because(visit_to(server)) == "not asked for: --burst"
     assert BURST.idle_because(visit_to(server, burst=4)) is None
     assert BURST.requests(Options("https://localhost/")) == 0
+
+
+def test_a_status_that_is_repeated_is_not_asked_for_in_bursts(plain):
+    """Alone each call is answered with 503: by the adapter, twelve would become seventy."""
+    plain.play(Script())
+
+    measured = measure(visit_to(plain, "/status/503", burst=4))
+
+    assert plain.counts().requests == ALONE
+    assert found(BURST, measured)["burst.gate"].level is Level.SKIPPED

@@ -5,7 +5,7 @@ import requests
 from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
 
 from resilient_transport.cli.doctor.budget import BudgetSpent
-from resilient_transport.cli.doctor.calls import OURS, STOCK, Call, calls, compared, hollow, usual
+from resilient_transport.cli.doctor.calls import OURS, STOCK, Call, calls, compared, hollow, takes_long, usual
 from resilient_transport.cli.doctor.failed_at import innermost
 from resilient_transport.events.attempt import Attempts
 from resilient_transport.retry.causes import Cause
@@ -160,3 +160,31 @@ def test_an_empty_body_counts_as_lost_where_others_are_full():
         "Stock requests: 1 of 2 calls failed. This adapter: 0 of 1 calls failed."
     )
     assert compared([], []) == ""
+
+
+def test_repetitions_stay_within_the_limit(plain):
+    """A row ends where the repetitions of one more call might go beyond it."""
+    plain.play(faulty(Moment.REQUEST, How.FIN))
+    visit = visit_to(plain)
+    visit.budget.request(visit.budget.left - 12)
+
+    made = calls(visit, OURS, 8)
+
+    assert len(made) < 8
+    assert plain.counts().requests <= 12
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        ([call("A", cause=Cause.TIMEOUT)] * 2, True),
+        ([call(status=503)] * 8, True),
+        ([call(status=503), call()], False),
+        ([call("A", cause=Cause.TIMEOUT), call()], False),
+        ([call(status=404)] * 8, False),
+        ([call("A")] * 8, False),
+    ],
+)
+def test_what_the_adapter_would_wait_for_takes_long(made, expected):
+    """Silence, and statuses that it repeats; a reset is repeated at once."""
+    assert takes_long(made) is expected

@@ -148,3 +148,20 @@ def test_without_being_asked_for_it_does_nothing(server):
     """It takes as long as it is told to."""
     assert IDLE.idle_because(visit_to(server)) == "not asked for: --hold"
     assert [IDLE.requests(Options("https://localhost/", hold=hold)) for hold in (0, 30)] == [0, 3]
+
+
+def test_ctrl_c_ends_a_hold_at_once(server):
+    """The connection is closed, and what was waited for stands in the chart."""
+    server.play(Script())
+    visit = visit_to(server, hold=600.0)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    visit.progress = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        measure(visit)
+
+    server.wait_for(lambda counts: counts.open_connections == 0)
+    (chart,) = visit.charts()
+    assert Phase.WAIT in [bar.phase for bar in chart.rows[0].bars]

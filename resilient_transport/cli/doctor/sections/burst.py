@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from ..calls import OURS, STOCK, Call, are_silent, calls, compared, failed, usual
+from ..calls import OURS, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..chance import leans
 from ..finding import Finding, fail, ok, skipped, warn
 from ..options import Options
@@ -61,7 +61,7 @@ def measure(visit: Visit) -> Measured:
     """Make calls alone, at once, and at once by the adapter; more alone, if chance may explain it."""
     at_once = visit.options.burst
     alone = calls(visit, STOCK, ALONE)
-    if are_silent(alone):
+    if takes_long(alone):
         return Measured(at_once, visit.target.is_tls, alone, (), ())
     stock, ours = _rounds(visit, STOCK, at_once), _rounds(visit, OURS, at_once)
     if failed(stock) and not failed(alone) and not leans(_lots(alone, stock)):
@@ -87,7 +87,8 @@ def judge(measured: Measured) -> Iterator[Finding]:
     """Say whether calls bear one another."""
     yield _alone(measured.alone)
     if not measured.stock:
-        yield from (skipped(check, "the server is silent") for check in ("burst.together", "burst.gate"))
+        why = "no call works alone"
+        yield from (skipped(check, why) for check in ("burst.together", "burst.gate"))
         return
     yield _together(measured)
     yield from _statuses(measured)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import http.client
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from ....retry.causes import Cause
-from ....retry.policy import STATUSES
-from ..calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, hollow, usual
+from ..calls import OURS, SILENT, STOCK, Call, calls, compared, failed, hollow, takes_long, usual
 from ..chance import leans
 from ..finding import Finding, fail, ok, warn
 from ..line import Trouble
@@ -60,7 +59,7 @@ def measure(visit: Visit) -> Measured:
     while len(by_hand) < TRIALS and not _is_silent(by_hand):
         by_hand.append(_by_hand(visit, len(by_hand) + 1))
     stock = calls(visit, STOCK, 1 if _is_silent(by_hand) else TRIALS)
-    ours = calls(visit, OURS, 1 if _takes_long(stock) else TRIALS)
+    ours = calls(visit, OURS, 1 if takes_long(stock) else TRIALS)
     return Measured(tuple(by_hand), stock, ours)
 
 
@@ -68,13 +67,6 @@ def _is_silent(made: list[ByHand]) -> bool:
     """Whether all were silent, and enough of them were made to say so."""
     silent = [one for one in made if one.trouble is not None and one.trouble.cause is Cause.TIMEOUT]
     return len(silent) == len(made) >= SILENT
-
-
-def _takes_long(stock: Sequence[Call]) -> bool:
-    """Whether each call by the adapter would wait, since it repeats what stock has got each time."""
-    if all(call.is_silent for call in stock) or are_silent(stock):
-        return True
-    return all(call.status in STATUSES for call in stock)
 
 
 def _by_hand(visit: Visit, number: int) -> ByHand:

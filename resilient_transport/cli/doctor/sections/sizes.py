@@ -13,7 +13,7 @@ from typing import Final
 
 from ....retry.causes import Cause
 from ....waterfall.chart import Phase
-from ..calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, usual
+from ..calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..chance import leans
 from ..finding import Finding, fail, ok
 from ..options import Options
@@ -70,7 +70,7 @@ def measure(visit: Visit) -> Measured:
     for number, url in enumerate(urls, 1):
         visit.progress(f"page {number} of {len(urls)}")
         stock = calls(visit, STOCK, trials, url=url)
-        ours = calls(visit, OURS, 1 if are_silent(stock) else trials, url=url)
+        ours = calls(visit, OURS, 1 if takes_long(stock) else trials, url=url)
         whole = [call.body_bytes for call in (*ours, *stock) if call.error is None]
         pages.append(Page(max(whole, default=None), stock, ours))
         if sum(are_silent(page.stock) for page in pages) == SILENT:
