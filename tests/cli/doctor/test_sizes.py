@@ -33,9 +33,10 @@ def test_a_healthy_server_gives_no_finding(plain):
     """Bodies of all sizes come whole, and their sizes are told."""
     plain.play(Script())
 
-    measured, findings = sizes_of(plain, "/words/30")
+    measured, findings = sizes_of(plain, "/words/30?token=geheim")
 
     assert bad(SIZES, measured) == []
+    assert [page.shown for page in measured.pages] == [f"{plain.url}/words/{count}" for count in (1, 30)]
     assert findings["sizes.rates"].value == "5 B: 0 of 8; 179 B: 0 of 8 before; 0 of 16 after"
 
 

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Final
 
 from ....retry.causes import Cause
+from ....util.origin import origin_at, path_at
 from ....waterfall.chart import Phase
 from ..calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..chance import leans
@@ -38,6 +39,8 @@ class Page:
     #: By the session as it is, and by the adapter.
     stock: tuple[Call, ...]
     ours: tuple[Call, ...]
+    #: Its URL without the query.
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def measure(visit: Visit) -> Measured:
         stock = calls(visit, STOCK, trials, url=url)
         ours = calls(visit, OURS, 1 if takes_long(stock) else trials, url=url)
         whole = [call.body_bytes for call in (*ours, *stock) if call.error is None]
-        pages.append(Page(max(whole, default=None), stock, ours))
+        pages.append(Page(max(whole, default=None), stock, ours, origin_at(url) + path_at(url)))
         if sum(are_silent(page.stock) for page in pages) == SILENT:
             break
     return Measured(tuple(sorted(pages, key=_order)))
