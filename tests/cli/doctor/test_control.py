@@ -6,6 +6,7 @@ from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.line import Trouble
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.control import CONTROL, ByHand, Measured, judge, measure
+from resilient_transport.cli.doctor.sections.keep_alive import KEEP_ALIVE
 from resilient_transport.cli.doctor.trouble import root_of
 from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
@@ -177,3 +178,15 @@ def test_no_answer_at_all_has_no_status():
 def test_a_trouble_has_a_root(phase, cause, root):
     """Where the cause says enough it decides, elsewhere the step does."""
     assert root_of(phase, cause) is root
+
+
+def test_a_server_that_was_silent_before_is_asked_once_in_each_way(plain):
+    """The section before has shown it; more would only take time."""
+    plain.play(Script((Rule(Fault(Moment.REQUEST, How.STALL)),)))
+    visit = visit_to(plain, timeout=SHORT_TIMEOUT)
+    visit.measured["keep-alive"] = KEEP_ALIVE.measure(visit)
+
+    measured = measure(visit)
+
+    assert [len(measured.by_hand), len(measured.stock), len(measured.ours)] == [1, 1, 1]
+    assert found(CONTROL, measured)["control.by-hand"].root is Root.SILENT

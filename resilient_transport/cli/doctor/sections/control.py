@@ -21,6 +21,7 @@ from ..root import Root
 from ..section import Check, Section
 from ..trouble import root_of
 from ..visit import Visit
+from .keep_alive import Measured as KeptConnections
 
 #: How often each way is tried: of calls of which a third fails, all eight work once in 25 times.
 TRIALS: Final = 8
@@ -55,18 +56,20 @@ class Measured:
 
 def measure(visit: Visit) -> Measured:
     """Ask for the page a few times in each way, each time on a new connection."""
+    before = visit.of("keep-alive", KeptConnections)
+    enough = 1 if before is not None and before.is_silent else SILENT
     by_hand: list[ByHand] = []
-    while len(by_hand) < TRIALS and not _is_silent(by_hand):
+    while len(by_hand) < TRIALS and not _are_silent(by_hand, enough):
         by_hand.append(_by_hand(visit, len(by_hand) + 1))
-    stock = calls(visit, STOCK, 1 if _is_silent(by_hand) else TRIALS)
+    stock = calls(visit, STOCK, 1 if _are_silent(by_hand, enough) else TRIALS)
     ours = calls(visit, OURS, 1 if takes_long(stock) else TRIALS)
     return Measured(tuple(by_hand), stock, ours)
 
 
-def _is_silent(made: list[ByHand]) -> bool:
+def _are_silent(made: list[ByHand], enough: int) -> bool:
     """Whether all were silent, and enough of them were made to say so."""
     silent = [one for one in made if one.trouble is not None and one.trouble.cause is Cause.TIMEOUT]
-    return len(silent) == len(made) >= SILENT
+    return len(silent) == len(made) >= enough
 
 
 def _by_hand(visit: Visit, number: int) -> ByHand:
