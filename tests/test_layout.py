@@ -21,6 +21,7 @@ LAYERS = (
     {"public_names"},
     {"dask"},
     {"installation", "otel", "redis"},
+    {"waterfall"},
     {"adapter"},
     {"call"},
     {"body"},
