@@ -337,6 +337,14 @@ def test_a_responses_class_may_be_changed():
     assert response.read() == b""
 
 
+def test_who_reads_a_chunk():
+    """streamed.py counts the bytes that this returns."""
+    names = HTTPResponse.read_chunked.__code__.co_names
+
+    assert "_handle_chunk" in names
+    assert "_fp_bytes_read" not in names
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, deflate"])
 def test_what_a_decoder_has(encoding):
     """`body/decoded_end.py` asks urllib3's decoders whether they are at their end."""

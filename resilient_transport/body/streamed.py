@@ -1,7 +1,7 @@
 """A response whose body is read after it was handed out; its errors carry their attempts.
 
-Leans on `_fp_bytes_read`, `_decoder`, `_decoded_buffer` and `_has_decoded_content` of urllib3's response,
-pinned in `tests/test_upstream.py`.
+Leans on `_fp_bytes_read`, `_handle_chunk`, `_decoder`, `_decoded_buffer` and `_has_decoded_content` of
+urllib3's response, pinned in `tests/test_upstream.py`.
 """
 
 from __future__ import annotations
@@ -100,8 +100,82 @@ class Streamed(HTTPResponse):
             return data
 
 
-def report_errors(raw: Any, broke_off: Callable[[BaseException, int], BaseException]) -> None:
-    """Report the errors of urllib3's own response; a response of another class is left as it is."""
+class Followed(Streamed):
+    """The same, for who wants to hear of the end of the body."""
+
+    #: Called once with whether all of it was read, and the number of bytes that came. In the instance only.
+    ended: Callable[[bool, int], object]
+    #: How many bytes came in chunks that urllib3 itself has read: it counts them nowhere.
+    _in_chunks = 0
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        """Read, as urllib3 does."""
+        data = super().read(*args, **kwargs)
+        self._look()
+        return data
+
+    def read_chunked(self, *args: Any, **kwargs: Any) -> Generator[bytes, None, None]:
+        """Read chunk by chunk, as urllib3 does."""
+        yield from super().read_chunked(*args, **kwargs)
+        self._look()
+
+    def _handle_chunk(self, amt: int | None) -> bytes:
+        piece = super()._handle_chunk(amt)
+        self._in_chunks += len(piece)
+        return piece
+
+    if hasattr(HTTPResponse, "read1"):
+
+        def read1(self, *args: Any, **kwargs: Any) -> bytes:
+            """Read what has come, as urllib3 does."""
+            data = super().read1(*args, **kwargs)
+            self._look()
+            return data
+
+    def close(self) -> None:
+        """Close it: nobody reads on."""
+        try:
+            super().close()
+        finally:
+            self._tell(whole=False)
+
+    def __del__(self) -> None:
+        # A finaliser may run in the middle of anything, where no hook is to be called.
+        vars(self).pop("ended", None)
+        super().__del__()
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        try:
+            super()._raise(error)
+        finally:
+            del error
+            self._tell(whole=False)
+
+    def _look(self) -> None:
+        if self.closed:
+            self._tell(whole=not self.is_abandoned)
+
+    def _tell(self, whole: bool) -> None:
+        # One step: another thread may close it meanwhile.
+        ended = vars(self).pop("ended", None)
+        if ended is not None:
+            ended(whole, self._fp_bytes_read + self._in_chunks)
+
+
+def report_errors(
+    raw: Any,
+    broke_off: Callable[[BaseException, int], BaseException],
+    ended: Callable[[bool, int], object] | None,
+) -> None:
+    """Report the errors of urllib3's own response; a response of another class is left as it is.
+
+    Args:
+        raw: urllib3's.
+        broke_off: as `Streamed` has it.
+        ended: as `Followed` has it; None: nobody wants to hear.
+    """
     if type(raw) is HTTPResponse:
-        raw.__class__ = Streamed
+        raw.__class__ = Streamed if ended is None else Followed
         raw.broke_off = broke_off  # type: ignore[attr-defined]
+        if ended is not None:
+            raw.ended = ended  # type: ignore[attr-defined]

@@ -214,13 +214,13 @@ class Call:
         if trace.stage is not Stage.BODY:
             # It did not come over the wire, or nothing was asked.
             if plan.stream:
-                report_errors(response.raw, self._broke_off)
+                self._follow(response.raw)
             return response
         self.status = response.status_code
         if self.known_status is None and is_redirect(self.status, response.headers):
             leave_unread(response.raw, read_leniently)
         elif plan.stream:
-            report_errors(response.raw, self._broke_off)
+            self._follow(response.raw)
         elif self.known_status is None and is_looked_at_first(response):
             self.is_left = leave_unread(response.raw, self._read_later)
         if not (plan.stream or type(response.raw) is Unread):
@@ -230,6 +230,15 @@ class Call:
                 self._keep_cookies(response.raw)
                 raise
         return response
+
+    def _follow(self, raw: Any) -> None:
+        """Hear of the body of a stream: how it breaks off, and for who listens how it ends."""
+        listens = self.record.dispatcher is not None
+        report_errors(raw, self._broke_off, self._stream_ended if listens else None)
+
+    def _stream_ended(self, whole: bool, received: int) -> None:
+        self.body_read(received)
+        self.record.body_ended(whole)
 
     def _read_later(self, raw: Any) -> None:
         """Read the body of a response that was handed out unread, by the means of the loop.
@@ -252,6 +261,7 @@ class Call:
                 take_place(raw, self._left(), self._repeat(error))
         except RequestException as failed:
             self.plan.counters.broke_off(type(failed).__name__)
+            self.record.body_ended(whole=False)
             raise
         finally:
             # Its traceback holds this frame: what the frame holds must not be the exception.
@@ -262,6 +272,7 @@ class Call:
                 self.plan.circuit_check.over()
         if self.plan.policy.spool_bytes and raw.status not in (401, 407):
             self.record.body.close()
+        self.record.body_ended(whole=True)
         response = self._left()
         self.record.publish(response)
         if raw.status in REFUSING and response is not None:

@@ -10,10 +10,11 @@ from requests import PreparedRequest, Response
 from urllib3.util.retry import RequestHistory
 
 from ..body.request_body import body_of
-from ..connection.trace import Trace
+from ..connection.trace import TimedTrace, Trace
 from ..events import (
     AttemptFailed,
     AttemptStarted,
+    BodyEnded,
     CallEnded,
     CallEvent,
     GaveUp,
@@ -92,9 +93,11 @@ class Record:
         plan, policy = self.plan, self.plan.policy
         if self.count:
             plan.counters.retried()
+        kind = Trace
         if self.dispatcher is not None:
             self.dispatcher(AttemptStarted, self.count + 1, plan.warming)
-        trace = Trace(
+            kind = TimedTrace
+        trace = kind(
             replayable=plan.column is not Column.UNSAFE and self.body.rewindable,
             deadline=self.deadline.within(policy.attempt_timeout),
             fresh=self.wants_new_connection,
@@ -207,6 +210,7 @@ class Record:
             delay,
             why,
             trace.address,
+            trace.stages,
         )
         attempt = tuple.__new__(Attempt, values)
         if trace.number:
@@ -237,6 +241,21 @@ class Record:
         if self.dispatcher is not None:
             self.dispatcher(Recovered, self.count, self.deadline.spent())
         self.has_recovered = True
+
+    def body_ended(self, whole: bool) -> None:
+        """Tell hooks that the body of a response that was handed out before has ended, or is left.
+
+        Args:
+            whole: whether all of it was read.
+        """
+        if self.dispatcher is None:
+            return
+        last, carrier = self.attempts[-1], self.carrier
+        if last.error is None and last.number == carrier.number:
+            last = last._replace(
+                bytes_in=carrier.bytes_in, seconds=monotonic() - carrier.began, stages=carrier.stages
+            )
+        self.dispatcher(BodyEnded, last, whole)
 
     def gave_up(self, error: BaseException | None) -> None:
         """Tell hooks and the log that the call has failed for good, by this error or by its status."""

@@ -91,6 +91,8 @@ class Trace:
     failed_in: Any = None
     #: When the connection was ready, on the monotonic clock.
     connected: float | None = None
+    #: As `Attempt.stages` has it.
+    stages: tuple[tuple[str, float], ...] = ()
 
     def __init__(
         self,
@@ -194,6 +196,18 @@ class Trace:
     def connecting(self) -> float:
         """Seconds until the connection was ready; 0 when it was there already."""
         return 0.0 if self.reused or self.connected is None else self.connected - self.began
+
+
+class TimedTrace(Trace):
+    """The same for a call that somebody listens to: it keeps when each stage began."""
+
+    stages: tuple[tuple[str, float], ...] = ((Stage.QUEUE.value, 0.0),)
+
+    def mark(self, stage: Stage) -> None:
+        """From here on, the attempt is in this stage; which began when it was marked first."""
+        super().mark(stage)
+        if stage.rank <= Stage.BODY.rank and self.stages[-1][0] != stage.value:
+            self.stages += ((stage.value, self.marked - self.began),)
 
 
 #: The trace of the attempt that runs in this thread.

@@ -159,6 +159,25 @@ class BodyResumed(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class BodyEnded(CallEvent):
+    """The body of a response has ended that was handed out before it was read, or nobody reads on.
+
+    It is told once for the response of a call with `stream=True`, when its body was read, broke off, or was
+    closed; and for one whose head somebody looks at first (a hook, or who answers a 401), when its body was
+    read. It is not told of a response that is forgotten.
+    """
+
+    #: The attempt that brought the last of it, until now.
+    attempt: Attempt
+    #: Whether all of it was read.
+    whole: bool
+
+    def __str__(self) -> str:
+        how = "has ended" if self.whole else "is left"
+        return f"{self.request}: the body of attempt {self.attempt.number} {how}"
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered(CallEvent):
     """A call has succeeded after attempts that failed: its response came, or the rest of a stream."""
 
@@ -223,8 +242,8 @@ class ClientCertificateRefused(CallEvent):
 class CallEnded(CallEvent):
     """A call has returned, or raises: whatever else was told, or nothing, this is told once, and last.
 
-    Only what becomes of a body that is read after the call is told later: that of a stream, and that of a
-    response whose head somebody looks at first (a hook, or who answers a 401).
+    Only what becomes of a body that is read after the call is told later (`BodyEnded` last): that of a
+    stream, and that of a response whose head somebody looks at first (a hook, or who answers a 401).
     """
 
     #: The status of the response that is handed out; None: there is none, as when `warm` only connects.

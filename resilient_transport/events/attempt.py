@@ -50,10 +50,14 @@ class Attempt(NamedTuple):
     #: Where its connection leads, or was tried to last: "192.0.2.1:443", "[2001:db8::1]:443"; the proxy's, if
     #: there is one. None: it had none, or somebody else has made it.
     address: str | None = None
+    #: When each stage began that takes time (up to "body"), in seconds from the attempt's start; empty where
+    #: nobody listened.
+    stages: tuple[tuple[str, float], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields by name, in types that JSON has."""
-        return {**self._asdict(), "stage": str(self.stage)}
+        stages = [[stage, began] for stage, began in self.stages]
+        return {**self._asdict(), "stage": str(self.stage), "stages": stages}
 
     def __str__(self) -> str:
         return f"{self._outcome()}; {self.decision}"

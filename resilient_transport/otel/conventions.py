@@ -72,8 +72,9 @@ def of_attempt(attempt: Attempt) -> Values:
     """All that is known of an attempt."""
     about = attempt._asdict()
     outcome = of_outcome(about.pop("status"), about.pop("error"))
-    # The SDK wants plain text.
+    # The SDK wants plain text, and no pairs.
     about["stage"] = str(attempt.stage)
+    del about["stages"]
     return {f"{ATTEMPT}.{name}": value for name, value in about.items() if value is not None} | outcome
 
 

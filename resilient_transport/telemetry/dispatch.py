@@ -48,7 +48,7 @@ def values_of(event: Event) -> dict[str, object]:
     for name in names_of(event):
         value = getattr(event, name)
         if isinstance(value, Attempt):
-            about = {**value._asdict(), "stage": str(value.stage)}
+            about = value.as_dict()
             found["rt_attempt"] = about.pop("number")
             found |= {f"rt_attempt_{name}": plain for name, plain in about.items()}
         else:

@@ -291,7 +291,7 @@ def test_events_are_values(server, dial, tmp_path, monkeypatch):
             event.origin = "x"
     other = dataclasses.replace(heard[0], origin="x")
 
-    assert {type(event) for event in heard} == {*LINES, events.CallEnded}
+    assert {type(event) for event in heard} == {*LINES, events.BodyEnded, events.CallEnded}
     assert other != heard[0]
 
 
