@@ -22,6 +22,7 @@ from .retry.policy import RetryPolicy
 from .retry.stages import Stage
 from .settings.override import override
 from .telemetry.stats import stats
+from .waterfall.recorder import recording
 
 __all__ = [
     "AdapterArguments",
@@ -39,6 +40,7 @@ __all__ = [
     "install",
     "mount",
     "override",
+    "recording",
     "registry",
     "stats",
     "uninstall",

@@ -83,6 +83,7 @@ summary:focus-visible{{outline:2px solid var(--p-body);outline-offset:2px}}
 .row details{{grid-column:1/3}}
 .axis>svg{{grid-column:2}}
 }}
+@container (min-width:70rem){{.row,.axis{{grid-template-columns:minmax(10rem,26rem) minmax(0,1fr)}}}}
 table{{border-collapse:collapse;width:100%;margin:.4rem 0 1.2rem;font-size:.95rem}}
 caption{{text-align:left;font-weight:600;padding:.3rem 0}}
 th,td{{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line)}}

@@ -45,6 +45,9 @@ def under(code, *arguments, run=RUN, options=(), **environment):
         (["--", "-x.py", "-y"], [], ["--", "-x.py", "-y"]),
         (["--", "-m", "p"], [], ["-m", "p"]),
         (["--", "-"], [], ["-"]),
+        (["--html", "a.html", "x.py", "--har"], ["--html", "a.html"], ["x.py", "--har"]),
+        (["--html=a b", "--har", "-m", "-m", "p"], ["--html=a b", "--har", "-m"], ["-m", "p"]),
+        (["--summary", "--har"], ["--summary", "--har"], []),
         (["--"], [], []),
         (["--help", "x.py"], ["--help"], ["x.py"]),
         ([], [], []),
@@ -82,6 +85,9 @@ def test_options_of_python_are_told_from_the_rest(command, options):
         (["--summary"], "nothing to run"),
         (["-m"], "nothing to run"),
         (["-c"], "nothing to run"),
+        (["--html", "page.html"], "nothing to run"),
+        (["--html", "x.py", "y.py"], "--html is followed by the file that is written, and 'x.py' is none"),
+        (["--har=", "x.py"], "--har is followed by the file that is written, and '' is none"),
     ],
 )
 def test_nothing_to_run_is_a_usage_error(arguments, message, capsys):
@@ -95,7 +101,7 @@ def test_nothing_to_run_is_a_usage_error(arguments, message, capsys):
     [
         ("--sumary", 2, "unrecognized arguments: --sumary"),
         ("-u", 2, "unrecognized arguments: -u"),
-        ("--help", 0, "[--summary] [--children] PROGRAM"),
+        ("--help", 0, "[--summary] [--html FILE] [--har FILE] [--children] PROGRAM"),
     ],
 )
 def test_options_before_the_program_are_runs(option, status, said, capsys):

@@ -1,5 +1,7 @@
 """What type checkers must accept: everything that is allowed at run time."""
 
+from pathlib import Path
+
 import requests
 from typing_extensions import Unpack
 
@@ -12,9 +14,11 @@ from resilient_transport import (
     install,
     mount,
     override,
+    recording,
 )
 from resilient_transport.events import Event
 from resilient_transport.redis import RedisLimits
+from resilient_transport.waterfall import Recording
 
 session = requests.Session()
 
@@ -53,6 +57,11 @@ def use() -> None:
     left: dict[str, int] = resilient_transport.stats().left_alone
     with override(retries=0, deadline=5.5, retry_non_idempotent=True):
         pass
+    with recording() as record:
+        kept: Recording = record
+    kept.html("page.html")
+    kept.har(Path("calls.har"))
+    seconds: list[float] = [chart.seconds for chart in kept.charts()]
     text: str = override(retries=0).wrap(call)()
     methods: list[str] = ["GET"]
     RetryPolicy(allowed_methods=methods, statuses=[500], retry_after_statuses=(503,))
@@ -65,4 +74,4 @@ def use() -> None:
     found: bool = 500 in policy.statuses
     version: str = resilient_transport.__version__
     numbers: dict[str, int] = resilient_transport.stats()["https://a.example"].failed_calls
-    print(adapter, text, found, version, numbers, left)
+    print(adapter, text, found, version, numbers, left, seconds)

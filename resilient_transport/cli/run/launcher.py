@@ -9,10 +9,14 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Final, NoReturn
 
 from ..command import UNUSABLE, Command
-from .startup.resilient_transport_hook import FOLDER, environment_with, watch
+from .startup.resilient_transport_hook import FOLDER, environment_with, watch, word_for
 
 #: Options of Python that are followed by a value, in the same argument or in the next one.
 _WITH_VALUE: Final = "WX"
+#: Options of ours that are followed by a file, in the same argument or in the next one.
+_FILES: Final = ("--html", "--har")
+#: What Python runs, and `run` writes over for nobody.
+_PROGRAMS: Final = (".py", ".pyc", ".pyw", ".pyz")
 #: What Python puts into LC_CTYPE itself where the locale is C (PEP 538).
 _COERCED: Final = ("C.UTF-8", "C.utf8", "UTF-8")
 
@@ -20,10 +24,11 @@ _COERCED: Final = ("C.UTF-8", "C.utf8", "UTF-8")
 def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options that are ours, and the program with its arguments, whatever those look like."""
     ours = 0
-    for argument in arguments:
+    while ours < len(arguments):
+        argument = arguments[ours]
         if argument in ("-", "--") or argument[:2] in ("-m", "-c") or not argument.startswith("-"):
             break
-        ours += 1
+        ours += 1 + (argument in _FILES)
     program = list(arguments[ours:])
     if program[:1] == ["--"] and not _is_script_with_dash(program[1:]):
         program = program[1:]
@@ -37,7 +42,7 @@ def _is_script_with_dash(program: Sequence[str]) -> bool:
 
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of `run`; the program is taken off before (`apart`)."""
-    parser.usage = "%(prog)s [--summary] [--children] PROGRAM [ARGUMENT ...]"
+    parser.usage = "%(prog)s [--summary] [--html FILE] [--har FILE] [--children] PROGRAM [ARGUMENT ...]"
     parser.description = (
         "Run PROGRAM (script.py, a folder, app.pyz, -m module, -c code, or - for standard input) as Python "
         "would, with this transport for every requests.Session that it makes. Settings come from the "
@@ -51,9 +56,18 @@ def configure(parser: ArgumentParser) -> None:
         help="print a line for each origin at exit: calls, failed, repeated, saved",
     )
     parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page at exit: the waterfall of the calls, when each phase began and how long it took",
+    )
+    parser.add_argument(
+        "--har", metavar="FILE", help="write the same as HAR 1.2, for the developer tools of a browser"
+    )
+    parser.add_argument(
         "--children",
         action="store_true",
-        help="the same for each Python that the program starts by its environment",
+        help="the same for each Python that the program starts by its environment; the names of files get "
+        "the number of the process: page.html becomes page.123.html",
     )
 
 
@@ -61,6 +75,11 @@ def run(arguments: Namespace) -> int:
     """Start the program; where there is `exec`, it takes the place of this process."""
     program: list[str] = arguments.program
     words = {word for word in ("summary", "children") if getattr(arguments, word)}
+    for word in ("html", "har"):
+        if (path := getattr(arguments, word)) is not None:
+            if path.endswith(_PROGRAMS) or not path:
+                return _refused(f"--{word} is followed by the file that is written, and {path!r} is none")
+            words.add(word_for(word, path))
     ignores = sys.flags.ignore_environment or sys.flags.no_site
     if program in ([], ["-m"], ["-c"]):
         return _refused("there is nothing to run: name a script, -m module or -c code")

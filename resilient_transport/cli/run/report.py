@@ -10,30 +10,54 @@ from contextlib import suppress
 from ...telemetry.stats import Stats, stats
 
 
-def printer(words: Collection[str]) -> Callable[[], None]:
-    """What prints a summary to standard error when this process ends, if there is anything to tell.
+class Speaker:
+    """Which process this is, and what its lines on standard error begin with.
 
     Args:
         words: what `run` has told; with it, the number of the process that it has started.
     """
-    # Where `exec` makes a new process of a program, that is a child of the one that told its number.
-    began, own = os.getpid(), os.getppid() if os.name == "nt" else os.getpid()
-    is_main = f"pid={own}" in words
+
+    def __init__(self, words: Collection[str]) -> None:
+        # Where `exec` makes a new process of a program, that is a child of the one that told its number.
+        self._began, own = os.getpid(), os.getppid() if os.name == "nt" else os.getpid()
+        self._is_first = f"pid={own}" in words
+
+    @property
+    def is_fork(self) -> bool:
+        """Whether this process was forked by the one in which this was made."""
+        return os.getpid() != self._began
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the one that `run` has started."""
+        return self._is_first and not self.is_fork
+
+    @property
+    def name(self) -> str:
+        """What its lines begin with."""
+        return "resilient_transport" if self.is_main else f"resilient_transport[{os.getpid()}]"
+
+
+def printer(words: Collection[str]) -> Callable[[], None]:
+    """What prints a summary to standard error when this process ends, if there is anything to tell.
+
+    Args:
+        words: what `run` has told.
+    """
+    speaker = Speaker(words)
 
     def print_summary() -> None:
         """Print the lines; whatever stands in the way, the program ends as it would have ended."""
-        is_fork = os.getpid() != began
-        name = "resilient_transport" if is_main and not is_fork else f"resilient_transport[{os.getpid()}]"
         with suppress(Exception):
             figures = stats()
             # What a fork has mounted may be its parent's, which tells it.
-            if figures or not is_fork:
-                _write("".join(f"{name}: {line}\n" for line in lines(figures)))
+            if figures or not speaker.is_fork:
+                write("".join(f"{speaker.name}: {line}\n" for line in lines(figures)))
 
     return print_summary
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
     """Write in one piece, so that the lines of processes that end together do not mix.
 
     Past the buffer of `sys.stderr`: what cannot be written would stay there, and change the exit status.

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 #: What `run` tells: words, then a line with the installation (`sys.prefix`) that it belongs to. The name does
 #: not begin like that of a setting.
 VARIABLE = "_RESILIENT_TRANSPORT_RUN"
+#: The names of words that hold for what is started in turn.
+_LASTING = ("children", "summary", "html", "har")
+#: Those of them that have something to do at exit.
+_AT_EXIT = {"summary", "html", "har"}
 #: The package that this file belongs to.
 _PACKAGE = "resilient_transport"
 #: What `run` puts in front of PYTHONPATH.
@@ -33,16 +37,39 @@ def environment_with(words: set[str]) -> dict[str, str]:
     """A copy of the environment in which Python imports this file before a program.
 
     Args:
-        words: "children": what the program starts is to have it, too; "summary": print one at exit.
+        words: "children": what the program starts is to have it, too; "summary": print one at exit; "html="
+            and "har=": write these files at exit (`word_for`).
     """
     environment = dict(os.environ)
     # Within a program that was started so with "children", those words hold, too.
-    words = words | (take_out(environment) & {"children", "summary"})
+    anew = named(words)
+    inherited = take_out(environment)
+    words = words | {word for word in inherited if _name(word) in _LASTING and _name(word) not in anew}
     old = environment.get("PYTHONPATH")
     told = {*words, f"pid={os.getpid()}"} | ({"empty"} if old == "" else set())
     environment["PYTHONPATH"] = os.pathsep.join([FOLDER, old] if old else [FOLDER])
     environment[VARIABLE] = "\n".join([" ".join(sorted(told)), sys.prefix])
     return environment
+
+
+def word_for(name: str, path: str) -> str:
+    """The word that tells the path of a file. The program may go to another directory."""
+    return f"{name}={os.fsencode(os.path.abspath(path)).hex()}"
+
+
+def path_in(words: set[str], name: str) -> str | None:
+    """The path that such a word tells; None: there is no such word."""
+    told = next((word for word in words if word.startswith(f"{name}=")), None)
+    return None if told is None else os.fsdecode(bytes.fromhex(told.partition("=")[2]))
+
+
+def named(words: set[str]) -> set[str]:
+    """The names of words, without what they tell."""
+    return {_name(word) for word in words}
+
+
+def _name(word: str) -> str:
+    return word.partition("=")[0]
 
 
 def take_out(environment: MutableMapping[str, str]) -> set[str]:
@@ -141,7 +168,7 @@ def watch(words: set[str], prefix: str = sys.prefix) -> None:
             # No ImportError: a program that can do without requests would go on without a word.
             raise RuntimeError(f"resilient_transport run cannot install its adapter: {error}") from error
 
-    if "summary" in words:
+    if named(words) & _AT_EXIT:
         import atexit
 
         # Before all others, so that it comes after them.
@@ -159,7 +186,11 @@ def _install(words: set[str], at_exit: list[Callable[[], None]]) -> None:
     if "summary" in words:
         from resilient_transport.cli.run.report import printer
 
-        at_exit[:] = [printer(words)]
+        at_exit += [printer(words)]
+    if named(words) & {"html", "har"}:
+        from resilient_transport.cli.run.recorded_files import writer
+
+        at_exit += [writer(words, path_in(words, "html"), path_in(words, "har"))]
 
 
 def _say(text: str) -> None:
