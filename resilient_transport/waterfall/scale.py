@@ -13,6 +13,9 @@ def ticks(seconds: float) -> list[float]:
     """The moments that an axis of this length names: from 0, in steps of 1, 2 or 5 times a power of ten."""
     if not 0 < seconds < math.inf:
         return [0.0]
+    if seconds >= 100:
+        # In steps of minutes, or of hours.
+        return [60 * moment for moment in ticks(seconds / 60)]
     power = 10.0 ** math.floor(math.log10(seconds / _STEPS))
     step = next(size * power for size in (1, 2, 5, 10, 20) if seconds / (size * power) <= _STEPS)
     return [number * step for number in range(int(seconds / step + 1e-9) + 1)]

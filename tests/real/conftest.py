@@ -27,7 +27,9 @@ ServerType = TypeVar("ServerType", bound=Server)
 def require(binary: str) -> None:
     """Skip the test if a program is missing; fail it in CI, so that a green run has tried everything."""
     if find_binary(binary) is None:
-        missing(f"{binary} is not installed (Debian: apt-get install nginx-light haproxy redis-server)")
+        missing(
+            f"{binary} is not installed (Debian: apt-get install nginx-light haproxy redis-server chromium)"
+        )
 
 
 def starter(

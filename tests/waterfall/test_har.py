@@ -7,6 +7,8 @@ import pytest
 from resilient_transport import __version__
 from resilient_transport.waterfall.chart import Bar, Chart, Phase, Row
 from resilient_transport.waterfall.har import har
+from tests.missing import require
+from tests.waterfall.har_schema import HAR
 
 NEW = (
     Bar(Phase.WAIT, 0.5, 0.001),
@@ -125,3 +127,75 @@ def test_a_url_loses_its_secrets(url):
     found = json.dumps(entry(url=url))
 
     assert "pw" not in found
+
+
+def complaints(found):
+    """Return what is wrong with a HAR, by the schema and by what a schema cannot say."""
+    validator = require("jsonschema").Draft202012Validator(HAR)
+    validator.check_schema(HAR)
+    said = [f"{error.json_path}: {error.validator}" for error in validator.iter_errors(found)]
+    log = found["log"]
+    pages = {page["id"] for page in log.get("pages", ())}
+    said += [f"no page {one['pageref']}" for one in log["entries"] if one.get("pageref") not in pages]
+    for one in log["entries"]:
+        timings = {what: max(taken, 0) for what, taken in one["timings"].items() if what != "comment"}
+        if abs(sum(timings.values()) - timings.get("ssl", 0) - one["time"]) > 0.01:
+            said.append("the time is not the sum of the timings")
+        if timings.get("ssl", 0) > timings.get("connect", 0):
+            said.append("ssl is not a part of connect")
+    return said
+
+
+def rich():
+    """A HAR with all kinds of rows."""
+    rows = (
+        Row(
+            "attempt 1", NEW, "reset", True, ("again",), "GET", URL, None, "192.0.2.1:443", 200, 0, "TLSv1.3"
+        ),
+        Row("attempt 2", NEW[-3:], "status 200", method="GET", url=URL, status=200, bytes_in=17, reused=True),
+        Row("attempt 3", (), "under way", method="POST", url=URL, label="worker-1"),
+        Row("a connection", NEW[:3], "connected"),
+    )
+    return har([Chart("one", rows, 1.7e9, "saved"), Chart("none", (), 0.0)])
+
+
+def test_a_har_is_one():
+    """By a schema made from the specification."""
+    assert complaints(rich()) == []
+    assert complaints(json.loads(json.dumps(rich()))) == []
+    assert complaints(har([])) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda log: log.update(version="1.1"), "$.log.version: const"),
+        (lambda log: log.pop("creator"), "$.log: required"),
+        (lambda log: log.update(other=1), "$.log: additionalProperties"),
+        (lambda log: log["entries"][0]["timings"].update(send=-1), "$.log.entries[0].timings.send: minimum"),
+        (lambda log: log["entries"][1]["timings"].update(dns=-2), "$.log.entries[1].timings.dns: anyOf"),
+        (lambda log: log["entries"][1]["request"].pop("headers"), "$.log.entries[1].request: required"),
+        (
+            lambda log: log["pages"][0].update(startedDateTime="now"),
+            "$.log.pages[0].startedDateTime: pattern",
+        ),
+        (lambda log: log["entries"][0].update(pageref="page_9"), "no page page_9"),
+        (lambda log: log["entries"][0].update(time=1.0), "the time is not the sum of the timings"),
+        (lambda log: log["entries"][0]["timings"].update(ssl=999.0), "ssl is not a part of connect"),
+    ],
+)
+def test_what_is_no_har_is_found(change, said):
+    """The control: each breaks one rule."""
+    broken = rich()
+    change(broken["log"])
+
+    assert complaints(broken) == [said]
+
+
+def test_extensions_are_allowed():
+    """Comments, and what begins with an underscore; as the specification has it."""
+    extended = rich()
+    extended["log"]["entries"][0]["_ours"] = {"any": "thing"}
+    extended["log"]["entries"][0]["timings"]["comment"] = "measured"
+
+    assert complaints(extended) == []
