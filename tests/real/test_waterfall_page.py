@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 
 import pytest
 import requests
@@ -32,9 +33,11 @@ BARS = """
   })};
 })
 """
-#: The boxes of all text that is to be seen: what it says, left, top, right, bottom.
+#: The boxes of all text that is to be seen: what it says, left, top, right, bottom, and a number that all
+#: boxes of a text have in common.
 TEXTS = """
 (() => {
+  let number = 0;
   const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode, parent = node.parentElement;
@@ -43,7 +46,10 @@ TEXTS = """
     const range = document.createRange();
     range.selectNodeContents(node);
     for (const box of range.getClientRects())
-      if (box.width && box.height) found.push([node.data, box.left, box.top, box.right, box.bottom]);
+      if (box.width && box.height) {
+        found.push([node.data, box.left, box.top, box.right, box.bottom, number]);
+      }
+    number += 1;
   }
   return found;
 })()
@@ -186,6 +192,7 @@ def test_nothing_is_cut_or_overlaps(shown, width):
     for _ in range(2):
         texts = [tuple(box) for box in tab.evaluate(TEXTS)]
         over = [pair for pair in itertools.combinations(texts, 2) if overlap(*pair)]
+        over += broken_words(texts)
         seen.append(
             (tab.evaluate("document.documentElement.scrollWidth"), tab.evaluate(CUT), over, len(texts))
         )
@@ -193,6 +200,12 @@ def test_nothing_is_cut_or_overlaps(shown, width):
 
     assert [found[:3] for found in seen] == [(width, [], [])] * 2
     assert seen[1][3] > seen[0][3] > 30
+
+
+def broken_words(texts):
+    """The short words that stand in several lines, though each would fit into one."""
+    lines = Counter(text[5] for text in texts if len(text[0].split()) == 1 and len(text[0]) <= 12)
+    return {text[0] for text in texts if lines[text[5]] > 1}
 
 
 def overlap(one, other):
@@ -212,6 +225,7 @@ def test_what_is_cut_and_overlaps_is_noticed(shown):
     assert tab.evaluate("document.documentElement.scrollWidth") > 400
     assert tab.evaluate(CUT) != []
     assert any(itertools.starmap(overlap, itertools.combinations([*texts, texts[0]], 2)))
+    assert broken_words([*texts, ("word", 0, 0, 9, 9, -1), ("word", 0, 9, 9, 18, -1)]) == {"word"}
 
 
 @pytest.mark.parametrize(
