@@ -103,7 +103,8 @@ class Streamed(HTTPResponse):
 class Followed(Streamed):
     """The same, for who wants to hear of the end of the body."""
 
-    #: Called once with whether all of it was read, and the number of bytes that came. In the instance only.
+    #: Called once with whether all of it was read, and the number of bytes that came. Set in the instance
+    #: when the response is handed out: how one ends that is repeated is nobody's business.
     ended: Callable[[bool, int], object]
     #: How many bytes came in chunks that urllib3 itself has read: it counts them nowhere.
     _in_chunks = 0
@@ -165,17 +166,15 @@ class Followed(Streamed):
 def report_errors(
     raw: Any,
     broke_off: Callable[[BaseException, int], BaseException],
-    ended: Callable[[bool, int], object] | None,
+    follow: bool,
 ) -> None:
     """Report the errors of urllib3's own response; a response of another class is left as it is.
 
     Args:
         raw: urllib3's.
         broke_off: as `Streamed` has it.
-        ended: as `Followed` has it; None: nobody wants to hear.
+        follow: whether somebody wants to hear of its end, too (`Followed`).
     """
     if type(raw) is HTTPResponse:
-        raw.__class__ = Streamed if ended is None else Followed
+        raw.__class__ = Followed if follow else Streamed
         raw.broke_off = broke_off  # type: ignore[attr-defined]
-        if ended is not None:
-            raw.ended = ended  # type: ignore[attr-defined]

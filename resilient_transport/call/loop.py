@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, Timeout
 
 from ..body.buffered import buffer, is_here, read_whole
-from ..body.streamed import report_errors
+from ..body.streamed import Followed, report_errors
 from ..body.unread import (
     Unread,
     is_looked_at_first,
@@ -233,8 +233,7 @@ class Call:
 
     def _follow(self, raw: Any) -> None:
         """Hear of the body of a stream: how it breaks off, and for who listens how it ends."""
-        listens = self.record.dispatcher is not None
-        report_errors(raw, self._broke_off, self._stream_ended if listens else None)
+        report_errors(raw, self._broke_off, follow=self.record.dispatcher is not None)
 
     def _stream_ended(self, whole: bool, received: int) -> None:
         self.body_read(received)
@@ -524,6 +523,8 @@ class Call:
         record.publish(response)
         if plan.stream:
             record.hand_out(response)
+            if isinstance(response.raw, Followed):
+                response.raw.ended = self._stream_ended
         return response
 
     def _raise_status(self, response: Response) -> NoReturn:

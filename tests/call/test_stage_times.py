@@ -171,6 +171,17 @@ def test_a_stream_that_goes_on_tells_of_the_attempt_that_ended_it(server, dial, 
     assert heard[-1] is end
 
 
+def test_a_stream_that_is_repeated_is_nobodys(server, dial, heard):
+    """A response is read or closed before the call is made again: only the one that is handed out is told."""
+    session = dial(server, on_event=heard, policy=RetryPolicy(**FAST))
+    with session.get(server.url + "/status/503?times=2&id=repeated", stream=True) as response:
+        assert heard.of(BodyEnded) == []
+        assert response.raw.read(3)
+    (end,) = heard.of(BodyEnded)
+
+    assert (end.attempt.number, end.attempt.status) == (3, 200)
+
+
 def test_a_stream_that_breaks_off_tells_so_last(server, dial, heard):
     """After its call has given up, with the attempt that has failed."""
     server.play(ALWAYS_CUT)

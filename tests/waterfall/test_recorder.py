@@ -230,6 +230,7 @@ print("parent", record.total, len(record.charts()), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_child_starts_empty():
     """What is forked goes on with a recording of its own; a worker never leaves the block, and has none."""
     ran = run_python("-W", "ignore", "-c", FORKS)
@@ -237,6 +238,7 @@ def test_a_child_starts_empty():
     assert ran.stdout.splitlines() == ["child 0 0", "child 1 1", "worker 0 0", "parent 1 1"]
 
 
+@pytest.mark.slow
 def test_what_only_writing_needs_comes_with_it():
     """Neither the package nor a recording imports pages, HARs or charts; the control writes one."""
     program = (
