@@ -198,6 +198,11 @@ def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str,
     return {name: value for name, value in source.items() if name.upper() not in _FOREIGN}
 
 
+def of_terminal() -> dict[str, str]:
+    """What is set of how a terminal is to be written to."""
+    return {name: os.environ[name] for name in ("TERM", "COLUMNS", "NO_COLOR") if name in os.environ}
+
+
 def bundle_variable(verify: object) -> str | None:
     """The variable by which the environment has `requests` put this path in the place of `verify=True`."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

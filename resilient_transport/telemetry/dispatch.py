@@ -103,7 +103,7 @@ def _complain(hook: Hook, error: Exception, event: Event) -> None:
         say(logging.WARNING, "%s: the hook %s has raised %s", about, name, last_line(error), extra=extra)
 
 
-def last_line(error: Exception) -> str:
+def last_line(error: BaseException) -> str:
     """The last line of an exception's traceback: the file, the line, the function, and the type."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -21,11 +21,12 @@ class Budget:
         self.requests = 0
         self.connections = 0
         self._most_requests, self._most_connections = requests, connections
+        self._is_closed = False
 
     @property
     def left(self) -> int:
         """Requests that may still be made."""
-        return max(0, self._most_requests - self.requests)
+        return 0 if self._is_closed else max(0, self._most_requests - self.requests)
 
     def request(self, count: int = 1) -> None:
         """Take leave to send requests.
@@ -43,9 +44,13 @@ class Budget:
         Raises:
             BudgetSpent: so many are not left.
         """
-        if self.connections + count > self._most_connections:
+        if self._is_closed or self.connections + count > self._most_connections:
             raise BudgetSpent(f"the limit of {self._most_connections} connections is reached")
         self.connections += count
+
+    def close(self) -> None:
+        """Grant nothing any more: the examination is over."""
+        self._is_closed = True
 
     def told(self, requests: int) -> None:
         """Requests were sent that nobody could stop, as repetitions of a call are."""

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from typing import Final
+from contextlib import redirect_stdout, suppress
+from dataclasses import replace
+from typing import Final, TextIO, TypeVar
 
+from urllib3.exceptions import InsecureRequestWarning
+
+from ...settings.environment import of_terminal
 from ..command import FAILED, INTERRUPTED, OK, UNUSABLE, Command
 from .examination import Report, examine
 from .finding import Level
+from .interrupts import Interrupts
 from .options import Options
-from .output.files import write_files
+from .output.files import Unwritable, Wanted, wanted_files
 from .output.machine import as_json
+from .output.outlet import Outlet
+from .output.printable import printable
 from .output.terminal import Printer
 from .sections import SECTIONS
 from .target import UnusableTarget
 from .visit import Visit
+
+T = TypeVar("T")
 
 #: The most cold calls at once, each of which is made in three ways; the most pages for `--sizes`; and the
 #: longest hold, in seconds.
@@ -81,26 +93,45 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Examine the page, and return the exit status."""
-    printer = Printer(sys.stderr if arguments.output == "json" else sys.stdout)
+    is_json = arguments.output == "json"
+    outlet = Outlet(sys.stderr if is_json else sys.stdout, of_terminal())
     if arguments.list:
-        printer.catalogue(SECTIONS)
-        return OK
-    try:
-        options = _options(arguments)
-        visit = Visit(options)
-    except UnusableTarget as error:
-        print(f"doctor: {error}", file=sys.stderr)
-        return UNUSABLE
+        Printer(outlet).catalogue(SECTIONS)
+        return _written(OK, outlet)
+    # What the program's own factory prints is none of ours.
+    with redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.simplefilter("ignore", InsecureRequestWarning)
+        try:
+            files = wanted_files(arguments.html, arguments.har)
+            visit = Visit(_options(arguments))
+            for file in files:
+                file.probe()
+        except (UnusableTarget, Unwritable) as error:
+            return _refuse(error)
+        report = _examined(visit, arguments, outlet)
+    status = _status(report, arguments.fail_on)
+    if is_json:
+        machine = Outlet(sys.stdout, of_terminal())
+        machine.text(as_json(report))
+        status = _written(status, machine)
+    return _left(report, _written(_with_files(status, report, files), outlet))
+
+
+def _examined(visit: Visit, arguments: Namespace, outlet: Outlet) -> Report:
+    printer = Printer(outlet)
     printer.announce(visit, SECTIONS)
-    if not arguments.yes and not _agreed(options):
-        options = visit.options = _without_load(options)
-    report = examine(visit, SECTIONS, printer)
-    if arguments.output == "json":
-        print(as_json(report))
-    printer.conclude(report)
-    if not write_files(report, arguments.html, arguments.har):
-        return UNUSABLE
-    return _status(report, arguments.fail_on)
+    if not arguments.yes and not _agreed(visit.options):
+        visit.options = replace(visit.options, burst=0, sizes=())
+    visit.progress = outlet.doing
+    with Interrupts(outlet.restore) as interrupts:
+        report = examine(visit, SECTIONS, printer, interrupts.news)
+        printer.conclude(report)
+    return report
+
+
+def _refuse(why: Exception) -> int:
+    print(f"doctor: {printable(str(why))}", file=sys.stderr)
+    return UNUSABLE
 
 
 def _status(report: Report, fail_on: str) -> int:
@@ -108,6 +139,37 @@ def _status(report: Report, fail_on: str) -> int:
         return INTERRUPTED
     bad = (Level.FAIL, Level.WARN) if fail_on == "warning" else (Level.FAIL,)
     return FAILED if report.has(*bad) else OK
+
+
+def _with_files(status: int, report: Report, files: Sequence[Wanted]) -> int:
+    """Write the files, and return the exit status: if one cannot be written, it is not 0."""
+    for file in files:
+        try:
+            file.write(report)
+        except Unwritable as error:
+            status = status or _refuse(error)
+    return status
+
+
+def _written(status: int, outlet: Outlet) -> int:
+    """The exit status: not 0 if what was found could not be printed; that a reader has left is no error."""
+    trouble = outlet.trouble
+    if trouble is None or isinstance(trouble, BrokenPipeError):
+        return status
+    return status or _refuse(trouble)
+
+
+def _left(report: Report, status: int) -> int:
+    """Return the exit status; or end with it at once, if a thread still waits for the network.
+
+    Python would wait for the threads of a pool before it ends.
+    """
+    if report.is_left_behind:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(status)
+    return status
 
 
 def _options(arguments: Namespace) -> Options:
@@ -146,31 +208,40 @@ def _refuse_unknown(names: Sequence[str]) -> None:
 
 
 def _agreed(options: Options) -> bool:
-    """Whether the person agrees to what may be a load; where nobody sits, the option is enough."""
-    asked = [f"{options.burst} cold calls at once"] if options.burst else []
-    asked += [f"{len(options.sizes)} pages a few times each"] if options.sizes else []
-    if not asked or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    """Whether the person at the terminal agrees to a load; where nobody is, the option is enough."""
+    asked = [f"{options.burst} cold calls at once"] if options.burst and options.wants("burst") else []
+    asked += [_pages(len(options.sizes))] if options.sizes and options.wants("sizes") else []
+    if not asked or not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
         return True
     print(f"doctor: make {' and '.join(asked)}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _without_load(options: Options) -> Options:
-    from dataclasses import replace
+def _pages(count: int) -> str:
+    return f"a few requests for {'one page' if count == 1 else f'each of {count} pages'}"
 
-    return replace(options, burst=0, sizes=())
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    number = _number(text, float)
     if not 0 < number <= 3600:
         raise argparse.ArgumentTypeError(f"more than 0 and at most 3600 seconds, not {text}")
     return number
 
 
+def _number(text: str, kind: Callable[[str], T]) -> T:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number, not {text}") from None
+
+
 def _count(most: int) -> Callable[[str], int]:
     def count(text: str) -> int:
-        number = int(text)
+        number = _number(text, int)
         if not 1 <= number <= most:
             raise argparse.ArgumentTypeError(f"1 to {most}, not {text}")
         return number

@@ -1,59 +1,89 @@
-"""The table in the terminal, written while the examination goes on."""
+"""What people read, written while the examination goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TextIO
 
-from ..examination import Report
+from ..budget import MOST_REQUESTS
+from ..examination import Report, is_wanted, needed
 from ..finding import Finding
+from ..options import Options
 from ..section import Section
 from ..visit import Visit
+from .layout import conclusion, findings_lines, heading, listed, sentences
+from .outlet import Outlet
 
 
 class Printer:
     """Writes what is found as it is found.
 
     Args:
-        stream: where to.
+        outlet: where to.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        #: The sections that are wanted; of the others only failures are told.
+        self._wanted: frozenset[str] = frozenset()
 
     def catalogue(self, sections: Iterable[Section]) -> None:
         """Every section and its checks."""
+        look = self._outlet.look
         for section in sections:
-            self._say(f"{section.name}: {section.title}")
+            self._outlet.text(look.shown(f"{section.name}: {section.title}"))
             for check in section.checks:
-                self._say(f"  {check.name:32} {check.about}")
+                self._outlet.write(listed(check.name, check.about, look))
 
-    def announce(self, visit: Visit, sections: Iterable[Section]) -> None:
+    def announce(self, visit: Visit, sections: Sequence[Section]) -> None:
         """What will be done."""
-        most = sum(one.requests(visit.options) for one in sections if visit.options.wants(one.name))
-        self._say(f"Examines {visit.target.shown}, with at most {most} requests (GET and HEAD).")
+        self._wanted = frozenset(one.name for one in sections if is_wanted(visit.options, one))
+        self._outlet.write(sentences(plan(visit, sections), self._outlet.look))
 
     def begins(self, section: Section) -> None:
         """A section begins to measure."""
+        if section.name in self._wanted:
+            self._outlet.write(heading(section, self._outlet.look))
+        self._outlet.doing(section.title)
 
     def ends(self, section: Section, findings: Sequence[Finding]) -> None:
         """A section has ended, or was skipped."""
-        if not findings:
-            return
-        self._say(f"\n{section.title}")
-        for finding in findings:
-            value = f" [{finding.value}]" if finding.value else ""
-            self._say(f"  {finding.level!s:8} {finding.check}: {finding.text}{value}")
-            if finding.hint:
-                self._say(f"           {finding.hint}")
+        look = self._outlet.look
+        if findings and section.name not in self._wanted:
+            self._outlet.write(heading(section, look))
+        self._outlet.write(findings_lines(findings, look))
 
     def conclude(self, report: Report) -> None:
         """The verdict."""
-        verdict = report.verdict
-        self._say(f"\n{verdict.sentence}")
-        for more in (verdict.compared, verdict.hint):
-            if more:
-                self._say(more)
+        self._outlet.done()
+        self._outlet.write(conclusion(report, self._outlet.look))
 
-    def _say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+
+def plan(visit: Visit, sections: Sequence[Section]) -> list[str]:
+    """What will be done, in a few sentences."""
+    options, target = visit.options, visit.target
+    meant = [one for one in sections if is_wanted(options, one) or one.name in needed(options, sections)]
+    told = [f"Examines {target.shown}"]
+    if target.proxy_shown:
+        told.append(f"through the proxy {target.proxy_shown}")
+    if target.is_tls and target.cert:
+        certificate = target.cert if isinstance(target.cert, str) else target.cert[0]
+        told.append(f"with the client certificate {certificate}")
+    if target.is_tls and target.verify is not True:
+        told.append(f"trusting {target.verify}" if target.verify else "believing every certificate")
+    told.append(f"looking at {', '.join(one.name for one in meant) or 'nothing'}")
+    return [*told, _bounds(options, most_requests(visit, sections))]
+
+
+def most_requests(visit: Visit, sections: Sequence[Section]) -> int:
+    """The most requests of all sections that will run."""
+    options = visit.options
+    among = needed(options, sections)
+    asked = sum(one.requests(options) for one in sections if is_wanted(options, one) or one.name in among)
+    return min(asked, MOST_REQUESTS)
+
+
+def _bounds(options: Options, most: int) -> str:
+    count = {0: "without a request", 1: "with 1 request (GET or HEAD)"}.get(
+        most, f"with at most {most} requests (GET and HEAD)"
+    )
+    return f"{count}, and {options.timeout:g} s for each step. Ctrl-C ends it with what it has."
