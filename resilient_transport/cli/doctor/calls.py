@@ -100,7 +100,7 @@ def calls(
     def one(number: int) -> Call:
         began = monotonic()
         made = _made(visit, transport, asked)
-        visit.add(_row(visit, f"{method} by {transport}, call {number}", began, made, asked[1]))
+        visit.add(_row(visit, f"{method} by {transport}, call {number}", began, made, method, asked[1]))
         mark()
         return made
 
@@ -239,11 +239,12 @@ def _failure(transport: str, error: Exception, seconds: float) -> Call:
     return Call(transport, None, why, classify(root), attempts, seconds, phase=phase)
 
 
-def _row(visit: Visit, title: str, began: float, call: Call, url: str) -> Row:
+def _row(visit: Visit, title: str, began: float, call: Call, method: str, url: str) -> Row:
     """A call as one bar; of the adapter's, `recording` knows more."""
-    bar = Bar(
-        call.phase or Phase.BODY, began - visit.began, call.seconds, call.error is not None, call.error or ""
-    )
+    phase = call.phase or Phase.FIRST_BYTE
+    bar = Bar(phase, began - visit.began, call.seconds, call.error is not None, call.error or "")
     outcome = call.error or f"status {call.status}"
-    shown = origin_at(url) + path_at(url)
-    return Row(title, (bar,), outcome, call.error is not None, status=call.status, url=shown)
+    return Row(
+        title, (bar,), outcome, call.error is not None, method=method, url=origin_at(url) + path_at(url),
+        status=call.status, bytes_in=call.body_bytes, label=call.transport,
+    )  # fmt: skip

@@ -133,6 +133,11 @@ class Line:
         self.bars: list[Bar] = []
         #: What it has met last.
         self.trouble: Trouble | None = None
+        #: The method of its last request, and the answer; empty and None: there was none.
+        self.asked = ""
+        self.answer: Answer | None = None
+        #: "TLSv1.3" and the like, once hands were shaken.
+        self.tls_version: str | None = None
 
     @property
     def is_socks(self) -> bool:
@@ -202,7 +207,8 @@ class Line:
         with self.step(Phase.HANDSHAKE):
             if isinstance(self.sock, ssl.SSLSocket):
                 self.sock = inside(self.sock)
-            self.sock = context.wrap_socket(self._open(), server_hostname=self.target.host, session=session)
+            shaken = context.wrap_socket(self._open(), server_hostname=self.target.host, session=session)
+            self.sock, self.tls_version = shaken, shaken.version()
 
     def confirm(self, patience: float = PROOF) -> bool:
         """Wait for the server's first word after the handshake; whether it has accepted the client.
@@ -245,6 +251,7 @@ class Line:
         """
         self.budget.request()
         sock = self._open()
+        self.asked, self.answer = method, None
         with self.step(Phase.FIRST_BYTE):
             sock.sendall(self._head(method, resource or self.target.resource, headers or {}))
             response = _Response(sock, method=method)
@@ -255,7 +262,8 @@ class Line:
         keeps, version = not response.will_close, response.version
         answer = Answer(response.status, fields, keeps=keeps, came_at=time(), version=version)
         with response:
-            return self._with_body(answer, response, listener)
+            self.answer = self._with_body(answer, response, listener)
+        return self.answer
 
     def end_within(self, seconds: float, tick: Callable[[float], object] = lambda _: None) -> Ended | None:
         """Hold the connection, and watch for its end; None: it is still open.

@@ -136,7 +136,7 @@ class Visit:
         finally:
             line.close()
             outcome = line.trouble.error if line.trouble else outcome
-            self.add(Row(title, self._since(line.bars), outcome or "done", failed, address=line.peer))
+            self.add(self._row(line, title, outcome, failed))
 
     def add(self, row: Row) -> None:
         """Add a row to the chart of the section that runs."""
@@ -149,6 +149,16 @@ class Visit:
             Chart(title, tuple(row for of, row in self._rows if of == title), self.began_at)
             for title in titles
         )
+
+    def _row(self, line: Line, title: str, outcome: str, failed: bool) -> Row:
+        answer = line.answer
+        outcome = outcome or ("done" if answer is None else f"status {answer.status}")
+        return Row(
+            title, self._since(line.bars), outcome, failed, method=line.asked,
+            url=self.target.shown if line.asked else "", status=answer.status if answer else None,
+            address=line.peer,
+            bytes_in=answer.body_bytes if answer else 0, tls_version=line.tls_version, label="by hand",
+        )  # fmt: skip
 
     def _since(self, bars: list[Bar]) -> tuple[Bar, ...]:
         """Bars whose times count from the beginning of the visit."""
