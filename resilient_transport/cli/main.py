@@ -18,9 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Nothing of the others is imported before the program; and how that ends is its own affair.
         ours, program = apart(given[1:])
         return RUN.run(parser([RUN]).parse_args([RUN.name, *ours], argparse.Namespace(program=program)))
-    chosen = parser(commands()).parse_args(given)
-    command: Command = chosen.command
     try:
+        chosen = parser(commands()).parse_args(given)
+        command: Command = chosen.command
         return command.run(chosen)
     except KeyboardInterrupt:
         return INTERRUPTED

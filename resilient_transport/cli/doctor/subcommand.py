@@ -93,8 +93,8 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Examine the page, and return the exit status."""
-    is_json = arguments.output == "json"
-    outlet = Outlet(sys.stderr if is_json else sys.stdout, of_terminal())
+    machine = Outlet(sys.stdout, of_terminal()) if arguments.output == "json" else None
+    outlet = Outlet(sys.stderr if machine else sys.stdout, of_terminal())
     if arguments.list:
         Printer(outlet).catalogue(SECTIONS)
         return _written(OK, outlet)
@@ -108,16 +108,13 @@ def run(arguments: Namespace) -> int:
                 file.probe()
         except (UnusableTarget, Unwritable) as error:
             return _refuse(error)
-        report = _examined(visit, arguments, outlet)
-    status = _status(report, arguments.fail_on)
-    if is_json:
-        machine = Outlet(sys.stdout, of_terminal())
-        machine.text(as_json(report))
-        status = _written(status, machine)
-    return _left(report, _written(_with_files(status, report, files), outlet))
+        return _examined(visit, arguments, outlet, machine, files)
 
 
-def _examined(visit: Visit, arguments: Namespace, outlet: Outlet) -> Report:
+def _examined(
+    visit: Visit, arguments: Namespace, outlet: Outlet, machine: Outlet | None, files: Sequence[Wanted]
+) -> int:
+    """Say what will be done, do it, and tell what came of it wherever that was asked for."""
     printer = Printer(outlet)
     printer.announce(visit, SECTIONS)
     if not arguments.yes and not _agreed(visit.options):
@@ -126,7 +123,11 @@ def _examined(visit: Visit, arguments: Namespace, outlet: Outlet) -> Report:
     with Interrupts(outlet.restore) as interrupts:
         report = examine(visit, SECTIONS, printer, interrupts.news)
         printer.conclude(report)
-    return report
+        status = _written(_status(report, arguments.fail_on), outlet)
+        if machine is not None:
+            machine.text(as_json(report))
+            status = _written(status, machine)
+        return _left(report, _with_files(status, report, files))
 
 
 def _refuse(why: Exception) -> int:

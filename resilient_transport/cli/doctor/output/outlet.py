@@ -128,6 +128,7 @@ class Outlet:
 def _forget(stream: TextIO) -> None:
     """Have what is in a stream's buffer go nowhere, of which Python would complain when it ends."""
     with suppress(OSError, ValueError):
+        number = stream.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
+        os.dup2(nowhere, number)
         os.close(nowhere)
