@@ -23,7 +23,13 @@ ROOT = Path(__file__).parents[1]
 ARCHITECTURE, CONTRIBUTING, README = "docs/architecture.md", "CONTRIBUTING.md", "README.md"
 DOCUMENTS = (ARCHITECTURE, CONTRIBUTING, "docs/works_with.md")
 #: For users; what they say of the code has tests of its own.
-GUIDES = ("docs/clusters.md", "docs/identities.md", "docs/shared_limits.md", "docs/waterfall.md")
+GUIDES = (
+    "docs/clusters.md",
+    "docs/doctor.md",
+    "docs/identities.md",
+    "docs/shared_limits.md",
+    "docs/waterfall.md",
+)
 #: Where a path in a document may begin.
 BEGINNINGS = (ROOT, ROOT / PACKAGE)
 #: What is made to wait for somebody.

@@ -7,6 +7,7 @@ import pytest
 
 from resilient_transport.cli.doctor.output import files
 from resilient_transport.cli.doctor.output.files import Unwritable, Wanted, wanted_files
+from resilient_transport.util import whole_file
 from tests.cli.doctor.sections import report, section
 
 REPORT = report(section("tls"))
@@ -41,7 +42,7 @@ def test_what_was_there_stays_if_writing_fails(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(whole_file.os, "replace", full)
     with pytest.raises(
         Unwritable, match=r"^--html '.*page.html' cannot be written: No space left on device$"
     ):
@@ -59,18 +60,6 @@ def test_a_link_stays_one(tmp_path):
 
     assert (tmp_path / "link.html").is_symlink()
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "new"
-
-
-def test_modes_are_as_for_any_file(tmp_path):
-    """A new one has what the umask leaves, an old one keeps its own."""
-    old, new, usual = tmp_path / "old", tmp_path / "new", tmp_path / "usual"
-    old.touch(0o600)
-    usual.touch()
-    wanted(old).write(REPORT)
-    wanted(new).write(REPORT)
-
-    assert stat.S_IMODE(old.stat().st_mode) == 0o600
-    assert stat.S_IMODE(new.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
 
 
 def test_a_pipe_is_written_to(tmp_path):

@@ -6,11 +6,11 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ....util.whole_file import write_whole
 from ....waterfall.har import har
 from ....waterfall.page import Table, page
 from ..examination import Report
@@ -58,12 +58,8 @@ class Wanted:
         Raises:
             Unwritable: it cannot be written any more.
         """
-        content = self.content(report).encode("utf-8")
         try:
-            if _is_special(self.path):
-                Path(self.path).write_bytes(content)
-            else:
-                _replace(_place(self.path), content)
+            write_whole(self.path, self.content(report))
         except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
 
@@ -148,17 +144,3 @@ def _is_special(path: str) -> bool:
 
 def _beside(place: Path) -> Path:
     return place.with_name(f".{place.name[:100]}.{os.urandom(4).hex()}")
-
-
-def _replace(place: Path, content: bytes) -> None:
-    beside = _beside(place)
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-        if place.exists():
-            os.chmod(beside, stat.S_IMODE(place.stat().st_mode))
-        os.replace(beside, place)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
