@@ -37,7 +37,7 @@ class Listener(Protocol):
         """A section begins to measure."""
 
     def ends(self, section: Section, findings: Sequence[Finding]) -> None:
-        """A section has ended, or was skipped."""
+        """A section has ended; if it never began, it was skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +183,6 @@ class _Work:
 
     def _has_run(self, section: Section) -> bool:
         """Run a section, and tell what it has found; whether nobody has stopped that."""
-        with self._lock:
-            if self._is_stopped:
-                return False
-            self._listener.begins(section)
         found = [self._secrets.out_of_all(one) for one in self._found_by(section)]
         with self._lock:
             if self._is_stopped:
@@ -195,6 +191,11 @@ class _Work:
             self._told.add(section.name)
             self._listener.ends(section, found)
         return True
+
+    def _begin(self, section: Section) -> None:
+        with self._lock:
+            if not self._is_stopped:
+                self._listener.begins(section)
 
     def _found_by(self, section: Section) -> list[Finding]:
         """What a section finds. There are three cases: not possible, not applicable, measured."""
@@ -206,6 +207,7 @@ class _Work:
         try:
             if why := section.idle_because(visit):
                 return self._unasked(section, why)
+            self._begin(section)
             measured = visit.measured[section.name] = section.measure(visit)
             judged = list(section.judge(measured))
         except BudgetSpent as spent:

@@ -38,6 +38,15 @@ def test_what_needs_a_failed_one_is_skipped():
     ]
 
 
+def test_what_is_skipped_never_begins():
+    """A listener is told only of its end."""
+    listener = Listener()
+    report(CONNECT, TLS, section("idle", idle_because=lambda visit: "not asked for"), listener=listener)
+
+    assert listener.begun == ["connect"]
+    assert list(listener.ended) == ["connect", "tls", "idle"]
+
+
 def test_what_comes_and_goes_stands_in_nobodys_way():
     """The control: a failure that does not block."""
     assert levels(report(section("connect", refused(blocks=False)), TLS))["tls.one"] == "ok"

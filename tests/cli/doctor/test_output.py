@@ -13,7 +13,13 @@ import pytest
 from resilient_transport.cli.doctor.finding import fail, ok
 from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.output.files import as_har, as_html
-from resilient_transport.cli.doctor.output.layout import Look, conclusion, findings_lines, tally
+from resilient_transport.cli.doctor.output.layout import (
+    Look,
+    conclusion,
+    findings_lines,
+    skipped_lines,
+    tally,
+)
 from resilient_transport.cli.doctor.output.machine import as_json, values
 from resilient_transport.cli.doctor.output.printable import printable
 from resilient_transport.cli.doctor.root import Root
@@ -107,9 +113,12 @@ def test_signs_stand_where_they_can_be_shown():
 
 def test_a_section_that_is_skipped_takes_one_line():
     """Whose checks all have the same reason."""
-    both = (*section_skipped(), *section_skipped())
+    tls, both = section("tls"), (*section_skipped(), *section_skipped())
 
-    assert told(*both) == ["  - skipped (needs connect)"]
+    assert text(skipped_lines(tls, both, Look())) == ["- Tls: skipped (needs connect)"]
+    assert text(skipped_lines(tls, both, Look(is_dumb=True))) == ["skip Tls: skipped (needs connect)"]
+    assert skipped_lines(tls, (*both, ok("tls.two", "well")), Look()) == []
+    assert skipped_lines(tls, (), Look()) == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -102,8 +102,7 @@ Tls
     expired [3 days ago] (tls.expiry)
       {HINT}
 
-Control
-  - skipped (needs tls)
+- Control: skipped (needs tls)
 
 Verdict: The certificate of CN=\\x1b]0;gotcha\\x07[blink]Zoë √
   has expired (3 days ago).

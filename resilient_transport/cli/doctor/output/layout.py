@@ -76,14 +76,16 @@ def heading(section: Section, look: Look) -> list[Line]:
     return [(), ((look.shown(section.title), Style.HEADING),)]
 
 
+def skipped_lines(section: Section, findings: Sequence[Finding], look: Look) -> list[Line]:
+    """A section of which nothing has run, and why: without a heading; none: something has run."""
+    reasons = {finding.text for finding in findings}
+    if len(reasons) != 1 or findings[0].level is not Level.SKIPPED:
+        return []
+    return list(_marked(Level.SKIPPED, f"{section.title}: {reasons.pop()}", look, 0))
+
+
 def findings_lines(findings: Sequence[Finding], look: Look) -> Iterator[Line]:
     """What a section has found: a line for each check, and below it what to do."""
-    if not findings:
-        return
-    reasons = {finding.text for finding in findings if finding.level is Level.SKIPPED}
-    if len(reasons) == 1 and all(finding.level is Level.SKIPPED for finding in findings):
-        yield from _marked(Level.SKIPPED, reasons.pop(), look)
-        return
     for finding in findings:
         yield from _marked(finding.level, _told(finding), look)
         if finding.hint:
@@ -146,12 +148,13 @@ def _told(finding: Finding) -> str:
     return f"{finding.text}{value} ({finding.check})" if finding.is_bad else f"{finding.text}{value}"
 
 
-def _marked(level: Level, text: str, look: Look) -> Iterator[Line]:
+def _marked(level: Level, text: str, look: Look, indent: int = 2) -> Iterator[Line]:
     mark = look.marks[level]
-    room = None if look.width is None else look.width - len(mark) - 3
+    deep = indent + len(mark) + 1
+    room = None if look.width is None else look.width - deep
     style = Style.SKIPPED if level is Level.SKIPPED else Style.PLAIN
     for number, line in enumerate(_wrapped(look.shown(text), room)):
-        before = (f"  {mark} ", _STYLES[level]) if not number else (" " * (len(mark) + 3), Style.PLAIN)
+        before = (" " * deep, Style.PLAIN) if number else (f"{' ' * indent}{mark} ", _STYLES[level])
         yield (before, (line, style))
 
 

@@ -10,7 +10,7 @@ from ..finding import Finding
 from ..options import Options
 from ..section import Section
 from ..visit import Visit
-from .layout import conclusion, findings_lines, heading, listed, sentences
+from .layout import conclusion, findings_lines, heading, listed, sentences, skipped_lines
 from .outlet import Outlet
 
 
@@ -25,6 +25,8 @@ class Printer:
         self._outlet = outlet
         #: The sections that are wanted; of the others only failures are told.
         self._wanted: frozenset[str] = frozenset()
+        #: Whether the section that is told of has its heading, and whether the last one has needed none.
+        self._has_heading = self._was_skipped = False
 
     def catalogue(self, sections: Iterable[Section]) -> None:
         """Every section and its checks."""
@@ -42,15 +44,25 @@ class Printer:
     def begins(self, section: Section) -> None:
         """A section begins to measure."""
         if section.name in self._wanted:
-            self._outlet.write(heading(section, self._outlet.look))
+            self._head(section)
         self._outlet.doing(section.title)
 
     def ends(self, section: Section, findings: Sequence[Finding]) -> None:
-        """A section has ended, or was skipped."""
+        """A section has ended; if it never began, it was skipped."""
         look = self._outlet.look
-        if findings and section.name not in self._wanted:
-            self._outlet.write(heading(section, look))
+        if not self._has_heading:
+            if lines := skipped_lines(section, findings, look):
+                self._outlet.write(lines if self._was_skipped else [(), *lines])
+                self._was_skipped = True
+                return
+            if findings:
+                self._head(section)
+        self._has_heading = False
         self._outlet.write(findings_lines(findings, look))
+
+    def _head(self, section: Section) -> None:
+        self._outlet.write(heading(section, self._outlet.look))
+        self._has_heading, self._was_skipped = True, False
 
     def conclude(self, report: Report) -> None:
         """The verdict."""
