@@ -67,7 +67,7 @@ SITUATIONS = (
     ),
     Situation(
         "resets", 1, "are reset", "control",
-        Script((Rule(Fault(Moment.CLIENT_HELLO, How.RST), probability=0.5),), seed=7), is_random=True,
+        Script((Rule(Fault(Moment.CLIENT_HELLO, How.RST), probability=0.5),), seed=4), is_random=True,
         only=("tls", "control"),
     ),
     Situation(
