@@ -1,6 +1,7 @@
 """What is shown of a report: lines of several widths, JSON, a page, a HAR. Values in, text out."""
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
@@ -52,6 +53,7 @@ def draws(visit):
     return Measured("tls")
 
 
+TLS_NEEDS = section("tls", needs=("connect",))
 NASTY_REPORT = report(section("tls", fail("tls.one", NASTY, NASTY, NASTY, Root.OTHER), measure=draws))
 
 
@@ -186,6 +188,21 @@ def test_the_page_shows_what_others_say_as_text():
     assert "<script>alert(1)</script>" in parser.text
     assert NASTY_REPORT.curl in parser.text
     assert [word for word in ("tls.one", "Tls", "What to do next") if word not in parser.text] == []
+
+
+def test_the_page_has_no_empty_columns_and_no_empty_tables():
+    """A section that has not run is one row of a table of those."""
+    found = report(section("name", ok("name.one", "it is found")), section("connect", refused()), TLS_NEEDS)
+    page = as_html(found)
+    heads = re.findall(r"<caption>(.*?)</caption><thead><tr>(.*?)</tr>", page)
+
+    assert [(title, re.findall(r">([^<]+)</th>", columns)) for title, columns in heads] == [
+        ("What to do next", ["what", "how"]),
+        ("Name", ["found", "check"]),
+        ("Connect", ["found", "measured", "what to do", "check"]),
+        ("Not looked at", ["section", "why"]),
+    ]
+    assert "skipped (needs connect)" in page
 
 
 def test_the_har_has_what_was_asked():

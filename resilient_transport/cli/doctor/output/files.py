@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from ....waterfall.page import Table, page
 from ..examination import Report
 from ..finding import Finding, Level
 
-_COLUMNS: Final = ("check", "found", "measured", "what to do")
+_COLUMNS: Final = ("found", "measured", "what to do", "check")
 
 
 class Unwritable(Exception):
@@ -82,19 +82,14 @@ def wanted_files(html: str | None, har: str | None) -> tuple[Wanted, ...]:
 
 
 def as_html(report: Report) -> str:
-    """The page: the verdict, a table for each section, the waterfall of all that was done."""
+    """The page: the verdict, what to do, a table for each section, the waterfall of all that was done."""
     verdict = report.verdict
-    level = str(verdict.level) if verdict.level is not Level.SKIPPED else "warn"
     told = " ".join(text for text in (verdict.whole, verdict.also) if text)
-    tables = [_table(report, name, title) for name, title in report.titles]
-    shown = [table for table in tables if table.rows]
+    tables = [_typed(report), *_tables(report)]
     return page(
-        f"Doctor: {report.page}",
-        report.charts,
-        verdict=told,
-        verdict_level=level,
-        tables=(*shown, _typed(report)),
-    )
+        f"Doctor: {report.page}", report.charts, verdict=told, verdict_level=str(verdict.level),
+        tables=[table for table in tables if table.rows],
+    )  # fmt: skip
 
 
 def as_har(report: Report) -> str:
@@ -102,13 +97,28 @@ def as_har(report: Report) -> str:
     return json.dumps(report.secrets.out_of_all(har(report.charts)), indent=1) + "\n"
 
 
-def _table(report: Report, name: str, title: str) -> Table:
-    found = [finding for finding in report.findings if finding.section == name]
-    return Table(title, _COLUMNS, tuple(map(_row, found)), tuple(str(finding.level) for finding in found))
+def _tables(report: Report) -> Iterator[Table]:
+    """A table for each section that has run, and one of those that have not, and why."""
+    missing = []
+    for name, title in report.titles:
+        found = [finding for finding in report.findings if finding.section == name]
+        if found and all(finding.level is Level.SKIPPED for finding in found):
+            missing.append((title, ", ".join(dict.fromkeys(finding.text for finding in found))))
+        else:
+            yield _table(title, found)
+    yield Table("Not looked at", ("section", "why"), tuple(missing))
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
-    return (finding.check, finding.text, finding.value, finding.hint)
+def _table(title: str, found: Sequence[Finding]) -> Table:
+    """The findings of a section, without columns that are empty."""
+    rows = [(one.text, one.value, one.hint, one.check) for one in found]
+    kept = [at for at in range(len(_COLUMNS)) if any(row[at] for row in rows)]
+    return Table(
+        title,
+        tuple(_COLUMNS[at] for at in kept),
+        tuple(tuple(row[at] for at in kept) for row in rows),
+        tuple(str(finding.level) for finding in found),
+    )
 
 
 def _typed(report: Report) -> Table:
@@ -117,9 +127,8 @@ def _typed(report: Report) -> Table:
         ("to do first", report.verdict.hint),
         ("the same request by curl", report.curl),
         ("what would tell more", report.again),
-        ("through the proxy", report.proxy or ""),
     )
-    return Table("What to do next", ("", "line"), tuple(row for row in rows if row[1]))
+    return Table("What to do next", ("what", "how"), tuple(row for row in rows if row[1]))
 
 
 def _place(path: str) -> Path:
