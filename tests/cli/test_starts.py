@@ -7,8 +7,9 @@ from contextlib import closing
 import pytest
 
 from resilient_transport import registry
-from resilient_transport.cli.demo import lane, start
-from resilient_transport.cli.demo.lane import METHODS, Lane, NotTrustworthy, Nursery
+from resilient_transport.cli.demo import nursery, start
+from resilient_transport.cli.demo.lane import METHODS, Lane, NotTrustworthy
+from resilient_transport.cli.demo.nursery import Nursery
 from resilient_transport.cli.demo.order import WRONG_BODY, Call, Order
 from resilient_transport.cli.demo.scenarios import Scenario
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
@@ -33,8 +34,8 @@ both_ways = pytest.mark.parametrize("forks", [True, False], ids=["fork", "spawn"
 @both_ways
 def test_every_start_is_a_fresh_process(forks, fault_server):
     """Nothing is left of the start before: each one connects anew, and resumes nothing of the other."""
-    with closing(Nursery(forks)) as nursery:
-        starts = [nursery.start(order(fault_server)) for _ in range(2)]
+    with closing(Nursery(forks)) as started:
+        starts = [started.start(order(fault_server)) for _ in range(2)]
     executions = fault_server.executions()
     first = {each.connection for each in executions[:4]}
     second = {each.connection for each in executions[4:]}
@@ -50,9 +51,9 @@ def test_every_start_is_a_fresh_process(forks, fault_server):
 @both_ways
 def test_a_start_that_dies_lost_all_its_calls(forks, fault_server, capfd):
     """A crash is a failure of each call, and the next start is none the worse."""
-    with closing(Nursery(forks)) as nursery:
-        dead = nursery.start(order(fault_server, transport="unheard of"))
-        alive = nursery.start(order(fault_server))
+    with closing(Nursery(forks)) as started:
+        dead = started.start(order(fault_server, transport="unheard of"))
+        alive = started.start(order(fault_server))
 
     assert [each.error for each in dead.outcomes] == ["process ended with status 1"] * 4
     assert not alive.failed
@@ -61,12 +62,12 @@ def test_a_start_that_dies_lost_all_its_calls(forks, fault_server, capfd):
 
 def test_a_process_that_does_not_end_is_killed(monkeypatch):
     """Closing takes a bounded time, whatever hangs in there."""
-    monkeypatch.setattr(lane, "_END_SECONDS", SHORT_TIMEOUT)
-    nursery = Nursery()
-    os.kill(nursery._process.pid, signal.SIGSTOP)
-    nursery.close()
+    monkeypatch.setattr(nursery, "_END_SECONDS", SHORT_TIMEOUT)
+    started = Nursery()
+    os.kill(started._process.pid, signal.SIGSTOP)
+    started.close()
 
-    assert nursery._process.returncode == -signal.SIGKILL
+    assert started._process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -1,67 +1,80 @@
 """How the result looks: values in, text out."""
 
-import io
+from pathlib import Path
 
-from rich.console import Console
+import pytest
 
-from resilient_transport.cli.demo import table
 from resilient_transport.cli.demo.scenarios import SCENARIOS
+from resilient_transport.cli.demo.table import COLUMNS, WIDTH, fitting, report, table
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
-from tests.cli.cells import STOCK, cell, outcome
+from resilient_transport.cli.demo.verdict import verdict
+from tests.cli.cells import RUN, cell, outcome
 
-CELLS = [
-    cell(outcome("GET", "ConnectionError"), outcome("POST"), transport=STOCK, executions={"POST-1": 2}),
-    cell(outcome("GET"), outcome("POST", seconds=1.25)),
-    cell(outcome("POST", "ChunkedEncodingError", "body"), scenario="megabyte"),
-]
-
-PLAIN = """
-scenario        transport         starts failed  requests failed  lost  connections  run twice  median start
---------------  ----------------  -------------  ---------------  ----  -----------  ---------  ------------
-handshake race  stock requests              1/1                1     1            4          1        100 ms
-                ResilientAdapter            0/1                0     0            4          0       1250 ms
-
-body, 1 MB      ResilientAdapter            1/1                1     0            4          0        100 ms
-"""
+GOLDEN = Path(__file__).with_name("demo.txt")
+WIDTHS = (80, 60, 40)
 
 
-def rendered(width):
-    """The table as rich prints it."""
-    out = io.StringIO()
-    Console(file=out, width=width).print(table.rich_table(CELLS))
-    return out.getvalue()
+def printed(width, cells=RUN, **style):
+    """All that is printed on a terminal of this width."""
+    return report(cells, verdict(cells), 12.3, width, **style)
 
 
-def test_the_plain_table():
-    """Columns are aligned, a scenario is named once, and scenarios stand apart."""
-    assert table.plain(CELLS) == PLAIN.strip()
+def golden():
+    """What `demo.txt` has: a small run, in three widths. `python -m tests.cli.test_table` writes it anew."""
+    return "\n".join(f"[{width} columns]\n{printed(width)}\n" for width in WIDTHS)
 
 
-def test_the_rich_table_says_the_same():
-    """The same texts in the same order."""
-    header, _, body = rendered(120).partition("─")
-
-    assert set(header.split()) == set(" ".join(table.HEADER).split())
-    assert body.replace("─", "").split() == PLAIN.rpartition("--")[2].split()
+def test_what_is_printed():
+    """To the letter, and in letters that every terminal has."""
+    assert golden() == GOLDEN.read_text(encoding="ascii")
 
 
-def test_the_rich_table_fits_into_80_columns():
-    """Every name and number is still whole; only titles of columns take two lines."""
-    widest = [cell(scenario=scenario.name, transport=name) for scenario in SCENARIOS for name in TRANSPORTS]
-    out = io.StringIO()
-    Console(file=out, width=80).print(table.rich_table(widest))
-    text = out.getvalue()
-
-    assert all(row[0] in text and row[1] in text for row in table.rows(widest))
-    assert "…" not in text
+@pytest.mark.parametrize("width", [200, 80, 60, 40, 33])
+def test_no_line_is_wider_than_the_terminal(width):
+    """Down to the names and one number; and never wider than 80."""
+    assert max(map(len, printed(width).splitlines())) <= min(width, WIDTH)
 
 
-def test_what_is_said_below():
-    """The legend, the verdict, the time."""
-    good = table.closing((), 12.3)
-    bad = table.closing(("lost GET-1", "executed POST-1 more than once"), 12.3)
+def test_a_table_of_many_starts_is_whole_in_80_columns():
+    """Two hundred requests of a kind in each cell, in all scenarios: no column is left out."""
+    calls = [outcome(method, "SSLError", number=n) for method in ("GET", "POST") for n in range(200)]
+    cells = [cell(*calls, scenario=one.name, transport=name) for one in SCENARIOS for name in TRANSPORTS]
 
-    assert good.endswith(
-        f"\n{OURS} lost no request that it may repeat, and ran no POST twice.\nIt took 12 s."
+    assert fitting(cells, 80) == COLUMNS
+
+
+def test_a_narrow_table_has_what_matters_most():
+    """The lost requests are the last to go; what is left out is named."""
+    assert [column.name for column in fitting(RUN, 10)] == ["lost GET"]
+    assert [column.name for column in fitting(RUN, 40)] == [
+        "lost GET",
+        "lost POST",
+        "had run",
+        "ran twice",
+    ]
+    assert "For a wider terminal there is more: starts failed, conns opened, median ms." in " ".join(
+        printed(40).split()
     )
-    assert f"FAILED: {OURS} lost GET-1.\nFAILED: {OURS} executed POST-1 more than once.\n" in bad
+    assert "wider terminal" not in printed(80)
+
+
+def test_scenarios_are_called_what_the_option_takes():
+    """Each stands above its rows."""
+    cells = [cell(scenario=one.name) for one in SCENARIOS]
+    lines = table(cells, COLUMNS, WIDTH)
+
+    assert [line.split(":")[0] for line in lines if ":" in line] == [one.name for one in SCENARIOS]
+
+
+def test_the_verdict_and_our_rows_stand_out():
+    """And nothing else; without a style, nothing does."""
+    marked = printed(80, bold=lambda text: f"<{text}>")
+    bold = [line for line in marked.splitlines() if "<" in line]
+
+    assert [line for line in bold if OURS in line and "/" in line] == bold[-2:]
+    assert bold[0].startswith("<Of 4 GETs")
+    assert marked.replace("<", "").replace(">", "") == printed(80)
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(golden(), encoding="ascii")

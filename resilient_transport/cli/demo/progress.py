@@ -1,50 +1,54 @@
-"""How far the demo is: a moving bar where there is a terminal and `rich`, else a line for each scenario."""
+"""How far the demo is: a line that changes where a terminal can do that, else a line for each scenario."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from itertools import count
 from time import monotonic
 from typing import TextIO
+
+from .terminal import Terminal
 
 #: Called after each start.
 Tick = Callable[[], None]
 
 
 @contextmanager
-def shown(title: str, total: int, stream: TextIO | None = None) -> Iterator[Tick]:
-    """Show on stderr how many starts of a scenario are done.
+def shown(title: str, total: int, stream: TextIO | None, terminal: Terminal) -> Iterator[Tick]:
+    """Show how many starts of a scenario are done.
 
     Args:
         title: the scenario's.
         total: how many starts there will be.
-        stream: where to; stderr when not given.
+        stream: where to; None: nowhere.
+        terminal: what can be shown there.
     """
-    stream = sys.stderr if stream is None else stream
-    bar = _bar if stream.isatty() and has_rich() else _line
-    with bar(title, total, stream) as tick:
+    if stream is None:
+        yield lambda: None
+        return
+    with (_moving if terminal.moves else _line)(title, total, stream, terminal) as tick:
         yield tick
 
 
-def has_rich() -> bool:
-    """Whether `rich` can be imported."""
-    return find_spec("rich") is not None
+@contextmanager
+def _moving(title: str, total: int, stream: TextIO, terminal: Terminal) -> Iterator[Tick]:
+    # No control code but the carriage return. The last column stays free, since it may wrap.
+    room = terminal.width - 1
+    done = count(1)
+
+    def show(number: int) -> None:
+        print(f"\r{f'{title}: {number} of {total} starts'[:room]}", end="", file=stream, flush=True)
+
+    show(0)
+    try:
+        yield lambda: show(next(done))
+    finally:
+        print(f"\r{' ' * room}\r", end="", file=stream, flush=True)
 
 
 @contextmanager
-def _bar(title: str, total: int, stream: TextIO) -> Iterator[Tick]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(file=stream), transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda: progress.advance(task)
-
-
-@contextmanager
-def _line(title: str, total: int, stream: TextIO) -> Iterator[Tick]:
+def _line(title: str, total: int, stream: TextIO, _terminal: Terminal) -> Iterator[Tick]:
     began = monotonic()
     yield lambda: None
     print(f"{title}: {total} starts, {monotonic() - began:.1f} s", file=stream, flush=True)

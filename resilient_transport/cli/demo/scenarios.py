@@ -12,11 +12,11 @@ from ...testing import Fault, Moment, Rule, Script
 class Scenario:
     """One kind of trouble, and what is fetched in it."""
 
-    #: What `--scenario` takes.
+    #: What `--scenario` takes, and the table says: at most 9 characters.
     name: str
-    #: What the table says, at most 15 characters.
-    title: str
-    #: What the server does wrong.
+    #: What the server does wrong, in half a line.
+    about: str
+    #: The same, for the server.
     rules: tuple[Rule, ...]
     #: What all four calls ask for.
     path: str = "/words/30"
@@ -43,10 +43,10 @@ _CUTS: Final = (Rule(Fault(Moment.BODY, mean_bytes=230), probability=0.18, on_re
 _HAZARD: Final = (Rule(Fault(Moment.BODY, mean_bytes=1e6), on_request=None),)
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
-    Scenario("race", "handshake race", _RACE, handshake_delay=0.01),
-    Scenario("resets", "resets, p = 0.5", _RESETS),
-    Scenario("words-1", "body, 1 word", _CUTS, "/words/1"),
-    Scenario("words-30", "body, 30 words", _CUTS, "/words/30"),
-    Scenario("words-250", "body, 250 words", _CUTS, "/words/250"),
-    Scenario("megabyte", "body, 1 MB", _HAZARD, "/bytes/1000000"),
+    Scenario("race", "TLS handshakes that overlap are reset", _RACE, handshake_delay=0.01),
+    Scenario("resets", "half of all TLS handshakes are reset", _RESETS),
+    Scenario("words-1", "answers of 1 word, a few of them cut", _CUTS, "/words/1"),
+    Scenario("words-30", "answers of 30 words, some of them cut", _CUTS, "/words/30"),
+    Scenario("words-250", "answers of 250 words, more of them cut", _CUTS, "/words/250"),
+    Scenario("megabyte", "answers of 1 MB, cut once in a megabyte", _HAZARD, "/bytes/1000000"),
 )

@@ -1,51 +1,74 @@
-"""`demo`: arguments in, a table and an exit status out."""
+"""`demo`: arguments in, a verdict, a table and an exit status out."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from time import monotonic
 from typing import Any, Final
 
-from ...testing import Authority
+from ...settings.environment import clean_environment
 from ..command import FAILED, OK, UNUSABLE, Command
-from . import table
-from .lane import Lane, NotTrustworthy
-from .progress import has_rich, shown
+from .cell import Cell
+from .lane import NotTrustworthy
+from .progress import shown
 from .scenarios import SCENARIOS, Scenario
+from .side_by_side import play
+from .table import WIDTH, report
+from .terminal import terminal_of
 from .transports import TRANSPORTS
-from .verdict import Cell, broken_promises
+from .verdict import Verdict, verdict
 
-#: Enough to tell the three apart, and done in half a minute.
-ROUNDS: Final = 25
+#: Enough to tell the three apart, and done in ten seconds on two idle cores.
+ROUNDS: Final = 10
+_ABOUT: Final = (
+    "A program starts, and sends four requests at once (2 GET, 2 POST) over mutual TLS. The server fails on "
+    "purpose. Who loses requests: stock requests, requests with Retry(3), or requests with this package?"
+)
 _MISSING: Final = (
     "the demo needs a server that fails, and trustme for its certificates: "
-    "run pip install '.[cli,testing]' in a clone of the project"
+    "run pip install '.[cli]' in a clone of the project"
 )
-#: The width of the table, when no terminal says how much room there is.
-_WIDTH: Final = 120
+_STATUS: Final = (
+    "The exit status is 0 if this package lost no request that it may send again and ran no POST twice, 1 if "
+    "it did, 2 if the demo cannot run, 130 after Ctrl-C."
+)
+_JSON: Final = """\
+--json prints one object: "ok" (whether the exit status is 0), "verdict" (sentences), "broken_promises" (what
+this package did that it never may), "seed", "rounds", "seconds", and "cells", one for each scenario and
+transport: "requests", "lost" and "lost_needlessly" (lost though it was safe to send them again) by method,
+"lost_posts_that_had_run", "posts_run_twice", "starts", "starts_failed", "connections", "median_seconds" (of
+starts that lost nothing; null if there are none) and "errors" (how often each)."""
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of `demo`."""
     names = [scenario.name for scenario in SCENARIOS]
+    parser.description = _ABOUT
+    parser.epilog = f"{_STATUS} {_JSON}"
     parser.add_argument(
-        "--rounds", type=_positive, default=ROUNDS, help="starts of each transport (%(default)s)"
+        "--rounds",
+        type=_positive,
+        default=ROUNDS,
+        metavar="N",
+        help="starts with each transport in each scenario (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the server's random draws (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the server's random draws (%(default)s)"
+    )
     parser.add_argument(
         "--scenario",
         action="append",
         choices=names,
         metavar="NAME",
-        help=f"only this one: {', '.join(names)}",
+        help=f"only this one; may be given again: {', '.join(names)}",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the verdict and the table")
 
 
 def run(arguments: Namespace) -> int:
@@ -53,64 +76,58 @@ def run(arguments: Namespace) -> int:
     began = monotonic()
     chosen = [each for each in SCENARIOS if not arguments.scenario or each.name in arguments.scenario]
     try:
-        authority = Authority()
+        cells = _played(chosen, arguments.rounds, arguments.seed)
     except ImportError:
         return _unusable(_MISSING)
-    try:
-        cells = play(chosen, arguments.rounds, arguments.seed, authority)
     except NotTrustworthy as error:
         return _unusable(str(error))
-    promises = broken_promises(cells)
+    said = verdict(cells)
     seconds = monotonic() - began
     if arguments.json:
-        print(json.dumps(summary(cells, promises, seconds, arguments.seed), indent=2))
+        _print(json.dumps(summary(cells, said, seconds, arguments), indent=2))
     else:
-        _print_table(cells)
-        print()
-        print(table.closing(promises, seconds))
-    return FAILED if promises else OK
+        terminal = terminal_of(sys.stdout, clean_environment())
+        _print(report(cells, said, seconds, terminal.width, terminal.emphasis))
+    return OK if said.ok else FAILED
 
 
-def play(scenarios: Sequence[Scenario], rounds: int, seed: int, authority: Authority) -> list[Cell]:
-    """Play each scenario with every transport, these side by side.
-
-    Raises:
-        NotTrustworthy: calls failed although nothing was made to fail.
-    """
-    cells: list[Cell] = []
-    with ExitStack() as stack:
-        lanes = [stack.enter_context(Lane(transport, authority)) for transport in TRANSPORTS]
-        threads = stack.enter_context(ThreadPoolExecutor(len(lanes)))
-        for lane in lanes:
-            # However this ends: the threads are waited for before the lanes are closed.
-            stack.callback(lane.stop)
-        for scenario in scenarios:
-            digest = lanes[0].reference(scenario)
-            with shown(scenario.title, rounds * len(lanes)) as tick:
-                jobs = [threads.submit(lane.play, scenario, rounds, seed, digest, tick) for lane in lanes]
-                cells += [job.result() for job in jobs]
-    return cells
-
-
-def summary(cells: Sequence[Cell], promises: Sequence[str], seconds: float, seed: int) -> dict[str, Any]:
-    """What `--json` prints."""
+def summary(cells: Sequence[Cell], said: Verdict, seconds: float, arguments: Namespace) -> dict[str, Any]:
+    """What `--json` prints; `--help` says what is in it."""
     return {
-        "ok": not promises,
-        "broken_promises": list(promises),
-        "seed": seed,
+        "ok": said.ok,
+        "verdict": list(said.sentences),
+        "broken_promises": list(said.broken),
+        "seed": arguments.seed,
+        "rounds": arguments.rounds,
         "seconds": round(seconds, 1),
         "cells": [cell.to_plain() for cell in cells],
     }
 
 
-def _print_table(cells: Sequence[Cell]) -> None:
-    if not has_rich():
-        print(table.plain(cells))
-        return
-    from rich.console import Console
+def _played(scenarios: Sequence[Scenario], rounds: int, seed: int) -> list[Cell]:
+    """Play them, and show on stderr how far that is."""
+    stream = sys.stderr
+    terminal = terminal_of(stream, clean_environment())
+    print(textwrap.fill(_ABOUT, min(terminal.width, WIDTH)), file=stream, flush=True)
+    return play(
+        scenarios,
+        rounds,
+        seed,
+        lambda scenario: shown(scenario.name, rounds * len(TRANSPORTS), stream, terminal),
+    )
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    console.print(table.rich_table(cells))
+
+def _print(text: str) -> None:
+    """Print a text, whatever stdout can take; nobody may be reading any more."""
+    stream = sys.stdout
+    if stream is None:
+        return
+    known = stream.encoding or "ascii"
+    try:
+        print(text.encode(known, "backslashreplace").decode(known), file=stream, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, so that the interpreter does not complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unusable(why: str) -> int:
@@ -126,5 +143,5 @@ def _positive(text: str) -> int:
 
 
 DEMO: Final = Command(
-    "demo", "replay a report of resets at start: stock requests, Retry(3), this adapter", configure, run
+    "demo", "see who loses requests on resets: stock requests, Retry(3), or this package", configure, run
 )

@@ -21,6 +21,13 @@ TRANSPORTS: Final[dict[str, Callable[[], HTTPAdapter] | None]] = {
     OURS: ResilientAdapter,
 }
 
+#: What they are, for people.
+ABOUT: Final = {
+    "stock requests": "requests as it is installed, without retries",
+    "Retry(3)": "requests with urllib3's Retry(3), its own way to send again",
+    OURS: "requests with this package, as it is without arguments",
+}
+
 
 def session_for(transport: str) -> requests.Session:
     """A new session that sends this way."""

@@ -1,110 +1,111 @@
-"""What a transport achieved under a scenario, and whether the adapter kept its promise. Pure."""
+"""What is to be said of the result: who lost what, and whether the adapter kept its promise. Pure."""
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from ...retry.stages import Stage
-from .order import WRONG_BODY, Outcome, Start
-from .scenarios import Scenario
-from .transports import OURS
+from .cell import KINDS, Cell
+from .order import WRONG_BODY, Outcome
+from .transports import OURS, TRANSPORTS
 
-#: In these, no byte of the request has left.
-_EARLY: Final = frozenset(stage.value for stage in Stage if stage.rank < Stage.REQUEST.rank)
+#: What bad news begins with.
+FAILED: Final = "FAILED:"
+#: So much of it is told to people.
+_MOST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """All starts of one transport under one scenario."""
+class Verdict:
+    """The result in sentences."""
 
-    #: The scenario.
-    scenario: Scenario
-    #: The name of the transport.
-    transport: str
-    #: What came of each start.
-    starts: tuple[Start, ...]
-    #: TCP connections that the server accepted.
-    connections: int
-    #: How often the server executed each request.
-    executions: Mapping[str, int]
+    #: What the adapter did that it never may; none is the good news.
+    broken: tuple[str, ...]
+    #: Who lost what, and whether a POST ran twice.
+    sentences: tuple[str, ...]
 
     @property
-    def failed_starts(self) -> int:
-        """Starts of which a request failed."""
-        return sum(start.failed for start in self.starts)
+    def ok(self) -> bool:
+        """Whether the adapter kept its promise."""
+        return not self.broken
 
     @property
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """All requests of all starts."""
-        return tuple(outcome for start in self.starts for outcome in start.outcomes)
-
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """The requests that failed."""
-        return tuple(outcome for outcome in self.outcomes if outcome.error)
-
-    @property
-    def lost(self) -> tuple[Outcome, ...]:
-        """Those of them that might have been sent again without any risk."""
-        return tuple(outcome for outcome in self.failed if may_be_repeated(outcome, self.executions))
-
-    @property
-    def doubled(self) -> tuple[Outcome, ...]:
-        """The POSTs that were executed more than once."""
-        posts = (outcome for outcome in self.outcomes if outcome.method == "POST")
-        return tuple(outcome for outcome in posts if self.executions.get(outcome.request_id, 0) > 1)
-
-    @property
-    def median(self) -> float:
-        """Seconds that a start took, failed or not."""
-        return statistics.median(start.seconds for start in self.starts)
-
-    def to_plain(self) -> dict[str, Any]:
-        """What `json.dumps` can write."""
-        errors = Counter(f"{each.method}: {each.error} ({each.stage or 'no stage'})" for each in self.failed)
-        return {
-            "scenario": self.scenario.name,
-            "transport": self.transport,
-            "starts": len(self.starts),
-            "starts_failed": self.failed_starts,
-            "requests": len(self.outcomes),
-            "requests_failed": len(self.failed),
-            "requests_lost": len(self.lost),
-            "connections": self.connections,
-            "posts_doubled": len(self.doubled),
-            "median_seconds": round(self.median, 4),
-            "errors": dict(errors),
-        }
+    def paragraphs(self) -> tuple[str, ...]:
+        """All that is said, the bad news first, and of that no more than a few."""
+        told = [f"{FAILED} {OURS} {each}." for each in self.broken[:_MOST]]
+        more = len(self.broken) - _MOST
+        if more > 0:
+            told.append(f"{FAILED} and {more} more, which --json lists.")
+        return (*told, " ".join(self.sentences))
 
 
-def may_be_repeated(outcome: Outcome, executions: Mapping[str, int]) -> bool:
-    """Whether a failed request might have been sent again without any risk.
-
-    There are three cases: a GET always may; of any other, the transport tells whether a byte of it had left;
-    where it tells nothing, the server knows whether it has executed it.
-    """
-    if outcome.method == "GET":
-        return True
-    if outcome.stage is not None:
-        return outcome.stage in _EARLY
-    return not executions.get(outcome.request_id, 0)
+def verdict(cells: Sequence[Cell]) -> Verdict:
+    """What these cells show, all scenarios together."""
+    by_transport = [
+        (name, [cell for cell in cells if cell.transport == name])
+        for name in TRANSPORTS
+        if any(cell.transport == name for cell in cells)
+    ]
+    ours = [cell for cell in cells if cell.transport == OURS]
+    sentences = [_losses(by_transport), *_of_ours(ours), _twice(by_transport)]
+    return Verdict(broken_promises(cells), tuple(sentences))
 
 
 def broken_promises(cells: Iterable[Cell]) -> tuple[str, ...]:
-    """What the adapter did that it never may, one sentence each; none is the good news."""
+    """What the adapter did that it never may, one clause each."""
     found = []
     for cell in cells:
         if cell.transport != OURS:
             continue
-        found += [f"lost {_told(cell, outcome)}, which may be repeated" for outcome in cell.lost]
-        found += [f"executed {_told(cell, outcome)} more than once" for outcome in cell.doubled]
-        wrong = (outcome for outcome in cell.failed if outcome.error == WRONG_BODY)
+        found += [f"lost {_told(cell, outcome)}, which may be repeated" for outcome in cell.needless]
+        found += [f"ran {_told(cell, outcome)} more than once" for outcome in cell.run_twice]
+        wrong = (outcome for outcome in cell.lost if outcome.error == WRONG_BODY)
         found += [f"handed out a wrong body for {_told(cell, outcome)}" for outcome in wrong]
     return tuple(found)
+
+
+def _losses(by_transport: Sequence[tuple[str, Sequence[Cell]]]) -> str:
+    first = by_transport[0][1]
+    sent = [_many(_count(first, method), method) for method in KINDS]
+    told = [
+        f"{name} lost {_none(_lost(cells, 'GET'))} and {_none(_lost(cells, 'POST'))}"
+        for name, cells in by_transport
+    ]
+    return f"Of {' and '.join(sent)} each, {', '.join(told)}."
+
+
+def _of_ours(ours: Sequence[Cell]) -> list[str]:
+    """Why the adapter did not repeat what it lost, if it lost anything that it may not repeat."""
+    number = sum(len(cell.lost) - len(cell.needless) for cell in ours)
+    if not number:
+        return []
+    those, them = ("that POST", "it") if number == 1 else (f"those {number} POSTs", "them")
+    return [
+        f"The server may have run {those} before the connection broke, so {OURS} did not send {them} again."
+    ]
+
+
+def _twice(by_transport: Sequence[tuple[str, Sequence[Cell]]]) -> str:
+    twice = [(name, sum(len(cell.run_twice) for cell in cells)) for name, cells in by_transport]
+    told = [f"{name} ran {_many(number, 'POST')} twice" for name, number in twice if number]
+    return f"{', '.join(told)}." if told else "No POST ran twice."
+
+
+def _count(cells: Sequence[Cell], method: str) -> int:
+    return sum(outcome.method == method for cell in cells for outcome in cell.outcomes)
+
+
+def _lost(cells: Sequence[Cell], method: str) -> int:
+    return sum(outcome.method == method for cell in cells for outcome in cell.lost)
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _none(number: int) -> str:
+    return str(number) if number else "none"
 
 
 def _told(cell: Cell, outcome: Outcome) -> str:

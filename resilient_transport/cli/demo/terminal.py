@@ -1,0 +1,56 @@
+"""What may be written to a stream: how wide, whether bold, whether a line may change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TextIO
+
+#: Where nothing says how wide it is.
+_WIDTH: Final = 80
+#: Narrower is no terminal for people: some programs say 0 or 1 when they do not know.
+_NARROWEST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What a stream can show."""
+
+    #: How many columns it has.
+    width: int = _WIDTH
+    #: Whether it shows bold.
+    bold: bool = False
+    #: Whether a line may be written over.
+    moves: bool = False
+
+    def emphasis(self, text: str) -> str:
+        """The text in bold, where there is bold."""
+        return f"\x1b[1m{text}\x1b[0m" if self.bold else text
+
+
+def terminal_of(stream: TextIO | None, environment: Mapping[str, str]) -> Terminal:
+    """What this stream can show.
+
+    Args:
+        stream: a file, a pipe, a terminal, or None where there is none.
+        environment: `TERM`, `NO_COLOR` (no-color.org) and `COLUMNS` are looked at.
+    """
+    if stream is None or stream.closed or not stream.isatty():
+        return Terminal()
+    kind = environment.get("TERM", "")
+    dumb = kind.lower() in ("dumb", "unknown")
+    # Without TERM it is a console of Windows, which may not know of bold, but of a carriage return.
+    bold = bool(kind) and not dumb and not environment.get("NO_COLOR")
+    return Terminal(_width(stream, environment.get("COLUMNS", "")), bold, not dumb)
+
+
+def _width(stream: TextIO, told: str) -> int:
+    # As `shutil.get_terminal_size` has it, which asks stdout alone.
+    if told.isascii() and told.isdigit() and int(told) > 0:
+        return max(int(told), _NARROWEST)
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return max(columns, _NARROWEST) if columns else _WIDTH
