@@ -16,6 +16,7 @@ from typing import Any
 
 from .authority import Authority
 from .observations import Counts, Execution, Tunnel
+from .own_group import OWN_GROUP
 from .script import FAULTLESS, Script
 from .server_options import ServerOptions
 
@@ -58,7 +59,11 @@ class FaultServer:
         self._lock = threading.Lock()
         # Isolated and without site: it needs the standard library only, whatever surrounds it.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", _LAUNCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-I", "-S", _LAUNCH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **OWN_GROUP,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -124,11 +124,20 @@ def test_the_server_does_not_outlive_its_parent():
 
 
 def test_an_interrupt_is_the_parents_business(authority):
-    """Ctrl-C goes to the whole group; the server goes on until it is closed."""
+    """The server goes on until it is closed."""
     with FaultServer(authority=authority) as server:
         os.kill(server.pid, signal.SIGINT)
 
         assert server.counts() == Counts()
+
+
+def test_no_key_of_the_terminal_reaches_it(authority):
+    """It is in a group of its own from its first moment, when it cannot ignore an interrupt yet."""
+    with FaultServer(authority=authority) as server:
+        group = os.getpgid(server.pid)
+
+    assert group == server.pid
+    assert group != os.getpgid(0)
 
 
 def test_a_server_that_died_is_told(authority):

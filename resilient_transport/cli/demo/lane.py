@@ -63,6 +63,10 @@ class Lane:
         """Let `play` come to its end after the start that runs."""
         self._stopped = True
 
+    def kill(self) -> None:
+        """End the start that runs, at once; the server ends with this process, since its questions do."""
+        self._nursery.kill()
+
     def __enter__(self) -> Lane:
         return self
 

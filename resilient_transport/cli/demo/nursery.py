@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from typing import IO, Any, Final
 
 from ...settings.environment import clean_environment
+from ...testing.own_group import OWN_GROUP
 from .order import Order, Outcome, Start
 from .zygote import CAN_FORK
 
@@ -31,7 +34,8 @@ class Nursery:
         """Let a fresh process carry out an order, and return what came of it."""
         if self._process.poll() is not None:
             self._process = self._new()
-        answer = self._ask(order.to_plain())
+        self._hand_over(order)
+        answer = self._answer()
         if not self._forks:
             self.close()
         if "died" in answer:
@@ -49,6 +53,15 @@ class Nursery:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """End the process and the start that it is busy with, at once; wait for nothing."""
+        if self._process.returncode is not None:
+            return
+        if hasattr(os, "killpg"):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+
     def _new(self) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _PROGRAM.format(self._forks)],
@@ -56,12 +69,16 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            **OWN_GROUP,
         )
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        questions, answers = self._pipes()
-        questions.write(json.dumps(question) + "\n")
+    def _hand_over(self, order: Order) -> None:
+        questions, _ = self._pipes()
+        questions.write(json.dumps(order.to_plain()) + "\n")
         questions.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        _, answers = self._pipes()
         answer: dict[str, Any] = json.loads(answers.readline() or "{}")
         return answer or {"died": self._process.wait(_END_SECONDS)}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from time import monotonic
 from typing import TextIO
 
+from ..interrupt import on_interrupt
 from .terminal import Terminal
 
 #: Called after each start.
@@ -40,11 +42,16 @@ def _moving(title: str, total: int, stream: TextIO, terminal: Terminal) -> Itera
     def show(number: int) -> None:
         print(f"\r{f'{title}: {number} of {total} starts'[:room]}", end="", file=stream, flush=True)
 
-    show(0)
-    try:
-        yield lambda: show(next(done))
-    finally:
-        print(f"\r{' ' * room}\r", end="", file=stream, flush=True)
+    def leave() -> None:
+        # Whatever comes next, such as the shell's prompt, begins on a line of its own.
+        os.write(stream.fileno(), b"\n")
+
+    with on_interrupt(leave):
+        show(0)
+        try:
+            yield lambda: show(next(done))
+        finally:
+            print(f"\r{' ' * room}\r", end="", file=stream, flush=True)
 
 
 @contextmanager

@@ -69,8 +69,7 @@ def _losses(by_transport: Sequence[tuple[str, Sequence[Cell]]]) -> str:
     first = by_transport[0][1]
     sent = [_many(_count(first, method), method) for method in KINDS]
     told = [
-        f"{name} lost {_none(_lost(cells, 'GET'))} and {_none(_lost(cells, 'POST'))}"
-        for name, cells in by_transport
+        f"{name} lost {_pair([_lost(cells, method) for method in KINDS])}" for name, cells in by_transport
     ]
     return f"Of {' and '.join(sent)} each, {', '.join(told)}."
 
@@ -104,8 +103,8 @@ def _many(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _none(number: int) -> str:
-    return str(number) if number else "none"
+def _pair(numbers: Sequence[int]) -> str:
+    return " and ".join(str(number) if number else "none" for number in numbers) if any(numbers) else "none"
 
 
 def _told(cell: Cell, outcome: Outcome) -> str:

@@ -7,6 +7,7 @@ to start. Where forking is not safe, there is one order, and this process is the
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -25,15 +26,18 @@ _HANGS: Final = 30.0
 
 
 def main(forks: bool) -> None:
-    """Carry out orders until there are no more."""
-    # An interrupt from the terminal is the parent's to handle: it closes stdin when it is done.
+    """Carry out orders until there are no more, or until nobody waits for what comes of them."""
+    # An interrupt is the parent's to handle: it closes stdin when it is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for line in sys.stdin:
-        order = Order.from_plain(json.loads(line))
-        if forks:
-            _in_a_child(order)
-        else:
-            _carry_out(order)
+    with contextlib.suppress(BrokenPipeError):
+        for line in sys.stdin:
+            order = Order.from_plain(json.loads(line))
+            if forks:
+                _in_a_child(order)
+            else:
+                _carry_out(order)
+    # Without finalisation, which would complain of the pipe.
+    os._exit(0)
 
 
 def _carry_out(order: Order) -> None:
@@ -56,6 +60,8 @@ def _live(order: Order) -> None:
     status = 1
     try:
         _carry_out(order)
+        status = 0
+    except BrokenPipeError:
         status = 0
     except BaseException:
         traceback.print_exc()

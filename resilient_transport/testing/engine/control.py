@@ -38,7 +38,8 @@ def serve(questions: TextIO, answers: TextIO) -> None:
 
 def main() -> None:
     """Serve the parent process, and end with it."""
-    # An interrupt from the terminal is the parent's to handle: it closes stdin when it is done.
+    # An interrupt is the parent's to handle: it closes stdin when it is done. None comes from a terminal
+    # (`own_group`), but from whoever sends it to all processes there are.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
         serve(sys.stdin, sys.stdout)
