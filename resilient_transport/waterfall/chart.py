@@ -29,6 +29,8 @@ class Phase(str, Enum):
     BODY = "body"
     #: Waits before the next attempt.
     PAUSE = "pause"
+    #: All of a call, of which nobody tells more.
+    CALL = "whole call"
 
     __str__ = str.__str__
 

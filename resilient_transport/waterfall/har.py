@@ -27,6 +27,7 @@ _TIMINGS: Final = {
     Phase.CONFIRM: "connect",
     Phase.FIRST_BYTE: "wait",
     Phase.BODY: "receive",
+    Phase.CALL: "wait",
 }
 _OF_TLS: Final = (Phase.HANDSHAKE, Phase.CONFIRM)
 #: What there is for certain: the specification asks for these three, and for no more.

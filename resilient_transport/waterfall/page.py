@@ -33,6 +33,7 @@ _HEIGHTS: Final = {
     Phase.PAUSE: _SLIM,
     Phase.FIRST_BYTE: _FULL,
     Phase.BODY: _FULL,
+    Phase.CALL: _FULL,
 }
 #: The least width of a bar, in per cent: so that it can be seen.
 _LEAST: Final = 0.4
@@ -80,7 +81,7 @@ def page(
         body.append(f'<p class="verdict {_text(verdict_level)}">{mark} {_text(verdict)}</p>')
     body += [_table(table) for table in tables]
     if overview is not None or shown:
-        body.append(_legend())
+        body.append(_legend([*charts, *([overview] if overview else [])]))
     if overview is not None:
         body.append(f'<div class="wide">{_chart(*_cut(overview))}</div>')
     if shown:
@@ -166,10 +167,13 @@ def _cut(chart: Chart) -> tuple[Chart, str]:
     return replace(chart, rows=tuple(chart.rows[at] for at in kept)), more
 
 
-def _legend() -> str:
+def _legend(charts: Sequence[Chart]) -> str:
+    """What each colour means; that of calls of which nobody tells more only where there are any."""
+    used = {bar.phase for chart in charts for row in chart.rows for bar in row.bars}
     samples = [
         f'<li><svg aria-hidden="true">{_rect(phase, 0, 100)}</svg>{_text(phase.value)}</li>'
         for phase in Phase
+        if phase is not Phase.CALL or phase in used
     ]
     failed = f'<li><svg aria-hidden="true">{_failed(20, 60, 0, 70)}</svg>failed here</li>'
     return f'<ul class="legend" aria-label="Phases">{"".join(samples)}{failed}</ul>'

@@ -15,6 +15,7 @@ _COLOURS: Final = {
     Phase.FIRST_BYTE: ("#1a7f37", "#3fb950"),
     Phase.BODY: ("#0969da", "#58a6ff"),
     Phase.PAUSE: ("#6e7781", "#7d8590"),
+    Phase.CALL: ("#57606a", "#9198a1"),
 }
 
 

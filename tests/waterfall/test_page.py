@@ -68,7 +68,15 @@ def test_a_page_says_what_the_charts_say():
     assert "GET https://api.example/a attempt 1" in text
     assert "failed: reset 500 ms" in text
     assert "dial 250 ms from 0 handshake 250 ms from 250 ms, failed (TLS 1.3)" in text
-    assert all(phase.value in text for phase in Phase)
+    assert all((phase.value in text) is (phase is not Phase.CALL) for phase in Phase)
+
+
+def test_a_whole_call_is_explained_where_there_is_one():
+    """Of most calls more is known, and the legend does not name it."""
+    chart = Chart("GET https://api.example/a", (row("GET 1", Bar(Phase.CALL, 0.0, 0.5)),))
+
+    assert "whole call" in Read(page("A report", [chart])).text.split("failed here")[0]
+    assert "whole call" in Read(page("A report", [], overview=chart)).text.split("failed here")[0]
 
 
 def test_bars_stand_in_per_cent_of_the_chart():
