@@ -4,9 +4,17 @@ from resilient_transport.cli.demo.cell import Cell
 from resilient_transport.cli.demo.order import Outcome, Start
 from resilient_transport.cli.demo.scenarios import SCENARIOS
 from resilient_transport.cli.demo.transports import OURS
+from resilient_transport.events.attempt import Attempt
 
 STOCK, RETRY = "stock requests", "Retry(3)"
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def attempt(number=1, stage="done", error=None, stages=(), started=0.0):
+    """An attempt that took half a second."""
+    moved, flags, times = (100, 0), [False] * 4, (started, 0.5, 0.25, None)
+    status = None if error else 200
+    return Attempt(number, stage, error, status, *moved, *flags, *times, "returned", stages=stages)
 
 
 def outcome(method, error=None, stage=None, number=1, seconds=0.1):

@@ -1,5 +1,6 @@
 """`python -m resilient_transport demo`: arguments, exit status, what is printed."""
 
+import io
 import json
 import os
 import subprocess
@@ -24,16 +25,17 @@ def played(monkeypatch):
     """Put these cells in the place of a run."""
 
     def play(*cells):
-        monkeypatch.setattr(subcommand, "play", lambda *_: list(cells))
+        monkeypatch.setattr(subcommand, "play", lambda *_, **__: list(cells))
 
     return play
 
 
-def test_the_adapter_passes_where_stock_fails(capsys, monkeypatch):
-    """A real run, in JSON, with somebody's CA bundle in the environment, which must not matter."""
+def test_the_adapter_passes_where_stock_fails(capsys, monkeypatch, tmp_path):
+    """A real run, in JSON and as a page. Somebody's CA bundle in the environment must not matter."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
     monkeypatch.setenv("RESILIENT_TRANSPORT_RETRIES", "0")
-    status = main([*SMALL, "--json"])
+    path = tmp_path / "page.html"
+    status = main([*SMALL, "--json", "--html", str(path)])
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     failed = {(each["scenario"], each["transport"]): each["starts_failed"] for each in result["cells"]}
@@ -45,10 +47,9 @@ def test_the_adapter_passes_where_stock_fails(capsys, monkeypatch):
     assert failed["race", OURS] == failed["resets", OURS] == 0
     assert failed["race", STOCK] == 3
     assert failed["resets", STOCK] > 0
-    assert [line.split(",")[0] for line in printed.err.splitlines()[-2:]] == [
-        "race: 9 starts",
-        "resets: 9 starts",
-    ]
+    told = [line.split(",")[0] for line in printed.err.splitlines()[-3:]]
+    assert told == ["race: 9 starts", "resets: 9 starts", f"The page is in {path}"]
+    assert "race: ResilientAdapter" in path.read_text(encoding="utf-8")
 
 
 def test_the_environment_would_matter(capsys, monkeypatch):
@@ -98,6 +99,58 @@ def test_the_verdict_comes_first(played, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "this is a folder"),
+        ("nowhere/page.html", "there is no folder"),
+        ("page.html/x.html", "no folder"),
+    ],
+)
+def test_where_no_page_can_be_written_nothing_is_played(name, why, capsys, tmp_path, monkeypatch):
+    """It is said at once, not after half a minute."""
+    (tmp_path / "page.html").touch()
+    monkeypatch.setattr(subcommand, "play", None)
+    status = main(["demo", "--html", str(tmp_path / name)])
+
+    assert status == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_told(played, capsys):
+    """After the table, which is worth having."""
+    played(cell())
+    status = main(["demo", "--html", "/dev/full"])
+    out, err = capsys.readouterr()
+
+    assert status == 2
+    assert "No POST ran twice." in out
+    assert err.endswith("demo: --html /dev/full: No space left on device\n")
+
+
+def test_what_stdout_cannot_write_is_spelled_out(capfd, monkeypatch):
+    """Nothing that is printed needs more than ASCII, but who knows."""
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    subcommand._print("caf\xe9")
+
+    assert ascii_only.buffer.getvalue() == b"caf\\xe9\n"
+
+
+def test_nobody_need_read_to_the_end():
+    """As with `| head`: no traceback, and the status is the verdict's."""
+    code = "import sys; from resilient_transport.cli.demo import subcommand; subcommand._print('x' * 1000000)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.read(1)
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert said == ""
+    assert process.returncode == 0
+
+
 def test_without_trustme_it_says_what_to_install(capsys, monkeypatch):
     """The cure is in the message."""
     monkeypatch.setitem(sys.modules, "trustme", None)
@@ -128,7 +181,7 @@ def test_bad_arguments_are_refused(arguments, message, capsys):
 def test_an_interrupt_is_a_status(monkeypatch):
     """Where a program calls `main` itself, and signals are its own: no exception goes past us."""
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(subcommand, "play", interrupt)

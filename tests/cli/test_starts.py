@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow
 CALM = Scenario("calm", "no fault", ())
 
 
-def order(server, transport=OURS, path="/words/1", digest=None):
+def order(server, transport=OURS, path="/words/1", digest=None, in_detail=False):
     """Four calls."""
     calls = tuple(Call(f"{n}-{method}", method, path, digest) for n, method in enumerate(METHODS))
-    return Order(transport, server.url, server.authority.ca_file, server.authority.client, calls)
+    return Order(transport, server.url, server.authority.ca_file, server.authority.client, calls, in_detail)
 
 
 both_ways = pytest.mark.parametrize("forks", [True, False], ids=["fork", "spawn"])
@@ -87,17 +87,22 @@ def test_only_the_right_body_is_a_success(transport, fault_server):
 
 
 def test_a_failure_is_told_with_its_stage(fault_server):
-    """The adapter says how far the last attempt got; stock cannot."""
+    """The adapter says how far the last attempt got, and tells all with their stages if asked."""
     fault_server.play(Script((Rule(Fault(Moment.EXECUTED), on_request=None, path="/words/1"),)))
     with registry:
         ours = start.run(order(fault_server))
-        stock = start.run(order(fault_server, STOCK))
+        stock = start.run(order(fault_server, STOCK, in_detail=True))
+        detailed = start.run(order(fault_server, in_detail=True))
 
     assert {(each.error, each.stage) for each in ours.outcomes} == {("ConnectionError", "request")}
     assert [each.attempts > 1 for each in ours.outcomes] == [True, True, False, False]
     assert {(each.error, each.stage, each.attempts) for each in stock.outcomes} == {
         ("ConnectionError", None, 0)
     }
+    assert {each.history for each in (*ours.outcomes, *stock.outcomes)} == {()}
+    assert all(len(each.history) == each.attempts > 0 for each in detailed.outcomes)
+    assert all(attempt.stages for each in detailed.outcomes for attempt in each.history if not attempt.shared)
+    assert all(0 <= each.began <= each.seconds for each in (*stock.outcomes, *detailed.outcomes))
 
 
 def test_a_lane_plays_a_scenario(authority):

@@ -1,5 +1,6 @@
 """What counts as lost, and what is said of it: values in, values out."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from resilient_transport.cli.demo.cell import Cell, may_be_repeated
 from resilient_transport.cli.demo.order import WRONG_BODY, Call, Order, Start
 from resilient_transport.cli.demo.verdict import broken_promises, verdict
-from tests.cli.cells import BY_NAME, RUN, STOCK, cell, outcome
+from tests.cli.cells import BY_NAME, RUN, STOCK, attempt, cell, outcome
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,10 @@ def test_a_cell_adds_up_its_starts():
 def test_orders_and_starts_go_through_json():
     """What comes out on the other side of a pipe equals what went in."""
     order = Order("x", "https://localhost:1", "ca.pem", ("a.pem", "a.key"), (Call("1", "GET", "/", "00"),))
-    start = Start((outcome("GET"), outcome("POST", "SSLError", "handshake")))
+    told = dataclasses.replace(
+        outcome("GET"), history=(attempt(stages=(("queue", 0.0), ("body", 0.5))), attempt(2))
+    )
+    start = Start((told, outcome("POST", "SSLError", "handshake")))
 
     assert Order.from_plain(json.loads(json.dumps(order.to_plain()))) == order
     assert Start.from_plain(json.loads(json.dumps(start.to_plain()))) == start

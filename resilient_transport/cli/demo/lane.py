@@ -24,10 +24,17 @@ class NotTrustworthy(Exception):
 
 
 class Lane:
-    """A transport, its server and its nursery; a context manager."""
+    """A transport, its server and its nursery; a context manager.
 
-    def __init__(self, transport: str, authority: Authority) -> None:
+    Args:
+        transport: its name.
+        authority: whose certificates the server and the programs use.
+        in_detail: let each attempt be told, with the times of its stages.
+    """
+
+    def __init__(self, transport: str, authority: Authority, in_detail: bool = False) -> None:
         self.transport = transport
+        self._in_detail = in_detail
         # Set by `stop`, on any thread; read by `play` before each start.
         self._stopped = False
         self._nursery = Nursery()
@@ -82,4 +89,6 @@ class Lane:
             for number, method in enumerate(METHODS, 1)
         )
         authority = self._server.authority
-        return Order(self.transport, self._server.url, authority.ca_file, authority.client, calls)
+        return Order(
+            self.transport, self._server.url, authority.ca_file, authority.client, calls, self._in_detail
+        )

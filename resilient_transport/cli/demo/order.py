@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...events.attempt import Attempt
+
 #: The error of a response that came, but not whole or not the right one.
 WRONG_BODY: Final = "wrong body"
 
@@ -38,6 +40,8 @@ class Order:
     client: tuple[str, str]
     #: The requests, all at once.
     calls: tuple[Call, ...]
+    #: Whether to tell each attempt, with the times of its stages.
+    in_detail: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """What `json.dumps` can write."""
@@ -68,8 +72,27 @@ class Outcome:
     body_bytes: int = 0
     #: Their SHA-256, in hex.
     digest: str = ""
+    #: Seconds from the beginning of the start to the beginning of this request.
+    began: float = 0.0
     #: Seconds from the beginning of the start to the end of this request.
     seconds: float = 0.0
+    #: Its attempts, if they were to be told and the transport tells.
+    history: tuple[Attempt, ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """What `json.dumps` can write."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**plain, "history": [attempt.as_dict() for attempt in self.history]}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Outcome:
+        """Read back what `to_plain` returned."""
+        return cls(**{**plain, "history": tuple(map(_attempt, plain["history"]))})
+
+
+def _attempt(plain: dict[str, Any]) -> Attempt:
+    stages = tuple((stage, began) for stage, began in plain["stages"])
+    return Attempt(**{**plain, "stages": stages})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +114,9 @@ class Start:
 
     def to_plain(self) -> dict[str, Any]:
         """What `json.dumps` can write."""
-        return dataclasses.asdict(self)
+        return {"outcomes": [outcome.to_plain() for outcome in self.outcomes]}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Start:
         """Read back what `to_plain` returned."""
-        return cls(tuple(Outcome(**outcome) for outcome in plain["outcomes"]))
+        return cls(tuple(map(Outcome.from_plain, plain["outcomes"])))

@@ -25,6 +25,7 @@ def play(
     rounds: int,
     seed: int,
     shown: Callable[[Scenario], AbstractContextManager[Tick]],
+    in_detail: bool = False,
 ) -> list[Cell]:
     """Play each scenario with every transport.
 
@@ -33,6 +34,7 @@ def play(
         rounds: how many starts each transport makes in each.
         seed: where the servers' random draws begin.
         shown: shows how far a scenario is.
+        in_detail: let each attempt be told, with the times of its stages.
 
     Raises:
         NotTrustworthy: calls failed although nothing was made to fail.
@@ -41,7 +43,7 @@ def play(
     cells: list[Cell] = []
     with ExitStack() as stack:
         authority = Authority(stack.enter_context(_directory()))
-        lanes = [stack.enter_context(Lane(transport, authority)) for transport in TRANSPORTS]
+        lanes = [stack.enter_context(Lane(transport, authority, in_detail)) for transport in TRANSPORTS]
         for lane in lanes:
             # Before it has its first order, the process ends by itself when this one does.
             stack.enter_context(on_interrupt(lane.kill))

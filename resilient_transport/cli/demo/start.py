@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from time import monotonic
 from typing import Final
 
 import requests
 
+from ...events import subscribed
 from ...events.attempt import attempts_of
 from .order import WRONG_BODY, Call, Order, Outcome, Start
 from .transports import session_for
@@ -41,7 +43,9 @@ class _Gun:
 def run(order: Order) -> Start:
     """Make all calls in parallel, and say what came of each."""
     gun = _Gun(len(order.calls))
-    with ThreadPoolExecutor(len(order.calls)) as pool:
+    # Stages have times only while somebody listens.
+    listening = subscribed(lambda _event: None) if order.in_detail else nullcontext()
+    with listening, ThreadPoolExecutor(len(order.calls)) as pool:
         return Start(tuple(pool.map(partial(_make, order, gun), order.calls)))
 
 
@@ -49,25 +53,16 @@ def _make(order: Order, gun: _Gun, call: Call) -> Outcome:
     with session_for(order.transport) as session:
         session.verify, session.cert = order.ca_file, order.client
         gun.wait()
+        began = monotonic()
+        came: requests.Response | Exception
         try:
-            response = _send(session, order.url, call)
-        except Exception as error:
+            came = _send(session, order.url, call)
+            error, body = _fault(came, call), came.content
+        except Exception as failure:
             # Whatever it is: a request that failed. An error that is none of requests' is one as well.
-            return _outcome(call, gun, error, type(error).__name__)
-        right = call.digest in (None, _digest(response.content))
-        wrong = WRONG_BODY if right is False else None
-        error_status = None if response.ok else f"status {response.status_code}"
-        return _outcome(call, gun, response, error_status or wrong, response.content)
-
-
-def _send(session: requests.Session, url: str, call: Call) -> requests.Response:
-    data = b"ping" if call.method == "POST" else None
-    headers = {"X-Request-Id": call.request_id}
-    return session.request(call.method, url + call.path, data=data, headers=headers, timeout=_TIMEOUT)
-
-
-def _outcome(call: Call, gun: _Gun, of: object, error: str | None, body: bytes = b"") -> Outcome:
-    attempts = attempts_of(of)
+            came, error, body = failure, type(failure).__name__, b""
+        ended = monotonic()
+    attempts = attempts_of(came)
     return Outcome(
         call.request_id,
         call.method,
@@ -76,8 +71,23 @@ def _outcome(call: Call, gun: _Gun, of: object, error: str | None, body: bytes =
         attempts=len(attempts),
         body_bytes=len(body),
         digest=_digest(body),
-        seconds=monotonic() - gun.fired_at,
+        began=began - gun.fired_at,
+        seconds=ended - gun.fired_at,
+        history=tuple(attempts) if order.in_detail else (),
     )
+
+
+def _send(session: requests.Session, url: str, call: Call) -> requests.Response:
+    data = b"ping" if call.method == "POST" else None
+    headers = {"X-Request-Id": call.request_id}
+    return session.request(call.method, url + call.path, data=data, headers=headers, timeout=_TIMEOUT)
+
+
+def _fault(response: requests.Response, call: Call) -> str | None:
+    """What is wrong with a response that came."""
+    if not response.ok:
+        return f"status {response.status_code}"
+    return None if call.digest in (None, _digest(response.content)) else WRONG_BODY
 
 
 def _digest(body: bytes) -> str:

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ...settings.environment import clean_environment
+from ...util.whole_file import write_whole
 from ..command import FAILED, OK, UNUSABLE, Command
 from .cell import Cell
 from .lane import NotTrustworthy
@@ -68,6 +69,11 @@ def configure(parser: ArgumentParser) -> None:
         metavar="NAME",
         help=f"only this one; may be given again: {', '.join(names)}",
     )
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page, too, with a start of stock requests beside one of this package",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the verdict and the table")
 
 
@@ -75,8 +81,10 @@ def run(arguments: Namespace) -> int:
     """Play the scenarios, print what came of them, and say whether the adapter kept its promise."""
     began = monotonic()
     chosen = [each for each in SCENARIOS if not arguments.scenario or each.name in arguments.scenario]
+    if arguments.html and (why := _unwritable(arguments.html)):
+        return _unusable(why)
     try:
-        cells = _played(chosen, arguments.rounds, arguments.seed)
+        cells = _played(chosen, arguments)
     except ImportError:
         return _unusable(_MISSING)
     except NotTrustworthy as error:
@@ -88,6 +96,8 @@ def run(arguments: Namespace) -> int:
     else:
         terminal = terminal_of(sys.stdout, clean_environment())
         _print(report(cells, said, seconds, terminal.width, terminal.emphasis))
+    if arguments.html and (why := _written(arguments.html, cells, said)):
+        return _unusable(why)
     return OK if said.ok else FAILED
 
 
@@ -104,17 +114,39 @@ def summary(cells: Sequence[Cell], said: Verdict, seconds: float, arguments: Nam
     }
 
 
-def _played(scenarios: Sequence[Scenario], rounds: int, seed: int) -> list[Cell]:
+def _played(scenarios: Sequence[Scenario], arguments: Namespace) -> list[Cell]:
     """Play them, and show on stderr how far that is."""
+    rounds: int = arguments.rounds
     stream = sys.stderr
     terminal = terminal_of(stream, clean_environment())
     print(textwrap.fill(_ABOUT, min(terminal.width, WIDTH)), file=stream, flush=True)
     return play(
         scenarios,
         rounds,
-        seed,
+        arguments.seed,
         lambda scenario: shown(scenario.name, rounds * len(TRANSPORTS), stream, terminal),
+        in_detail=bool(arguments.html),
     )
+
+
+def _unwritable(path: str) -> str | None:
+    """Why no page can be written there, if that is known before anything is played."""
+    folder = os.path.dirname(path) or os.curdir
+    if os.path.isdir(path):
+        return f"--html {path}: this is a folder"
+    return None if os.path.isdir(folder) else f"--html {path}: there is no folder {folder}"
+
+
+def _written(path: str, cells: Sequence[Cell], said: Verdict) -> str | None:
+    """Write the page, and return why not, if it cannot be written."""
+    from .comparison import comparison
+
+    try:
+        write_whole(path, comparison(cells, said))
+    except OSError as error:
+        return f"--html {path}: {error.strerror}"
+    print(f"The page is in {path}", file=sys.stderr)
+    return None
 
 
 def _print(text: str) -> None:
