@@ -70,23 +70,23 @@ def test_a_call_of_stock_is_one_bar(drawn):
 
 
 def test_a_call_of_ours_is_its_attempts(drawn):
-    """With their stages, on the axis of the start; a start that died is bars as well."""
+    """In one row, with their stages, on the axis of the start; a start that died is bars as well."""
     broken = attempt(1, "handshake", "reset", stages=(("connect", 0.0), ("handshake", 0.25)))
     again = attempt(2, stages=(("request", 0.0),), started=1.0)
     (chart,) = drawn(cell(detailed("GET", broken, again), outcome("POST", "died")))["charts"]
-    first, second, last = chart.rows
+    first, last = chart.rows
 
-    assert [(row.title, row.label, row.failed) for row in chart.rows] == [
-        ("GET 1", "attempt 1", True),
-        ("GET 1", "attempt 2", False),
-        ("POST 1", "", True),
+    assert [(row.title, row.label, row.outcome) for row in chart.rows] == [
+        ("GET 1", "2 attempts", "answered"),
+        ("POST 1", "", "lost: died"),
     ]
-    assert [(bar.phase.value, bar.began, bar.failed) for bar in first.bars] == [
-        ("dial", 0.1, False),
-        ("handshake", 0.35, True),
+    assert [(bar.phase.value, bar.began, bar.failed, bar.note) for bar in first.bars] == [
+        ("dial", 0.1, False, "attempt 1"),
+        ("handshake", 0.35, True, "attempt 1"),
+        ("first byte", 1.1, False, "attempt 2"),
     ]
-    assert second.bars[0].began == 1.1
-    assert last.bars[0].phase.value == "whole call"
+    assert [line.split(":")[0] for line in first.details] == ["attempt 1", "attempt 2"]
+    assert [bar.phase.value for bar in last.bars] == ["whole call"]
 
 
 @pytest.mark.parametrize(("transport", "number"), [(STOCK, 2), (OURS, 3)])

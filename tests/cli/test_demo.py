@@ -47,8 +47,8 @@ def test_the_adapter_passes_where_stock_fails(capsys, monkeypatch, tmp_path):
     assert failed["race", OURS] == failed["resets", OURS] == 0
     assert failed["race", STOCK] == 3
     assert failed["resets", STOCK] > 0
-    told = [line.split(",")[0] for line in printed.err.splitlines()[-3:]]
-    assert told == ["race: 9 starts", "resets: 9 starts", f"The page is in {path}"]
+    told = [line.split(",")[0] for line in printed.err.splitlines()[-4:]]
+    assert told == ["race: 9 starts", "resets: 9 starts", "", f"The page is in {path}"]
     assert "race: ResilientAdapter" in path.read_text(encoding="utf-8")
 
 
@@ -126,6 +126,23 @@ def test_a_page_that_cannot_be_written_is_told(played, capsys):
     assert status == 2
     assert "No POST ran twice." in out
     assert err.endswith("demo: --html /dev/full: No space left on device\n")
+
+
+def test_without_stderr_stdout_is_the_result_alone(played, capsys, monkeypatch):
+    """As when a program closes its standard error."""
+    played(cell())
+    monkeypatch.setattr(sys, "stderr", None)
+    main(["demo", "--json"])
+
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_without_stdout_there_is_the_status(played, monkeypatch):
+    """It is the verdict's."""
+    played(LOST)
+    monkeypatch.setattr(sys, "stdout", None)
+
+    assert main(["demo"]) == 1
 
 
 def test_what_stdout_cannot_write_is_spelled_out(capfd, monkeypatch):

@@ -90,33 +90,31 @@ def _lost(start: Start) -> int:
 
 
 def _rows(cell: Cell, start: Start) -> Iterator[Row]:
+    """A row for each request, so that they stand beside those of the other transport."""
     seen: Counter[str] = Counter()
     for outcome in start.outcomes:
         seen[outcome.method] += 1
-        title = f"{outcome.method} {seen[outcome.method]}"
-        if outcome.history:
-            yield from _attempts(cell, outcome, title)
-        else:
-            yield _whole(cell, outcome, title)
+        failed = outcome.error is not None
+        yield Row(
+            f"{outcome.method} {seen[outcome.method]}",
+            tuple(_attempts(outcome)) or (_whole(outcome),),
+            f"lost: {outcome.error}" if failed else "answered",
+            failed,
+            tuple(map(str, outcome.history)) or ("Nobody tells what happened within the call.",),
+            method=outcome.method,
+            url=cell.scenario.path,
+            bytes_in=outcome.body_bytes,
+            label=f"{len(outcome.history)} attempts" if len(outcome.history) > 1 else "",
+        )
 
 
-def _attempts(cell: Cell, outcome: Outcome, title: str) -> Iterator[Row]:
-    """A row for each attempt; their times begin with the start of the program, not with the call."""
-    for row in rows_of(outcome.history, outcome.method, cell.scenario.path):
-        bars = tuple(replace(bar, began=bar.began + outcome.began) for bar in row.bars)
-        yield replace(row, title=title, label=row.title, bars=bars)
+def _attempts(outcome: Outcome) -> Iterator[Bar]:
+    """The stages of all attempts; their times begin with the start of the program, not with the call."""
+    for row in rows_of(outcome.history):
+        for bar in row.bars:
+            note = ", ".join(filter(None, (row.title, bar.note)))
+            yield replace(bar, began=bar.began + outcome.began, note=note)
 
 
-def _whole(cell: Cell, outcome: Outcome, title: str) -> Row:
-    failed = outcome.error is not None
-    bar = Bar(Phase.CALL, outcome.began, outcome.seconds - outcome.began, failed)
-    return Row(
-        title,
-        (bar,),
-        f"lost: {outcome.error}" if failed else "answered",
-        failed,
-        ("Nobody tells what happened within the call.",),
-        method=outcome.method,
-        url=cell.scenario.path,
-        bytes_in=outcome.body_bytes,
-    )
+def _whole(outcome: Outcome) -> Bar:
+    return Bar(Phase.CALL, outcome.began, outcome.seconds - outcome.began, outcome.error is not None)

@@ -119,14 +119,16 @@ def _played(scenarios: Sequence[Scenario], arguments: Namespace) -> list[Cell]:
     rounds: int = arguments.rounds
     stream = sys.stderr
     terminal = terminal_of(stream, clean_environment())
-    print(textwrap.fill(_ABOUT, min(terminal.width, WIDTH)), file=stream, flush=True)
-    return play(
+    _say(textwrap.fill(_ABOUT, min(terminal.width, WIDTH)))
+    cells = play(
         scenarios,
         rounds,
         arguments.seed,
         lambda scenario: shown(scenario.name, rounds * len(TRANSPORTS), stream, terminal),
         in_detail=bool(arguments.html),
     )
+    _say("")
+    return cells
 
 
 def _unwritable(path: str) -> str | None:
@@ -145,8 +147,15 @@ def _written(path: str, cells: Sequence[Cell], said: Verdict) -> str | None:
         write_whole(path, comparison(cells, said))
     except OSError as error:
         return f"--html {path}: {error.strerror}"
-    print(f"The page is in {path}", file=sys.stderr)
+    _say(f"The page is in {path}")
     return None
+
+
+def _say(text: str) -> None:
+    """Say something that is not the result."""
+    # Without stderr, `print` would take stdout.
+    if sys.stderr is not None:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _print(text: str) -> None:
@@ -163,7 +172,7 @@ def _print(text: str) -> None:
 
 
 def _unusable(why: str) -> int:
-    print(f"demo: {why}", file=sys.stderr)
+    _say(f"demo: {why}")
     return UNUSABLE
 
 
