@@ -223,6 +223,12 @@ def test_a_certificate_for_another_name_is_told() -> None:
             Root.SERVER_CERTIFICATE_UNTRUSTED,
             "does not send",
         ),
+        # A bundle that was set for another server.
+        (
+            {"trust": PRIVATE, "public": VERIFIED},
+            Root.SERVER_CERTIFICATE_UNTRUSTED,
+            "ca.pem does not have that one",
+        ),
         # Somebody in between.
         ({"proxy": "http://p:1"}, Root.INTERCEPTED, "came through the proxy http://p:1"),
         ({"trust": PRIVATE}, Root.INTERCEPTED, "by O=Acme, CN=Root, and not by CN=Ours"),

@@ -362,7 +362,7 @@ def test_a_proxy_is_not_asked_whether_the_server_speaks_tls(server: FaultServer)
 
 
 def test_a_ticket_is_proof_and_silence_is_none(server: FaultServer) -> None:
-    """A ticket ends the wait. Silence ends it after its time, and what the server says later is still heard."""
+    """A ticket ends the wait. Silence ends it after its time, and what comes later is still heard."""
     proofs = []
     visit = visit_to(server.url, **as_alice(server))
     for script in (Script(), Script((Rule(Fault(Moment.HANDSHAKE, How.STALL, seconds=SHORT_TIMEOUT)),))):

@@ -258,16 +258,20 @@ def _trusted(measured: Measured) -> Finding:
 
 
 def _unknown_issuer(measured: Measured, value: str) -> Finding:
-    """There are four cases: intercepted, signed by itself, an intermediate is missing, and a private one."""
+    """Five cases: trusted by everybody else, intercepted, signed by itself, a gap in the chain, private."""
     check, trust, chain = "server-certificate.trust", measured.trust, measured.chain
     issuer = chain[-1].issuer or "an issuer without a name"
+    root = Root.SERVER_CERTIFICATE_UNTRUSTED
+    if measured.public is not None and measured.public.verify_code == 0:
+        text = f"a public authority vouches for the certificate, and {trust.path} does not have that one"
+        hint = f"cat {trust.path} $(python -m certifi) > both.pem, and --ca both.pem"
+        return _bad(measured, check, text, hint, value, root)
     if (by := _intercepted_by(measured)) is not None:
         return _bad(
             measured, check, f"the certificate is by {issuer}, {by}",
             "show the SHA-256 above to the operator; if it is not theirs, ask who runs this network",
             value, Root.INTERCEPTED,
         )  # fmt: skip
-    root = Root.SERVER_CERTIFICATE_UNTRUSTED
     if measured.code == _SELF_SIGNED:
         text = "the certificate is signed by itself"
     elif not chain[-1].is_self_issued and (measured.has_public_issuer or chain[-1].tells_issuer):
