@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Final
 
@@ -21,7 +21,9 @@ from ...retry.causes import Cause, classify
 from ...retry.policy import STATUSES
 from ...settings.override import override
 from ...util.origin import origin_at, path_at
-from ...waterfall.chart import Bar, Phase, Row
+from ...waterfall.chart import Phase, Row
+from ...waterfall.recorder import recording
+from .call_rows import attempt_rows, whole_row
 from .failed_at import innermost, phase_by_attempts, phase_by_traceback
 from .visit import Visit
 
@@ -100,13 +102,16 @@ def calls(
     def one(number: int) -> Call:
         began = monotonic()
         made = _made(visit, transport, asked)
-        visit.add(_row(visit, f"{method} by {transport}, call {number}", began, made, method, asked[1]))
+        for row in _rows(visit, f"{method} by {transport}, call {number}", began, made, asked[1], method):
+            visit.add(row)
         mark()
         return made
 
-    if not together:
-        return _in_a_row(visit, one, count)
-    made = _together(one, count)
+    # While somebody records, attempts say when each of their stages began.
+    with recording() if transport == OURS else nullcontext():
+        if not together:
+            return _in_a_row(visit, one, count)
+        made = _together(one, count)
     visit.budget.told(sum(map(_repeated, made)))
     return made
 
@@ -239,12 +244,13 @@ def _failure(transport: str, error: Exception, seconds: float) -> Call:
     return Call(transport, None, why, classify(root), attempts, seconds, phase=phase)
 
 
-def _row(visit: Visit, title: str, began: float, call: Call, method: str, url: str) -> Row:
-    """A call as one bar; of the adapter's, `recording` knows more."""
-    phase = call.phase or Phase.FIRST_BYTE
-    bar = Bar(phase, began - visit.began, call.seconds, call.error is not None, call.error or "")
+def _rows(visit: Visit, title: str, began: float, call: Call, url: str, method: str) -> Iterator[Row]:
+    """A call as rows: the adapter tells of each attempt, of stock it is known how long it took."""
+    later = began - visit.began
     outcome = call.error or f"status {call.status}"
-    return Row(
-        title, (bar,), outcome, call.error is not None, method=method, url=origin_at(url) + path_at(url),
-        status=call.status, bytes_in=call.body_bytes, label=call.transport,
-    )  # fmt: skip
+    rows = attempt_rows(title, call.attempts, later)
+    if not rows:
+        whole = whole_row(title, later, call.seconds, call.phase or Phase.FIRST_BYTE, call.error)
+        rows = (replace(whole, outcome=outcome, status=call.status, bytes_in=call.body_bytes),)
+    for row in rows:
+        yield replace(row, method=method, url=origin_at(url) + path_at(url), label=call.transport)
