@@ -12,6 +12,7 @@ from resilient_transport.cli.demo import nursery, subcommand
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.cli.main import main
 from tests.cli.cells import STOCK, cell, outcome
+from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT
 
 pytestmark = pytest.mark.slow
@@ -59,7 +60,7 @@ def test_the_environment_would_matter(capsys, monkeypatch):
     status = main(["demo", "--rounds", "1", "--scenario", "words-1"])
 
     assert status == 2
-    assert "without any fault, stock requests came to" in capsys.readouterr().err
+    assert "without any fault, stock requests met OSError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("cells", "status"), [([cell()], 0), ([LOST], 1), ([LOST, cell()], 1)])
@@ -193,6 +194,39 @@ def test_bad_arguments_are_refused(arguments, message, capsys):
 
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_keeps_it_from_playing_is_told(monkeypatch, capsys):
+    """In a sentence, and not by a traceback."""
+
+    def fail(*_, **__):
+        raise RuntimeError("the fault server ended with status -9")
+
+    monkeypatch.setattr(subcommand, "play", fail)
+
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err.endswith("demo: the fault server ended with status -9\n")
+
+
+@pytest.mark.parametrize("extra", [["trustme", "cryptography", "_cffi_backend"], []], ids=["cli", "none"])
+def test_it_needs_what_its_extra_installs(extra):
+    """And nothing of the other extras: `.ci/run demo` installs `[cli]` alone. Without that it cannot run."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name.partition('.')[0] not in {*sys.stdlib_module_names, *sys.argv[1:]}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing)\n"
+        "from resilient_transport.cli.demo import comparison, subcommand, zygote\n"
+        "from resilient_transport.testing import Authority, FaultServer\n"
+        "FaultServer(authority=Authority()).close()\n"
+    )
+    needs = ["resilient_transport", "requests", "urllib3", "backoff", "certifi", "idna", "charset_normalizer"]
+    done = run_python("-c", code, *needs, *extra, measured=False, check=False)
+
+    assert (done.returncode == 0) is bool(extra)
+    assert ("pip install trustme" in done.stderr) is (not extra)
 
 
 def test_an_interrupt_is_a_status(monkeypatch):

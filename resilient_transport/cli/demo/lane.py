@@ -49,8 +49,12 @@ class Lane:
         self._server.play(Script())
         start = self._nursery.start(self._order(scenario, "reference", None))
         answers = {outcome.digest for outcome in start.outcomes}
-        if start.failed or len(answers) != 1:
-            raise NotTrustworthy(f"without any fault, {self.transport} came to {start}")
+        errors = {outcome.error for outcome in start.outcomes if outcome.error}
+        if errors or len(answers) != 1:
+            why = ", ".join(sorted(errors)) or "answers that differ"
+            raise NotTrustworthy(
+                f"nothing can be compared here: without any fault, {self.transport} met {why}"
+            )
         return answers.pop()
 
     def play(self, scenario: Scenario, rounds: int, seed: int, digest: str, tick: Callable[[], None]) -> Cell:

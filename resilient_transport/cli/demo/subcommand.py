@@ -87,7 +87,8 @@ def run(arguments: Namespace) -> int:
         cells = _played(chosen, arguments)
     except ImportError:
         return _unusable(_MISSING)
-    except NotTrustworthy as error:
+    except (NotTrustworthy, OSError, RuntimeError) as error:
+        # No room for a file or a process, or a server that has ended.
         return _unusable(str(error))
     said = verdict(cells)
     seconds = monotonic() - began
