@@ -18,9 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Nothing of the others is imported before the program; and how that ends is its own affair.
         ours, program = apart(given[1:])
         return RUN.run(parser([RUN]).parse_args([RUN.name, *ours], argparse.Namespace(program=program)))
+    chosen = parser(commands()).parse_args(given)
+    command: Command = chosen.command
     try:
-        chosen = parser(commands()).parse_args(given)
-        command: Command = chosen.command
         return command.run(chosen)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def commands() -> tuple[Command, ...]:
     """Every subcommand, in the order of `--help`."""
     from .demo.subcommand import DEMO
-    from .doctor.subcommand import DOCTOR
+    from .doctor.doctor import DOCTOR
     from .show_settings import SHOW
 
     return (RUN, DOCTOR, DEMO, SHOW)

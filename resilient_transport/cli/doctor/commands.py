@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from .doctor_options import Options
+from .diagnosis import Verdict
 from .finding import Level
-from .options import Options
 from .root import Root
 from .target import Target
-from .verdict import Verdict
 
 #: Stands for the query, which may be a secret.
 QUERY: Final = "?QUERY"

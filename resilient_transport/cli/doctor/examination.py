@@ -11,13 +11,13 @@ from typing import Any, Final, Protocol
 
 from ...telemetry.dispatch import last_line
 from ...waterfall.chart import Chart
-from .budget import BudgetSpent
+from .allowance import BudgetSpent
+from .doctor_options import Options
 from .commands import again_line, curl_line
+from .diagnosis import Verdict, verdict_of
 from .finding import Finding, Level, skipped, warn
-from .options import Options
 from .secrets import Secrets
 from .section import Section
-from .verdict import Verdict, verdict_of
 from .visit import Visit
 
 #: Why a check has not run that Ctrl-C came before.

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from ...call.redaction import describe
 from ...retry.causes import Cause, classify
 from ...waterfall.chart import Bar, Phase
-from .budget import Budget
+from .allowance import Budget
 from .socks_client import connect_through
 from .target import Target
 from .tls_relay import inside

@@ -16,7 +16,7 @@ import requests
 from requests.utils import get_environ_proxies, should_bypass_proxies
 
 from ...util.origin import origin_at
-from .options import Options
+from .doctor_options import Options
 
 #: What a proxy is chosen by, the most special first, as `requests.utils.select_proxy` has it.
 _KEYS: Final = ("{scheme}://{host}", "{scheme}", "all://{host}", "all")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .finding import Finding
 
 if TYPE_CHECKING:
-    from .options import Options
+    from .doctor_options import Options
     from .visit import Visit
 
 

@@ -14,7 +14,7 @@ from requests.utils import prepend_scheme_if_needed, select_proxy
 from urllib3.util import parse_url
 
 from ...util.origin import origin_at, path_at
-from .options import Options
+from .doctor_options import Options
 from .socks_client import PORT as SOCKS_PORT
 
 _PORTS: Final = {"http": 80, "https": 443}

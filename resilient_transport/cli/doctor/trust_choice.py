@@ -12,7 +12,7 @@ from typing import Final
 import requests
 
 from ...settings.environment import bundle_variable
-from .options import Options
+from .doctor_options import Options
 from .target import Target
 
 #: How OpenSSL finds an authority in a folder: by the hash of its name.

@@ -12,9 +12,9 @@ import certifi
 import requests
 
 from ...waterfall.chart import Bar, Chart, Row
-from .budget import Budget
+from .allowance import Budget
+from .doctor_options import Options
 from .line import Line
-from .options import Options
 from .target import Target, pages_for, session_from, target_for
 from .trust import load
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from resilient_transport.cli.doctor import subcommand
+from resilient_transport.cli.doctor import doctor as subcommand
 from resilient_transport.cli.main import main
 from tests.cli.doctor.sections import section
 

@@ -1,6 +1,6 @@
 """Calls with what came of them, for judges that are given values."""
 
-from resilient_transport.cli.doctor.calls import OURS, STOCK, Call
+from resilient_transport.cli.doctor.program_calls import OURS, STOCK, Call
 from resilient_transport.events.attempt import Attempts
 from resilient_transport.retry.causes import Cause
 from resilient_transport.waterfall.chart import Phase

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.examination import examine
 from resilient_transport.cli.doctor.finding import Finding, Level, fail, ok, warn
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.section import Check, Section
 from resilient_transport.cli.doctor.visit import Visit

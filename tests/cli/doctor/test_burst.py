@@ -2,12 +2,12 @@
 
 import pytest
 
-from resilient_transport.cli.doctor.budget import MOST_REQUESTS
+from resilient_transport.cli.doctor.allowance import MOST_REQUESTS
+from resilient_transport.cli.doctor.doctor_options import Options
+from resilient_transport.cli.doctor.doctor import MOST_AT_ONCE
 from resilient_transport.cli.doctor.finding import Level
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.burst import ALONE, BURST, MORE, Measured, measure, rounds_for
-from resilient_transport.cli.doctor.subcommand import MOST_AT_ONCE
 from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from resilient_transport.waterfall.chart import Phase

@@ -4,9 +4,18 @@ import pytest
 import requests
 from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
 
-from resilient_transport.cli.doctor.budget import BudgetSpent
-from resilient_transport.cli.doctor.calls import OURS, STOCK, Call, calls, compared, hollow, takes_long, usual
+from resilient_transport.cli.doctor.allowance import BudgetSpent
 from resilient_transport.cli.doctor.failed_at import innermost
+from resilient_transport.cli.doctor.program_calls import (
+    OURS,
+    STOCK,
+    Call,
+    calls,
+    compared,
+    hollow,
+    takes_long,
+    usual,
+)
 from resilient_transport.events.attempt import Attempts
 from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import Fault, How, Moment, Rule, Script

@@ -5,12 +5,12 @@ import shlex
 
 import pytest
 
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.commands import again_line, curl_line
+from resilient_transport.cli.doctor.diagnosis import Verdict
 from resilient_transport.cli.doctor.finding import Level
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.target import session_from, target_for
-from resilient_transport.cli.doctor.verdict import Verdict
 
 START = f"curl -v --http1.1 -o {os.devnull} --max-time 30"
 SECTIONS = ("control", "burst", "sizes", "idle")

@@ -8,8 +8,8 @@ import pytest
 from resilient_transport.cli.doctor.addresses import Address
 from resilient_transport.cli.doctor.finding import Finding, Level
 from resilient_transport.cli.doctor.root import Root
-from resilient_transport.cli.doctor.sections import connect
-from resilient_transport.cli.doctor.sections.connect import CONNECT, Measured, Try, judge
+from resilient_transport.cli.doctor.sections import every_address as connect
+from resilient_transport.cli.doctor.sections.every_address import CONNECT, Measured, Try, judge
 from resilient_transport.cli.doctor.sections.name import NAME
 from resilient_transport.retry.causes import Cause
 from tests.cli.doctor.visiting import bad, by_check, dead_port, listening, resolve_to, visit_to

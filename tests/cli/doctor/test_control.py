@@ -5,7 +5,7 @@ import pytest
 from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.line import Trouble
 from resilient_transport.cli.doctor.root import Root
-from resilient_transport.cli.doctor.sections.control import CONTROL, ByHand, Measured, judge, measure
+from resilient_transport.cli.doctor.sections.by_hand import CONTROL, ByHand, Measured, judge, measure
 from resilient_transport.cli.doctor.sections.keep_alive import KEEP_ALIVE
 from resilient_transport.cli.doctor.trouble import root_of
 from resilient_transport.retry.causes import Cause

@@ -5,10 +5,10 @@ from queue import SimpleQueue
 
 import pytest
 
-from resilient_transport.cli.doctor.budget import BudgetSpent
+from resilient_transport.cli.doctor.allowance import BudgetSpent
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.examination import INTERRUPTED, examine, needed
 from resilient_transport.cli.doctor.finding import fail, ok
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.visit import Visit
 from resilient_transport.waterfall.chart import Bar, Phase, Row

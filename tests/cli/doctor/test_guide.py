@@ -6,10 +6,10 @@ import re
 import pytest
 
 from resilient_transport.cli import command
-from resilient_transport.cli.doctor import subcommand
-from resilient_transport.cli.doctor.budget import MOST_CONNECTIONS, MOST_REQUESTS
+from resilient_transport.cli.doctor import doctor as subcommand
+from resilient_transport.cli.doctor.allowance import MOST_CONNECTIONS, MOST_REQUESTS
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Level
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.output.layout import Look
 from resilient_transport.cli.doctor.output.machine import SCHEMA, plain
 from tests.cli.doctor.sections import PAGE, report, section

@@ -2,9 +2,9 @@
 
 import pytest
 
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.line import Ended, How, Trouble
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.idle_connection import (
     IDLE,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import fail, ok
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.output.files import as_har, as_html
 from resilient_transport.cli.doctor.output.layout import (
     Look,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import requests
 
-from resilient_transport.cli.doctor.calls import OURS, STOCK, calls
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Finding, Level
 from resilient_transport.cli.doctor.known_faults import parsed
-from resilient_transport.cli.doctor.options import Options
+from resilient_transport.cli.doctor.program_calls import OURS, STOCK, calls
 from resilient_transport.cli.doctor.proxy_choice import ProxyChoice, choice_of
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections import proxy

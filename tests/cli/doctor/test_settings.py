@@ -13,7 +13,7 @@ from resilient_transport.cli.doctor import trust_choice
 from resilient_transport.cli.doctor.finding import Finding, Level
 from resilient_transport.cli.doctor.keepalive_probe import KeepAlive, SocketWord, probe
 from resilient_transport.cli.doctor.root import Root
-from resilient_transport.cli.doctor.sections.settings import SETTINGS, Measured, judge
+from resilient_transport.cli.doctor.sections.settings_in_force import SETTINGS, Measured, judge
 from resilient_transport.installation import install
 from resilient_transport.settings.environment import SETTINGS as EACH
 from tests.cli.doctor.visiting import bad, by_check, visit_to

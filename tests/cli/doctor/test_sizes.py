@@ -2,8 +2,8 @@
 
 import pytest
 
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Level
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.sizes import LEAST, SIZES, Measured, Page, grows, measure
 from resilient_transport.cli.doctor.target import UnusableTarget

@@ -8,7 +8,7 @@ import warnings
 import pytest
 from urllib3.exceptions import InsecureRequestWarning
 
-from resilient_transport.cli.doctor import subcommand
+from resilient_transport.cli.doctor import doctor as subcommand
 from resilient_transport.cli.doctor.finding import ok
 from resilient_transport.cli.main import main
 from tests.cli.doctor.sections import PAGE, Measured, refused, section, warned

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from resilient_transport.cli.doctor import subcommand
+from resilient_transport.cli.doctor import doctor as subcommand
 from resilient_transport.cli.doctor.finding import fail, ok
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.main import main

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from resilient_transport.cli.doctor.calls import OURS, STOCK, Call
 from resilient_transport.cli.doctor.finding import Finding, Level
+from resilient_transport.cli.doctor.program_calls import OURS, STOCK, Call
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections import this_host
 from resilient_transport.cli.doctor.sections.this_host import SIZES, THIS_HOST, Measured, judge

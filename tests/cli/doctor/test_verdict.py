@@ -4,9 +4,9 @@ from itertools import permutations
 
 import pytest
 
+from resilient_transport.cli.doctor.diagnosis import Verdict, verdict_of
 from resilient_transport.cli.doctor.finding import Level, fail, ok, skipped, warn
 from resilient_transport.cli.doctor.root import Root
-from resilient_transport.cli.doctor.verdict import Verdict, verdict_of
 
 FINE = ok("tls.version", "TLS 1.3 is spoken", "TLSv1.3")
 UNTOLD = skipped("idle.held", "not asked for: --hold 65")

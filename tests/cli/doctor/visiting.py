@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Finding
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.visit import Visit
 
 

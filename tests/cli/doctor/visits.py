@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Finding, Level
-from resilient_transport.cli.doctor.options import Options
 from resilient_transport.cli.doctor.section import Section
 from resilient_transport.cli.doctor.visit import Visit
 from resilient_transport.testing import FaultServer

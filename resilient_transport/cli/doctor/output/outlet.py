@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from ...demo.progress import has_rich
 from .layout import Line, Look
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Outlet:
         self._console: Any = None
         self._status: Status | None = None
         is_plain = self.look.is_dumb or self.look.width is None or bool(environment.get("NO_COLOR"))
-        if not is_plain and has_rich():
+        if not is_plain and find_spec("rich") is not None:
             from rich.console import Console
 
             self._console = Console(file=stream, highlight=False, markup=False, emoji=False)

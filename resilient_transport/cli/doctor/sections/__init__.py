@@ -6,8 +6,8 @@ from typing import Final
 
 from ..section import Section
 from .burst import BURST
-from .connect import CONNECT
-from .control import CONTROL
+from .by_hand import CONTROL
+from .every_address import CONNECT
 from .idle_connection import IDLE
 from .keep_alive import KEEP_ALIVE
 from .mutual_tls import CLIENT_CERTIFICATE
@@ -15,7 +15,7 @@ from .name import NAME
 from .proxy import PROXY
 from .resumable_body import RESUME
 from .server_certificate import SERVER_CERTIFICATE
-from .settings import SETTINGS
+from .settings_in_force import SETTINGS
 from .sizes import SIZES
 from .this_host import THIS_HOST
 from .tls import TLS

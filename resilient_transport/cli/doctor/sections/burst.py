@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from ..calls import OURS, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
+from ..doctor_options import Options
 from ..chance import leans
 from ..finding import Finding, fail, ok, skipped, warn
-from ..options import Options
+from ..program_calls import OURS, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
 from ..trouble import root_of

@@ -27,10 +27,10 @@ from ..handshake import Handshake, Place, Prober, idle_because, is_silent, usabl
 from ..line import Line
 from ..root import Root
 from ..section import Check, Section
+from ..trouble import root_of
 from ..trust import Trust, is_named, load, organisation, public_organisations, trust_of
 from ..validity import days_left, ends_soon, lifetime
 from ..visit import Visit
-from .control import root_of
 
 #: How often a handshake is tried that is reset.
 TRIALS: Final = 4

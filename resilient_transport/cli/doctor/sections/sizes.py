@@ -14,10 +14,10 @@ from typing import Final
 from ....retry.causes import Cause
 from ....util.origin import origin_at, path_at
 from ....waterfall.chart import Phase
-from ..calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
+from ..doctor_options import Options
 from ..chance import leans
 from ..finding import Finding, fail, ok
-from ..options import Options
+from ..program_calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
 from ..trouble import root_of

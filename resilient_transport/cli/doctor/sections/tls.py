@@ -19,8 +19,8 @@ from ..handshake import FAILURES, Handshake, Place, Prober, idle_because, is_sil
 from ..line import Line
 from ..root import Root
 from ..section import Check, Section
+from ..trouble import root_of
 from ..visit import Visit
-from .control import root_of
 
 #: How often a handshake is tried: of handshakes of which half fail, all four fail once in 16 times.
 TRIALS: Final = 4
@@ -197,7 +197,9 @@ def _of_ended(measured: Measured, failed: Sequence[Handshake], value: str) -> Fi
         if never
         else 'session.mount("https://", resilient_transport.ResilientAdapter())'
     )
-    root = root_of(Phase.HANDSHAKE, cause)
+    # What the two cannot agree on, they never can.
+    comes_and_goes = cause is Cause.NO_COMMON_TLS and not never
+    root = Root.HANDSHAKE_RESET if comes_and_goes else root_of(Phase.HANDSHAKE, cause)
     text = f"{how_many} {_VERB.get(cause, 'fail')} {place} ({told})"
     return fail("tls.handshake", text, hint, value, root, blocks=never)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..budget import MOST_REQUESTS
+from ..allowance import MOST_REQUESTS
+from ..doctor_options import Options
 from ..examination import Report, is_wanted, needed
 from ..finding import Finding
-from ..options import Options
 from ..section import Section
 from ..visit import Visit
 from .layout import conclusion, findings_lines, heading, listed, sentences, skipped_lines

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ....retry.causes import Cause
-from ..calls import OURS, SILENT, STOCK, Call, calls, compared, failed, hollow, takes_long, usual
 from ..chance import leans
 from ..finding import Finding, fail, ok, warn
 from ..line import Trouble
+from ..program_calls import OURS, SILENT, STOCK, Call, calls, compared, failed, hollow, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
 from ..trouble import root_of

@@ -16,7 +16,7 @@ from typing import Final
 
 from ....retry.causes import Cause
 from ..addresses import Address, look_up
-from ..budget import Budget
+from ..allowance import Budget
 from ..finding import Finding, fail, ok, skipped, warn
 from ..line import Line
 from ..root import Root

@@ -16,15 +16,15 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from ...settings.environment import of_terminal
 from ..command import FAILED, INTERRUPTED, OK, UNUSABLE, Command
+from .doctor_options import Options
 from .examination import Report, examine
 from .finding import Level
 from .interrupts import Interrupts
-from .options import Options
 from .output.files import Unwritable, Wanted, wanted_files
 from .output.machine import as_json
 from .output.outlet import Outlet
 from .output.printable import printable
-from .output.terminal import Printer
+from .output.printer import Printer
 from .sections import SECTIONS
 from .target import UnusableTarget
 from .visit import Visit
