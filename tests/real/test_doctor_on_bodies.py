@@ -3,10 +3,10 @@
 import random
 
 from resilient_transport.cli.doctor.finding import Level
-from resilient_transport.cli.doctor.options import Options
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.burst import BURST
-from resilient_transport.cli.doctor.sections.control import CONTROL
+from resilient_transport.cli.doctor.sections.by_hand import CONTROL
 from resilient_transport.cli.doctor.sections.idle_connection import IDLE
 from resilient_transport.cli.doctor.sections.keep_alive import KEEP_ALIVE
 from resilient_transport.cli.doctor.sections.resumable_body import RESUME
@@ -38,22 +38,21 @@ def warnings(told):
 
 
 def test_nothing_is_found_at_nginx(nginx, authority):
-    """All of it, with a burst, three sizes and a hold; its files would be resumed."""
+    """All of it, with a burst, two sizes and a hold; its files would be resumed."""
     server = nginx(verify_client="on", files={"/large": FILE, "/small": b"x"})
-    pages = (f"{server.url}/small", "/")
 
-    told = examined(authority, server.url + "/large", burst=4, sizes=pages, hold=SHORT_TIMEOUT)
+    told = examined(authority, server.url + "/large", burst=4, sizes=("/small",), hold=SHORT_TIMEOUT)
 
     assert warnings(told) == []
     assert found(RESUME, told["resume"])["resume.body"].text == "a body that is cut would be resumed"
-    assert [page.size for page in told["sizes"].pages] == [1, 2, len(FILE)]
+    assert [page.size for page in told["sizes"].pages] == [1, len(FILE)]
 
 
 def test_nothing_is_found_at_haproxy(haproxy, authority):
     """It answers by itself, and has no validator: that is told, and no warning."""
     server = haproxy(verify_client="required")
 
-    told = examined(authority, server.url + "/", burst=4, hold=SHORT_TIMEOUT)
+    told = examined(authority, server.url + "/", hold=SHORT_TIMEOUT)
 
     assert warnings(told) == []
     assert "no strong validator" in found(RESUME, told["resume"])["resume.body"].text

@@ -44,6 +44,7 @@ def test_a_healthy_server_gives_no_finding(server):
     assert server.counts().in_flight_max > 1, "nothing was proven otherwise"
 
 
+@pytest.mark.slow
 def test_handshakes_that_overlap_are_told_from_others(server):
     """Alone all work, together stock fails, and through the gate it works again."""
     server.play(Script((Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),), handshake_delay=0.05))
@@ -68,6 +69,7 @@ def test_resets_that_come_alone_as_well_are_no_race(server):
     assert findings["burst.together"].root is Root.HANDSHAKE_RESET
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_not_asked_in_bursts(server):
     """Two silences alone are enough."""
     server.play(Script((Rule(Fault(Moment.REQUEST, How.STALL)),)))

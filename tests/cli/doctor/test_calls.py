@@ -16,6 +16,7 @@ from resilient_transport.cli.doctor.program_calls import (
     takes_long,
     usual,
 )
+from resilient_transport.cli.doctor.target import UnusableTarget
 from resilient_transport.events.attempt import Attempts
 from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
@@ -197,3 +198,16 @@ def test_repetitions_stay_within_the_limit(plain):
 def test_what_the_adapter_would_wait_for_takes_long(made, expected):
     """Silence, and statuses that it repeats; a reset is repeated at once."""
     assert takes_long(made) is expected
+
+
+def test_what_no_call_can_be_made_with_is_raised(plain):
+    """A session that cannot be made is no failure of the network's, in a row or together."""
+    visit = visit_to(plain)
+
+    def broken():
+        raise UnusableTarget("no session")
+
+    visit.new_session = broken
+    for together in (False, True):
+        with pytest.raises(UnusableTarget):
+            calls(visit, STOCK, 2, together=together)

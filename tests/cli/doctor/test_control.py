@@ -61,6 +61,7 @@ def test_what_every_other_connection_meets_is_named(server, plain, at, how, root
     assert findings["control.adapter"].level is Level.OK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "root"), [(Moment.CLIENT_HELLO, Root.HANDSHAKE_SILENT), (Moment.REQUEST, Root.SILENT)]
 )

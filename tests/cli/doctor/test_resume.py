@@ -7,6 +7,7 @@ import pytest
 
 from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.root import Root
+from resilient_transport.cli.doctor.sections.keep_alive import KEEP_ALIVE
 from resilient_transport.cli.doctor.sections.resumable_body import LARGE, RESUME, Measured, Rest, measure
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.cli.doctor.raw_server import RawServer, Then, ranged, response
@@ -212,9 +213,13 @@ def test_a_silent_server_is_asked_once_for_each(plain):
     """A silence costs the whole time-out."""
     plain.play(Script((Rule(Fault(Moment.REQUEST, How.STALL)),)))
 
-    measured = measure(visit_to(plain, timeout=SHORT_TIMEOUT))
+    visit = visit_to(plain, timeout=SHORT_TIMEOUT)
+    measured = measure(visit)
+    visit.measured["keep-alive"] = KEEP_ALIVE.measure(visit)
 
-    assert plain.counts().requests == 2
+    assert plain.counts().requests == 3
+    assert measure(visit) == measured
+    assert plain.counts().requests == 3, "what has shown it before is believed"
     assert {one.level for one in found(RESUME, measured).values()} == {Level.SKIPPED}
 
 

@@ -62,6 +62,7 @@ def test_bodies_that_are_cut_whatever_their_size_are_told_as_cut(plain):
     assert findings["sizes.rates"].root is Root.CUT_BODY
 
 
+@pytest.mark.slow
 def test_large_bodies_that_stall_are_told_without_long_waits(plain):
     """As where packets of full size are dropped: two silences of each page, and one of the adapter's."""
     plain.play(Script((Rule(Fault(Moment.BODY, How.STALL, after_bytes=1000)),)))
@@ -73,6 +74,7 @@ def test_large_bodies_that_stall_are_told_without_long_waits(plain):
     assert "ping" in findings["sizes.rates"].hint
 
 
+@pytest.mark.slow
 def test_a_silent_server_ends_the_section(plain):
     """Two pages that are silent are enough."""
     plain.play(Script((Rule(Fault(Moment.REQUEST, How.STALL)),)))
