@@ -2,8 +2,8 @@
 
 import random
 
-from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.doctor_options import Options
+from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.burst import BURST
 from resilient_transport.cli.doctor.sections.by_hand import CONTROL

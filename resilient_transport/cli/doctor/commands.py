@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from .doctor_options import Options
 from .diagnosis import Verdict
+from .doctor_options import Options
 from .finding import Level
 from .root import Root
 from .target import Target

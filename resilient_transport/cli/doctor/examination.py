@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 from ...telemetry.dispatch import last_line
 from ...waterfall.chart import Chart
 from .allowance import BudgetSpent
-from .doctor_options import Options
 from .commands import again_line, curl_line
 from .diagnosis import Verdict, verdict_of
+from .doctor_options import Options
 from .finding import Finding, Level, skipped, warn
 from .secrets import Secrets
 from .section import Section

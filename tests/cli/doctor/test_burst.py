@@ -3,8 +3,8 @@
 import pytest
 
 from resilient_transport.cli.doctor.allowance import MOST_REQUESTS
-from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.doctor import MOST_AT_ONCE
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.burst import ALONE, BURST, MORE, Measured, measure, rounds_for

@@ -2,8 +2,8 @@
 
 import pytest
 
-from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.call_rows import attempt_rows, whole_row
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.program_calls import OURS, STOCK, calls
 from resilient_transport.cli.doctor.visit import Visit
 from resilient_transport.testing import Fault, Moment, Rule, Script

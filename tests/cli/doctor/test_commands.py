@@ -5,9 +5,9 @@ import shlex
 
 import pytest
 
-from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.commands import again_line, curl_line
 from resilient_transport.cli.doctor.diagnosis import Verdict
+from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Level
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.target import session_from, target_for

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from ..doctor_options import Options
 from ..chance import leans
+from ..doctor_options import Options
 from ..finding import Finding, fail, ok, skipped, warn
 from ..program_calls import OURS, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root

@@ -14,8 +14,8 @@ from typing import Final
 from ....retry.causes import Cause
 from ....util.origin import origin_at, path_at
 from ....waterfall.chart import Phase
-from ..doctor_options import Options
 from ..chance import leans
+from ..doctor_options import Options
 from ..finding import Finding, fail, ok
 from ..program_calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root
