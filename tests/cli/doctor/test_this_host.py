@@ -37,7 +37,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, server: Callable[[], FaultServer] 
     """Measure this machine, with another server, for a page of a server that must not be asked."""
     if server is not None:
         monkeypatch.setattr(this_host, "_server", server)
-    visit = visit_to(f"https://localhost:{dead_port()}/", cert="/nonexistent", timeout=LONG_TIMEOUT)
+    page = f"https://localhost:{dead_port()}/"
+    # Pages of sizes are that server's, too.
+    visit = visit_to(page, cert="/nonexistent", sizes=(f"{page}1", f"{page}2"), timeout=LONG_TIMEOUT)
     found = THIS_HOST.measure(visit)
 
     assert isinstance(found, Measured)

@@ -79,7 +79,9 @@ def _asked(visit: Visit, server: FaultServer) -> Measured:
     count = 0
     for size in SIZES:
         url = f"{server.url}/bytes/{size}"
-        own = Visit(replace(visit.options, url=url, session=None, cert=None, key=None, proxy="", ca=trusted))
+        own = Visit(
+            replace(visit.options, url=url, session=None, cert=None, key=None, proxy="", ca=trusted, sizes=())
+        )
         own.began, own.chart = visit.began, visit.chart
         for number in range(TRIALS):
             count += 1
