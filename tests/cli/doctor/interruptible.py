@@ -52,7 +52,7 @@ if __name__ == "__main__":
     measures = {"section": in_section, "pool": in_pool, "conclusion": in_section}
     subcommand.SECTIONS = (section("name"), section("tls", measure=measures[place]), section("control"))
     if place == "conclusion":
-        from resilient_transport.cli.doctor.output import terminal
+        from resilient_transport.cli.doctor.output import printer
 
-        terminal.conclusion = in_conclusion
+        printer.conclusion = in_conclusion
     sys.exit(main(["doctor", *arguments]))
