@@ -11,6 +11,7 @@ from resilient_transport import RetryPolicy, events, recording, registry
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.waterfall import Recording, recorder
 from resilient_transport.waterfall.chart import Phase
+from tests.examples import examples_of, run_example
 from tests.programs import run_python
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
@@ -253,6 +254,17 @@ def test_what_only_writing_needs_comes_with_it():
 
     assert first.split() == [f"resilient_transport.waterfall.{name}" for name in ("call_notes", "recorder")]
     assert second == "True"
+
+
+def test_the_example_of_the_guide(server, tmp_path, monkeypatch, capsys):
+    """It runs as it stands, and writes both files."""
+    (example,) = examples_of("docs/waterfall.md")
+    monkeypatch.chdir(tmp_path)
+    names = run_example(example, server)
+    names["session"].close()
+
+    assert capsys.readouterr().out == "<Recording: 1 calls, 0 with failed attempts, 0 failed>\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.har", "calls.html"]
 
 
 def test_the_class_has_a_place():
