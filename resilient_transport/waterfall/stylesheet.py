@@ -89,8 +89,12 @@ table{{border-collapse:collapse;width:100%;margin:.4rem 0 1.2rem;font-size:.95re
 caption{{text-align:left;font-weight:600;padding:.3rem 0}}
 th,td{{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line)}}
 th{{color:var(--quiet);font-weight:600}}
-@media (min-width:40.01rem){{td,th{{min-width:8rem}}}}
-@media (max-width:40rem){{
+@media (min-width:42.01rem){{
+th{{overflow-wrap:normal}}
+td{{min-width:min(8rem,max(4rem,8vw))}}
+td:first-child{{min-width:9.5rem}}
+}}
+@media (max-width:42rem){{
 table,tbody,tr,td,caption{{display:block}}
 thead{{display:none}}
 tr{{border-bottom:1px solid var(--line);padding:.3rem 0}}
