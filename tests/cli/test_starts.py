@@ -2,7 +2,8 @@
 
 import os
 import signal
-from contextlib import closing
+import socket
+from contextlib import closing, suppress
 
 import pytest
 
@@ -15,7 +16,7 @@ from resilient_transport.cli.demo.scenarios import Scenario
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from tests.cli.cells import STOCK
-from tests.timeouts import SHORT_TIMEOUT
+from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,26 @@ def test_a_process_that_does_not_end_is_killed(monkeypatch):
     started = Nursery()
     os.kill(started._process.pid, signal.SIGSTOP)
     started.close()
+
+    assert started._process.returncode == -signal.SIGKILL
+
+
+def test_a_kill_ends_the_start_that_runs(authority):
+    """Its connection ends, although nobody answers there. To kill again is harmless."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(LONG_TIMEOUT)
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        started = Nursery()
+        started._hand_over(Order(STOCK, url, authority.ca_file, authority.client, (Call("1", "GET", "/"),)))
+        peer, _ = listener.accept()
+        with peer, suppress(ConnectionResetError):
+            # By itself the start gives up after LONG_TIMEOUT.
+            peer.settimeout(LONG_TIMEOUT / 2)
+            started.kill()
+            while peer.recv(4096):
+                """The beginning of a handshake."""
+        started.close()
+        started.kill()
 
     assert started._process.returncode == -signal.SIGKILL
 
