@@ -33,7 +33,7 @@ _ABOUT: Final = (
 )
 _MISSING: Final = (
     "the demo needs a server that fails, and trustme for its certificates: "
-    "run pip install '.[cli]' in a clone of the project"
+    "run pip install '.[demo]' in a clone of the project"
 )
 _STATUS: Final = (
     "The exit status is 0 if this package lost no request that it may send again and ran no POST twice, 1 if "
