@@ -175,7 +175,7 @@ def test_without_trustme_it_says_what_to_install(capsys, monkeypatch):
     status = main(["demo"])
 
     assert status == 2
-    assert "pip install '.[cli]' in a clone" in capsys.readouterr().err
+    assert "pip install '.[demo]' in a clone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_what_keeps_it_from_playing_is_told(monkeypatch, capsys):
 
 @pytest.mark.parametrize("extra", [["trustme", "cryptography", "_cffi_backend"], []], ids=["cli", "none"])
 def test_it_needs_what_its_extra_installs(extra):
-    """And nothing of the other extras: `.ci/run demo` installs `[cli]` alone. Without that it cannot run."""
+    """And nothing of the other extras: `.ci/run demo` installs `[demo]` alone. Without that it cannot run."""
     code = (
         "import sys\n"
         "class Missing:\n"

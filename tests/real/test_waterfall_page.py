@@ -289,8 +289,8 @@ def test_colours_have_contrast(shown, scheme):
         for what, one in found["texts"].items()
     }
 
-    # A whole call of which nobody tells more is in no chart here, and the cross comes on top.
-    assert len(drawn) == len(Phase) - 1 + 1
+    # The cross comes on top.
+    assert len(drawn) == len(Phase) + 1
     assert {what for what, ratio in drawn.items() if ratio < 3} == set()
     assert {what for what, ratio in read.items() if ratio < 4.5} == set()
     assert (max(grounds) < 0.1) == (scheme == "dark")
