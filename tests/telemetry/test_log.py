@@ -44,7 +44,7 @@ def program(server, text=PROGRAM, **environment):
     """Run a program against a server that breaks every request; return its output and its errors."""
     server.play(BROKEN)
     paths = server.authority.ca_file, *server.authority.client
-    done = run_python("-c", text, server.url, *paths, check=False, **environment)
+    done = run_python("-c", text, server.url, *paths, check=False, measured=False, **environment)
     return done.stdout.strip(), done.stderr
 
 
