@@ -18,6 +18,7 @@ from resilient_transport import (
     install,
 )
 from resilient_transport.call import loop, resume
+from resilient_transport.connection import tls_connection
 from resilient_transport.pool import identity, identity_source
 from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
 from tests.end_to_end.hearing import Heard
@@ -35,8 +36,13 @@ def strict(request, authority):
 
 
 @pytest.fixture
-def server(strict):
-    """The same, at the beginning of its script."""
+def server(strict, monkeypatch):
+    """The same, at the beginning of its script; its refusal comes in time, however busy the machine is.
+
+    Otherwise a POST would leave before it, and not be sent again (`test_an_alert_after_the_request`).
+    """
+    for name in ("PROOF_WAIT", "PROOF_WAIT_IN_DOUBT"):
+        monkeypatch.setattr(tls_connection, name, LONG_TIMEOUT)
     strict.play(Script())
     return strict
 
@@ -198,9 +204,8 @@ def test_who_wants_no_repetition_gets_none(server, authority, secret, session, s
 
 def test_a_burst_that_waits_at_the_gate(server, authority, secret, session):
     """Who waits in the old identity's pool shares the refusal, and goes on in the new one's."""
-    ask(session, server)
+    registry_knows(session, secret, server)
     renew(secret, authority)
-    server.play(Script())
     together = threading.Barrier(AT_ONCE)
 
     def call(_):
@@ -213,7 +218,8 @@ def test_a_burst_that_waits_at_the_gate(server, authority, secret, session):
     assert [response.json()["client"] for response in responses] == ["alice"] * AT_ONCE
     assert len(server.executions()) == AT_ONCE
     # Of the old identity one is refused, or a few that came when that was told already.
-    assert server.counts().handshake_failures <= AT_ONCE
+    refused = [attempt for response in responses for attempt in attempts_of(response) if attempt.error]
+    assert 1 <= sum(not attempt.shared for attempt in refused) <= AT_ONCE
 
 
 #: The alert comes so many seconds after the handshake: long after the wait for proof.
