@@ -23,26 +23,30 @@ if TYPE_CHECKING:
 
 #: Calls that are kept: so many of the newest, and so many of the newest in which something failed.
 MOST_CALLS: Final = 1000
+#: Calls that have not ended, which are kept besides: only as many as no program makes at once.
+MOST_UNDER_WAY: Final = 10_000
 
 
 class Recording:
     """The calls that were made while a block of `recording` ran; usable in the block and after it.
 
-    It keeps the newest 1,000 calls, and the newest 1,000 of those in which an attempt has failed; of each
-    call the first ten and the last ten attempts. It holds no query, header or credential.
+    It keeps the newest 1,000 calls, the newest 1,000 of those in which an attempt has failed, and those that
+    have not ended; of each call the first ten and the last ten attempts. It holds no query, header or
+    credential.
     """
 
     def __init__(self) -> None:
         self._total = 0
         self._newest: dict[int, CallNotes] = {}
         self._troubled: dict[int, CallNotes] = {}
+        self._under_way: dict[int, CallNotes] = {}
 
     def __repr__(self) -> str:
         kept = self._calls()
         failed = sum(notes.error is not None for notes in kept)
-        return (
-            f"<Recording: {self._total} calls, {len(self._troubled)} with failed attempts, {failed} failed>"
-        )
+        troubled = sum(notes.has_failed for notes in kept)
+        which = f", {len(kept)} kept:" if len(kept) < self._total else ","
+        return f"<Recording: {self._total} calls{which} {troubled} with failed attempts, {failed} failed>"
 
     @property
     def total(self) -> int:
@@ -77,14 +81,15 @@ class Recording:
 
     def _calls(self) -> list[CallNotes]:
         # Copies, each of which is one step: other threads add calls meanwhile.
-        known = self._newest.copy() | self._troubled.copy()
+        known = self._newest.copy() | self._troubled.copy() | self._under_way.copy()
         return [known[number] for number in sorted(known)]
 
     def _take(self, event: Event) -> None:
         """Is the hook."""
         if not isinstance(event, CallEvent):
             return
-        notes = self._newest.get(event.call) or self._troubled.get(event.call)
+        found = (notes.get(event.call) for notes in (self._under_way, self._newest, self._troubled))
+        notes = next(filter(None, found), None)
         if notes is None:
             if not _begins(event):
                 # It was forgotten, or had begun before the block.
@@ -94,24 +99,31 @@ class Recording:
         if notes.has_failed and event.call not in self._troubled:
             self._troubled[event.call] = notes
             keep_newest(self._troubled, MOST_CALLS)
+        if notes.has_ended:
+            self._under_way.pop(event.call, None)
 
     def _begin(self, event: CallEvent) -> CallNotes:
-        notes = self._newest[event.call] = CallNotes(event)
+        notes = self._newest[event.call] = self._under_way[event.call] = CallNotes(event)
         with atomic.lock:
             self._total += 1
         if len(self._newest) > MOST_CALLS:
             keep_newest(self._newest, MOST_CALLS)
+        if len(self._under_way) > MOST_UNDER_WAY:
+            keep_newest(self._under_way, MOST_UNDER_WAY)
         return notes
 
     def _clear(self) -> None:
         self._total = 0
         self._newest = {}
         self._troubled = {}
+        self._under_way = {}
 
 
 def _begins(event: CallEvent) -> bool:
-    """Whether this is the first event of a call: its first attempt, or its end without one."""
-    return isinstance(event, CallEnded) or (isinstance(event, AttemptStarted) and event.number == 1)
+    """Whether this is the first event of a call: its first attempt, or its end by an error without one."""
+    if isinstance(event, CallEnded):
+        return event.error is not None
+    return isinstance(event, AttemptStarted) and event.number == 1
 
 
 def begin() -> Recording:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from .chart import Chart, overview_of
 from .page import Table, page
 
+_ORIGIN: Final = re.compile(r"[^/ ]*://[^/]+")
 _COLUMNS: Final = ("origin", "calls", "with failed attempts", "attempts")
 
 
@@ -70,6 +71,7 @@ def _tables(charts: Sequence[Chart]) -> tuple[Table, ...]:
 
 def _origin(chart: Chart) -> str:
     """The origin of a call: that of its URL, or what its title ends with."""
-    url = next((row.url for row in chart.rows if row.url), chart.title.rpartition(" ")[2])
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    url = next((row.url for row in chart.rows if row.url), chart.title.partition(" ")[2])
+    # Not by `urlsplit`, which raises at some of what was never sent.
+    found = _ORIGIN.match(url)
+    return found[0] if found else "an unnamed origin"

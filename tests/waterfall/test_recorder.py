@@ -2,17 +2,19 @@
 
 import json
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 import resilient_transport
-from resilient_transport import RetryPolicy, events, recording, registry
+from resilient_transport import ResilientAdapter, RetryPolicy, events, recording, registry
 from resilient_transport.testing import Fault, Moment, Rule, Script
 from resilient_transport.waterfall import Recording, recorder
 from resilient_transport.waterfall.chart import Phase
 from tests.examples import examples_of, run_example
 from tests.programs import run_python
+from tests.timeouts import LONG_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
 REFUSED = "http://127.0.0.1:1"
@@ -123,7 +125,37 @@ def test_memory_is_bounded(monkeypatch):
     kept = sorted(int(chart.title.rpartition("/")[2]) for chart in record.charts())
 
     assert kept == [4, 5, 6, 8, 9, 10]
-    assert repr(record) == "<Recording: 10 calls, 3 with failed attempts, 3 failed>"
+    assert repr(record) == "<Recording: 10 calls, 6 kept: 3 with failed attempts, 3 failed>"
+
+
+@pytest.mark.parametrize(("status", "error"), [(200, None), (None, "ConnectionError")])
+def test_a_call_is_kept_until_it_ends(monkeypatch, status, error):
+    """However many others there were since it began: it is one call, and how it ends is noted."""
+    monkeypatch.setattr(recorder, "MOST_CALLS", 3)
+    record = Recording()
+    for number in range(1, 11):
+        record._take(events.AttemptStarted("https://a.example", number, "GET", 1, path=f"/{number}"))
+        if number > 1:
+            record._take(events.CallEnded("https://a.example", number, "GET", 200, None))
+    before = [chart.title[-2:] for chart in record.charts()]
+    record._take(events.CallEnded("https://a.example", 1, "GET", status, error))
+    after = [chart.title[-2:] for chart in record.charts()]
+
+    assert before == ["/1", "/8", "/9", "10"]
+    assert after == (before if error else before[1:])
+    assert record.total == 10
+
+
+def test_calls_that_never_end_are_bounded(monkeypatch):
+    """The hook of somebody else may keep their ends from being told."""
+    monkeypatch.setattr(recorder, "MOST_CALLS", 3)
+    monkeypatch.setattr(recorder, "MOST_UNDER_WAY", 5)
+    record = Recording()
+    for number in range(1, 11):
+        record._take(events.AttemptStarted("https://a.example", number, "GET", 1))
+    record._take(events.CallEnded("https://a.example", 1, "GET", 200, None))
+
+    assert (len(record.charts()), record.total) == (5, 10)
 
 
 def test_files_are_written(server, dial, tmp_path):
@@ -145,6 +177,23 @@ def test_files_are_written(server, dial, tmp_path):
         f"{server.url}/bytes/7"
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.har", "page.html"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[a.example/x", "https://ex\u2100mple.example/", "no URL", "a:/ //[x"]
+)
+def test_a_url_that_nobody_can_read(tmp_path, url):
+    """It is in both files, since its call has failed; the control is what a parser says of the first."""
+    request = requests.Request("GET", REFUSED).prepare()
+    request.url = url
+    with recording() as record, pytest.raises((ValueError, requests.RequestException)):
+        ResilientAdapter(max_retries=0).send(request, timeout=LONG_TIMEOUT)
+    record.html(tmp_path / "page.html")
+    record.har(tmp_path / "calls.har")
+
+    assert "1 of these ended so" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="IPv6"):
+        urlsplit("https://[a.example/x")
 
 
 @pytest.mark.parametrize("level", ["ok", "warn", "fail"])
