@@ -103,14 +103,18 @@ def test_the_verdict_comes_first(played, capsys):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("", "this is a folder"),
-        ("nowhere/page.html", "there is no folder"),
-        ("page.html/x.html", "no folder"),
+        ("", "it is a folder"),
+        ("nowhere/page.html", "No such file or directory"),
+        ("page.html/x.html", "Not a directory"),
+        ("fd/page.html", "No such file or directory"),
+        ("a\0b", "null"),
     ],
 )
 def test_where_no_page_can_be_written_nothing_is_played(name, why, capsys, tmp_path, monkeypatch):
     """It is said at once, not after half a minute."""
     (tmp_path / "page.html").touch()
+    # A folder in which nobody may make a file.
+    (tmp_path / "fd").symlink_to("/proc/self/fd")
     monkeypatch.setattr(subcommand, "play", None)
     status = main(["demo", "--html", str(tmp_path / name)])
 

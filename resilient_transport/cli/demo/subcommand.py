@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ...settings.environment import clean_environment
-from ...util.whole_file import write_whole
+from ...util.whole_file import probe, write_whole
 from ..command import FAILED, OK, UNUSABLE, Command
 from .cell import Cell
 from .lane import NotTrustworthy
@@ -81,7 +81,7 @@ def run(arguments: Namespace) -> int:
     """Play the scenarios, print what came of them, and say whether the adapter kept its promise."""
     began = monotonic()
     chosen = [each for each in SCENARIOS if not arguments.scenario or each.name in arguments.scenario]
-    if arguments.html and (why := _unwritable(arguments.html)):
+    if arguments.html is not None and (why := _unwritable(arguments.html)):
         return _unusable(why)
     try:
         cells = _played(chosen, arguments)
@@ -134,10 +134,11 @@ def _played(scenarios: Sequence[Scenario], arguments: Namespace) -> list[Cell]:
 
 def _unwritable(path: str) -> str | None:
     """Why no page can be written there, if that is known before anything is played."""
-    folder = os.path.dirname(path) or os.curdir
-    if os.path.isdir(path):
-        return f"--html {path}: this is a folder"
-    return None if os.path.isdir(folder) else f"--html {path}: there is no folder {folder}"
+    try:
+        probe(path)
+    except (OSError, ValueError) as error:
+        return f"--html {path}: {getattr(error, 'strerror', None) or error}"
+    return None
 
 
 def _written(path: str, cells: Sequence[Cell], said: Verdict) -> str | None:

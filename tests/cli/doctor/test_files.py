@@ -5,7 +5,6 @@ import stat
 
 import pytest
 
-from resilient_transport.cli.doctor.output import files
 from resilient_transport.cli.doctor.output.files import Unwritable, Wanted, wanted_files
 from resilient_transport.util import whole_file
 from tests.cli.doctor.sections import report, section
@@ -97,7 +96,7 @@ def test_a_file_that_may_not_be_written_is_found(tmp_path, monkeypatch):
     """Although its folder would let it be replaced."""
     place = tmp_path / "page.html"
     place.touch(0o400)
-    monkeypatch.setattr(files.os, "access", lambda *_: False)
+    monkeypatch.setattr(whole_file.os, "access", lambda *_: False)
 
     with pytest.raises(Unwritable, match="it may not be written to"):
         wanted(place).probe()

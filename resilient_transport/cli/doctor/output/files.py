@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ....util.whole_file import write_whole
+from ....util.whole_file import probe, write_whole
 from ....waterfall.har import har
 from ....waterfall.page import Table, page
 from ..examination import Report
@@ -41,14 +40,7 @@ class Wanted:
             Unwritable: it cannot.
         """
         try:
-            if _is_special(self.path):
-                return
-            place = _place(self.path)
-            if place.exists() and not os.access(place, os.W_OK):
-                raise PermissionError(None, "it may not be written to")
-            beside = _beside(place)
-            beside.open("xb").close()
-            beside.unlink()
+            probe(self.path)
         except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
 
@@ -134,22 +126,3 @@ def _typed(report: Report) -> Table:
 def _place(path: str) -> Path:
     """Where a path leads: what a link points to is written, and the link stays."""
     return Path(os.path.realpath(path))
-
-
-def _is_special(path: str) -> bool:
-    """Whether it is a terminal, a pipe or a device, which cannot be replaced; a folder is an error.
-
-    Raises:
-        OSError: it is a folder.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return False
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(None, "it is a folder")
-    return not stat.S_ISREG(mode)
-
-
-def _beside(place: Path) -> Path:
-    return place.with_name(f".{place.name[:100]}.{os.urandom(4).hex()}")
