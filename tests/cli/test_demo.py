@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from resilient_transport.cli.demo import nursery, subcommand
+from resilient_transport.cli.demo.terminal import tell
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.cli.main import main
 from tests.cli.cells import STOCK, cell, outcome
@@ -153,24 +154,48 @@ def test_without_stdout_there_is_the_status(played, monkeypatch):
 def test_what_stdout_cannot_write_is_spelled_out(capfd, monkeypatch):
     """Nothing that is printed needs more than ASCII, but who knows."""
     ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", ascii_only)
-    subcommand._print("caf\xe9")
+    tell(ascii_only, "caf\xe9")
 
     assert ascii_only.buffer.getvalue() == b"caf\\xe9\n"
 
 
-def test_nobody_need_read_to_the_end():
-    """As with `| head`: no traceback, and the status is the verdict's."""
-    code = "import sys; from resilient_transport.cli.demo import subcommand; subcommand._print('x' * 1000000)"
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_nobody_need_read_to_the_end(stream):
+    """As with `| head` and `2>&1 | head`: no traceback, and the status is the verdict's."""
+    code = (
+        "import sys; from resilient_transport.cli.demo.terminal import tell\n"
+        f"for _ in range(2): tell(sys.{stream}, 'x' * 1000000)\n"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        process.stdout.read(1)
-        process.stdout.close()
-        said = process.stderr.read()
+        left, other = process.stdout, process.stderr
+        if stream == "stderr":
+            left, other = other, left
+        left.read(1)
+        left.close()
+        said = other.read()
 
     assert said == ""
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_where_there_is_no_room(played, capsys, monkeypatch, name):
+    """A result that cannot be written is no result; what else is said is worth no error."""
+    played(cell())
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, name, full)
+        status = main(["demo"])
+    out, err = capsys.readouterr()
+
+    if name == "stderr":
+        assert (status, "ResilientAdapter" in out, err) == (0, True, "")
+    else:
+        assert (status, out) == (2, "")
+        assert err.endswith("demo: the result cannot be written: No space left on device\n")
 
 
 def test_without_trustme_it_says_what_to_install(capsys, monkeypatch):

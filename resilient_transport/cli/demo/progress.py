@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TextIO
 
 from ..interrupt import on_interrupt
-from .terminal import Terminal
+from .terminal import Terminal, tell
 
 #: Called after each start.
 Tick = Callable[[], None]
@@ -40,7 +40,7 @@ def _moving(title: str, total: int, stream: TextIO, terminal: Terminal) -> Itera
     done = count(1)
 
     def show(number: int) -> None:
-        print(f"\r{f'{title}: {number} of {total} starts'[:room]}", end="", file=stream, flush=True)
+        tell(stream, f"\r{f'{title}: {number} of {total} starts'[:room]}", end="")
 
     def leave() -> None:
         # Whatever comes next, such as the shell's prompt, begins on a line of its own.
@@ -51,11 +51,11 @@ def _moving(title: str, total: int, stream: TextIO, terminal: Terminal) -> Itera
         try:
             yield lambda: show(next(done))
         finally:
-            print(f"\r{' ' * room}\r", end="", file=stream, flush=True)
+            tell(stream, f"\r{' ' * room}\r", end="")
 
 
 @contextmanager
 def _line(title: str, total: int, stream: TextIO, _terminal: Terminal) -> Iterator[Tick]:
     began = monotonic()
     yield lambda: None
-    print(f"{title}: {total} starts, {monotonic() - began:.1f} s", file=stream, flush=True)
+    tell(stream, f"{title}: {total} starts, {monotonic() - began:.1f} s")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import textwrap
 from argparse import ArgumentParser, Namespace
@@ -21,7 +20,7 @@ from .progress import shown
 from .scenarios import SCENARIOS, Scenario
 from .side_by_side import play
 from .table import WIDTH, report
-from .terminal import terminal_of
+from .terminal import tell, terminal_of
 from .transports import TRANSPORTS
 from .verdict import Verdict, verdict
 
@@ -93,12 +92,15 @@ def run(arguments: Namespace) -> int:
     said = verdict(cells)
     seconds = monotonic() - began
     if arguments.json:
-        _print(json.dumps(summary(cells, said, seconds, arguments), indent=2))
+        text = json.dumps(summary(cells, said, seconds, arguments), indent=2)
     else:
         terminal = terminal_of(sys.stdout, clean_environment())
-        _print(report(cells, said, seconds, terminal.width, terminal.emphasis))
+        text = report(cells, said, seconds, terminal.width, terminal.emphasis)
+    trouble = tell(sys.stdout, text)
     if arguments.html and (why := _written(arguments.html, cells, said)):
         return _unusable(why)
+    if trouble is not None and not isinstance(trouble, BrokenPipeError):
+        return _unusable(f"the result cannot be written: {trouble.strerror}")
     return OK if said.ok else FAILED
 
 
@@ -155,22 +157,7 @@ def _written(path: str, cells: Sequence[Cell], said: Verdict) -> str | None:
 
 def _say(text: str) -> None:
     """Say something that is not the result."""
-    # Without stderr, `print` would take stdout.
-    if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
-
-
-def _print(text: str) -> None:
-    """Print a text, whatever stdout can take; nobody may be reading any more."""
-    stream = sys.stdout
-    if stream is None:
-        return
-    known = stream.encoding or "ascii"
-    try:
-        print(text.encode(known, "backslashreplace").decode(known), file=stream, flush=True)
-    except BrokenPipeError:
-        # What is left in the buffer goes nowhere, so that the interpreter does not complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    tell(sys.stderr, text)
 
 
 def _unusable(why: str) -> int:

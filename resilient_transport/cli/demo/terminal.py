@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TextIO
 
@@ -54,3 +55,26 @@ def _width(stream: TextIO, told: str) -> int:
     except (OSError, ValueError):
         columns = 0
     return max(columns, _NARROWEST) if columns else _WIDTH
+
+
+def tell(stream: TextIO | None, text: str, end: str = "\n") -> OSError | None:
+    """Write a text, whatever the stream can take, and return why that was not possible.
+
+    If it was not, all that is written later goes nowhere: who does not listen, or has no room, ends nothing.
+
+    Args:
+        stream: None: there is none, and nothing is written.
+        text: what is written.
+        end: what follows it.
+    """
+    if stream is None:
+        return None
+    known = stream.encoding or "ascii"
+    try:
+        print(text.encode(known, "backslashreplace").decode(known), end=end, file=stream, flush=True)
+    except OSError as error:
+        with suppress(OSError, ValueError):
+            # The interpreter would complain at its end of what is left in the buffer.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None

@@ -79,7 +79,11 @@ def run(arguments: Namespace) -> int:
         if (path := getattr(arguments, word)) is not None:
             if path.endswith(_PROGRAMS) or not path:
                 return _refused(f"--{word} is followed by the file that is written, and {path!r} is none")
-            words.add(word_for(word, path))
+            try:
+                words.add(word_for(word, path))
+            except OSError as error:
+                # There is no working directory any more.
+                return _refused(f"--{word} {path!r} leads nowhere: {error.strerror}")
     ignores = sys.flags.ignore_environment or sys.flags.no_site
     if program in ([], ["-m"], ["-c"]):
         return _refused("there is nothing to run: name a script, -m module or -c code")
