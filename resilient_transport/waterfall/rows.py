@@ -141,7 +141,8 @@ def _unfinished(notes: CallNotes, number: int, began: float) -> Row:
 
 
 def _caption(notes: CallNotes, attempts: Sequence[Attempt]) -> str:
-    told = Attempts(attempts).summary() if attempts else "no attempt was made"
+    none = "no attempt was made" if notes.under_way is None else "the first attempt has begun"
+    told = Attempts(attempts).summary() if attempts else none
     if notes.error is not None:
         told = f"{told}; it has failed: {notes.error}"
     elif not notes.has_ended:

@@ -173,7 +173,7 @@ def test_a_call_that_has_not_ended_says_so():
         (),
     )
     assert found.caption.endswith("it has not ended")
-    assert chart(first).caption == "no attempt was made; it has not ended"
+    assert chart(first).caption == "the first attempt has begun; it has not ended"
 
 
 def test_a_call_that_was_interrupted_has_an_attempt_without_an_end():
@@ -182,7 +182,7 @@ def test_a_call_that_was_interrupted_has_an_attempt_without_an_end():
     (row,) = found.rows
 
     assert (row.outcome, row.failed) == ("KeyboardInterrupt", True)
-    assert found.caption == "no attempt was made; it has failed: KeyboardInterrupt"
+    assert found.caption == "the first attempt has begun; it has failed: KeyboardInterrupt"
 
 
 def test_a_call_that_gave_up():
