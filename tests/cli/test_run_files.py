@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from resilient_transport.cli.command import UNUSABLE
+from resilient_transport.cli.main import main
 from resilient_transport.cli.run.launcher import word_for
 from resilient_transport.cli.run.startup import resilient_transport_hook as hook
 from tests.cli.twice import RUN, started
@@ -131,3 +133,16 @@ def test_the_hook_reads_words_of_another_python():
     )
 
     assert end.out.strip() == ascii("/\u00e9")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the working directory cannot be removed there")
+def test_a_path_that_leads_nowhere_is_refused(tmp_path, monkeypatch, capsys):
+    """Where there is no working directory any more: in a sentence, and the program does not run."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    status = main(["run", "--html", "page.html", "-c", "1 / 0"])
+
+    assert status == UNUSABLE
+    assert capsys.readouterr().err == "run: --html 'page.html' leads nowhere: No such file or directory\n"
