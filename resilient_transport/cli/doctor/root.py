@@ -9,7 +9,7 @@ class Root(str, Enum):
     """A cause that the doctor can tell; its value is what the verdict says of it."""
 
     #: What is set cannot be used, so that nothing else can be tried.
-    SETTING = "a setting is not usable"
+    SETTING = "a setting cannot be used"
     CLIENT_FILES = "the client certificate and its key cannot be used together"
     #: Something on this machine interferes with connections to itself.
     THIS_HOST = "something on this machine interferes"
@@ -37,14 +37,14 @@ class Root(str, Enum):
     REQUEST_RESET = "connections are reset after the request was sent"
     SILENT = "the server is silent after the request was sent"
     DAMAGED = "what arrives is damaged on its way"
-    CUT_BY_SIZE = "bodies are cut, and the larger they are, the more often"
-    CUT_BODY = "bodies are cut"
+    CUT_BY_SIZE = "response bodies are cut short, and the larger they are, the more often"
+    CUT_BODY = "response bodies are cut short"
     GARBLED = "the server's answers contradict themselves or cannot be parsed"
     SOME_ADDRESS = "one of the server's addresses does not answer"
     IDLE_CLOSED = "idle connections are closed, and the client is not told"
     KEEP_ALIVE = "the server does not keep connections as it says"
     #: The server works, and says no.
-    STATUS = "the server answers, by a status that is no success"
+    STATUS = "the server answers, but with a status that is not a success"
     #: What was found to be bad, and is no cause of failures.
     OTHER = "something is not as it should be"
 

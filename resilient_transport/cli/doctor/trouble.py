@@ -30,6 +30,21 @@ _BY_PHASE: Final = {
     Phase.CONFIRM: (Root.HANDSHAKE_SILENT, Root.HANDSHAKE_RESET),
     Phase.BODY: (Root.SILENT, Root.CUT_BODY),
 }
+#: Where a call fails at a step, as the end of a sentence.
+_WHERE: Final = {
+    Phase.NAME: "while the name is looked up",
+    Phase.DIAL: "while they connect",
+    Phase.TUNNEL: "at the proxy",
+    Phase.HANDSHAKE: "in the TLS handshake",
+    Phase.CONFIRM: "right after the TLS handshake",
+    Phase.FIRST_BYTE: "before a response comes",
+    Phase.BODY: "in the middle of the body",
+}
+
+
+def where(phase: Phase) -> str:
+    """Where a call fails at a step: "in the TLS handshake"."""
+    return _WHERE.get(phase, f"at {phase.value}")
 
 
 def root_of(phase: Phase, cause: Cause) -> Root:

@@ -18,14 +18,18 @@ def lifetime(certificate: Certificate) -> str:
     return f"{date_of(certificate.not_before)} to {date_of(certificate.not_after)}"
 
 
-def days_left(certificate: Certificate, now: float) -> float:
-    """The days for which it is still valid.
+def left_of(certificate: Certificate, now: float) -> str:
+    """For how long it is still valid, in a unit that people use.
 
     Args:
         certificate: has not expired.
         now: the time, as POSIX has it.
     """
-    return (certificate.not_after - now) / _DAY
+    days = (certificate.not_after - now) / _DAY
+    for unit, length in (("years", 365.25), ("days", 1.0)):
+        if days >= 2 * length:
+            return f"{int(days / length)} {unit}"
+    return f"{days * 24:.1f} hours"
 
 
 def ends_soon(certificate: Certificate, now: float, days: float) -> bool:

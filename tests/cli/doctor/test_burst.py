@@ -54,7 +54,7 @@ def test_handshakes_that_overlap_are_told_from_others(server):
     assert findings["burst.alone"].level is Level.OK
     assert findings["burst.together"].root is Root.HANDSHAKE_RACE
     assert not findings["burst.together"].blocks
-    assert "ResilientAdapter()" in findings["burst.together"].hint
+    assert "mount(session)" in findings["burst.together"].hint
     assert findings["burst.gate"].level is Level.OK
     assert "12 calls failed, made 4 at once. This adapter: 0 of 12" in measured.compare()
 

@@ -86,7 +86,7 @@ def test_one_address_that_refuses_is_warned_of_and_costs_no_time() -> None:
 
     assert (found.level, found.root) == (Level.WARN, Root.SOME_ADDRESS)
     assert "time-out" not in found.text
-    assert "mend 192.0.2.2" in found.hint
+    assert "repair 192.0.2.2" in found.hint
 
 
 def test_a_machine_without_ipv6_hides_no_cause() -> None:

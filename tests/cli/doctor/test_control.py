@@ -3,6 +3,7 @@
 import pytest
 
 from resilient_transport.cli.doctor.finding import Level
+from resilient_transport.cli.doctor.hints import MOUNT
 from resilient_transport.cli.doctor.line import Trouble
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.by_hand import CONTROL, ByHand, Measured, judge, measure
@@ -101,7 +102,7 @@ def test_a_network_that_is_fine_is_said_to_be_fine():
     """By hand all works, and by stock so much fails that it cannot be chance."""
     findings = found(CONTROL, Measured((GOOD,) * 8, lost(6) + whole(2), ours(8)))
 
-    assert findings["control.stock"].text.startswith("the network is fine, and stock requests fails")
+    assert findings["control.stock"].text.startswith("the network is fine, but stock requests fails")
     assert findings["control.stock"].root is Root.REQUEST_RESET
 
 
@@ -120,16 +121,30 @@ def test_one_reset_by_hand_is_the_networks():
 
     findings = found(CONTROL, Measured(by_hand, lost(1) + whole(7), ours(8)))
 
-    assert (findings["control.by-hand"].value, findings["control.by-hand"].blocks) == ("7 of 8 whole", False)
+    assert (findings["control.by-hand"].value, findings["control.by-hand"].blocks) == (
+        "7 of 8 came whole",
+        False,
+    )
     assert findings["control.by-hand"].root is Root.HANDSHAKE_RESET
+    assert findings["control.by-hand"].hint == MOUNT
     assert (findings["control.stock"].level, findings["control.stock"].root) == (Level.WARN, Root.OTHER)
+
+
+@pytest.mark.parametrize(("failures", "of_adapter"), [(8, 0), (1, 1)])
+def test_what_the_adapter_does_not_help_against_is_the_operators(failures, of_adapter):
+    """Where nothing works by hand, or the adapter fails, too, to mount it is no advice."""
+    by_hand = (*(reset_at(Phase.BODY),) * failures, *(GOOD,) * (8 - failures))
+
+    findings = found(CONTROL, Measured(by_hand, lost(1) + whole(7), ours(8, failed=of_adapter)))
+
+    assert findings["control.by-hand"].hint.startswith("ask the operator of the server")
 
 
 def test_what_the_adapter_alone_fails_at_is_told():
     """The adapter is judged like stock."""
     findings = found(CONTROL, Measured((GOOD,) * 8, whole(8), ours(8, failed=8)))
 
-    assert findings["control.adapter"].text.startswith("the network is fine, and this adapter fails")
+    assert findings["control.adapter"].text.startswith("the network is fine, but this adapter fails")
 
 
 def test_a_login_that_only_the_session_has_is_no_error():
@@ -157,7 +172,7 @@ def test_no_answer_at_all_has_no_status():
     """Nothing is said of statuses that nobody has seen."""
     assert (
         list(judge(Measured((reset_at(Phase.DIAL),), lost(1), ours(1, failed=1))))[-1].text
-        == "no answer came"
+        == "no response came"
     )
 
 

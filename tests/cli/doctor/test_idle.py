@@ -88,7 +88,7 @@ def test_one_that_is_silent_on_use_is_dead():
     ("reply", "why"),
     [
         ((response(Connection="close"), Then.CLOSE), "the server keeps no connection"),
-        ((response()[:-1], Then.CLOSE), "its body was cut before"),
+        ((response()[:-1], Then.CLOSE), "a body was cut before"),
         ((b"", Then.CLOSE), "a request failed before"),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_cannot_be_held_is_skipped(reply, why):
         (Measured(80, 55, ended=Ended(75.0, How.FIN)), Level.OK, "the adapter closes"),
         (Measured(30, 55, trouble=SILENCE), Level.FAIL, "nothing comes back"),
         (Measured(30, 55, trouble=RESET), Level.FAIL, "it fails (ConnectionResetError"),
-        (Measured(60, 55, trouble=SILENCE), Level.WARN, "The adapter uses none"),
+        (Measured(60, 55, trouble=SILENCE), Level.WARN, "The adapter uses no connection"),
     ],
 )
 def test_each_end_is_judged(measured, level, words):

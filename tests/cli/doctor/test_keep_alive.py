@@ -53,7 +53,7 @@ def test_a_server_that_says_that_it_closes_gives_no_finding():
         measured, findings = keep_alive_of(server)
 
     assert bad(KEEP_ALIVE, measured) == []
-    assert "a handshake" in findings[WORD].text
+    assert "needs a new one" in findings[WORD].text
     assert len(server.asked) == 1
 
 

@@ -70,10 +70,10 @@ def test_of_a_good_certificate_nothing_is_bad() -> None:
 
     assert bad(found.values()) == []
     assert [one.check for one in found.values()] == [check.name for check in CLIENT_CERTIFICATE.checks]
-    assert found["files"].text == "certificate and key belong together: CN=alice, by CN=Acme"
-    assert (found["asked"].value, found["accepted"].value) == ("shown", "status 200")
-    assert found["expiry"].text == "it is valid for 60.0 days"
-    assert found["chain"].text == "its file has no intermediate one"
+    assert found["files"].text == "certificate and key match: CN=alice, signed by CN=Acme"
+    assert (found["asked"].value, found["accepted"].value) == ("one is shown", "status 200")
+    assert found["expiry"].value == "60 days left"
+    assert found["chain"].text == "the file has no intermediate certificates"
 
 
 @pytest.mark.parametrize(
@@ -147,15 +147,15 @@ def test_refusals(replies: tuple[Reply, ...], fields: dict[str, Any], root: Root
         (
             Reply(replace(SHOWN, asks=False, shows=False), 200),
             FILES,
-            "the server answers a client without a certificate",
+            "the server answers a request without a client certificate",
         ),
         (
             Reply(replace(SHOWN, shows=False), 404),
             Files(),
-            "the server answers a client without a certificate",
+            "the server answers a request without a client certificate",
         ),
-        (Reply(SHOWN, 403), FILES, "the server answers your certificate"),
-        (Reply(SHOWN), FILES, "the server accepts the connection, and answers no request"),
+        (Reply(SHOWN, 403), FILES, "the server answers a request with your certificate"),
+        (Reply(SHOWN), FILES, "the server accepts the connection, but answers no request"),
         (Reply(Handshake(trouble=RESET, place=Place.HELLO)), FILES, "skipped (no connection was answered)"),
         # One that was shown is no cause, where the network may be one.
         (

@@ -31,7 +31,7 @@ def test_a_name_with_two_families_is_ok() -> None:
     told = judged(SOON, SOON, SOON)
 
     assert bad(told.values()) == []
-    assert told["name.addresses"].text == "it has 2 addresses, of IPv4 and IPv6"
+    assert told["name.addresses"].text == "example.test has 2 addresses (IPv4 and IPv6)"
     assert told["name.addresses"].value == "192.0.2.1, 2001:db8::1"
 
 
@@ -68,7 +68,7 @@ def test_answers_that_differ_are_told_and_those_that_are_empty_are_warned_of() -
 
 @pytest.mark.parametrize(
     ("of_ipv6", "why"),
-    [(Lookup(2.5, (), "none"), "slow to answer for IPv6"), (Lookup(0.01), "each new connection asks")],
+    [(Lookup(2.5, (), "none"), "slow to answer for IPv6"), (Lookup(0.01), "each new connection waits")],
 )
 def test_a_slow_resolver_is_warned_of(of_ipv6: Lookup, why: str) -> None:
     """If only the question for IPv6 is slow, the warning says so."""
@@ -101,7 +101,7 @@ def test_an_address_needs_no_name(host: str) -> None:
     measured = NAME.measure(visit_to(f"https://{host}/"))
 
     assert [finding.text for finding in judge(measured)] == [
-        f"{host.strip('[]')} is an address, and needs no name"
+        f"{host.strip('[]')} is an address, so no name is looked up"
     ]
     assert measured.dialled.addresses[0].where[1] == 443
 

@@ -63,21 +63,21 @@ NASTY_REPORT = report(section("tls", fail("tls.one", NASTY, NASTY, NASTY, Root.O
         (
             40,
             [
-                "  × the certificate of the server has",
-                "    expired, and nobody renewed it [3",
-                "    days ago] (tls.expiry)",
+                "  × tls.expiry: the certificate of the",
+                "    server has expired, and nobody",
+                "    renewed it [3 days ago]",
                 f"      {HINT}",
             ],
         ),
         (
             80,
             [
-                "  × the certificate of the server has expired, and nobody renewed it [3 days",
-                "    ago] (tls.expiry)",
+                "  × tls.expiry: the certificate of the server has expired, and nobody renewed it",
+                "    [3 days ago]",
                 f"      {HINT}",
             ],
         ),
-        (None, [f"  × {LONG.text} [3 days ago] (tls.expiry)", f"      {HINT}"]),
+        (None, [f"  × tls.expiry: {LONG.text} [3 days ago]", f"      {HINT}"]),
     ],
     ids=["40", "80", "a file"],
 )
@@ -92,12 +92,20 @@ def test_words_stand_where_there_are_no_signs(look):
     findings = (ok("a.b", "well", "1"), warned(), refused(), *section_skipped())
 
     assert told(*findings, **look) == [
-        "  ok   well [1]",
-        "  WARN the certificate expires soon [5 days] (tls.two)",
+        "  ok   a.b: well [1]",
+        "  WARN tls.two: the certificate expires soon [5 days]",
         "         renew it",
-        "  FAIL nobody listens there [0 of 1] (connect.one)",
+        "  FAIL connect.one: nobody listens there [0 of 1]",
         "         start the server",
         "  skip tls.one: skipped (needs connect)",
+    ]
+
+
+def test_what_the_sentence_says_is_not_said_again():
+    """Only a value that the sentence does not have stands behind it."""
+    assert told(ok("a.b", "the server chooses h2", "h2"), ok("a.b", "it works", "h2")) == [
+        "  √ a.b: the server chooses h2",
+        "  √ a.b: it works [h2]",
     ]
 
 
@@ -117,8 +125,8 @@ def test_a_section_that_is_skipped_takes_one_line():
     """Whose checks all have the same reason."""
     tls, both = section("tls"), (*section_skipped(), *section_skipped())
 
-    assert text(skipped_lines(tls, both, Look())) == ["- Tls: skipped (needs connect)"]
-    assert text(skipped_lines(tls, both, Look(is_dumb=True))) == ["skip Tls: skipped (needs connect)"]
+    assert text(skipped_lines(tls, both, Look())) == ["- tls: skipped (needs connect)"]
+    assert text(skipped_lines(tls, both, Look(is_dumb=True))) == ["skip tls: skipped (needs connect)"]
     assert skipped_lines(tls, (*both, ok("tls.two", "well")), Look()) == []
     assert skipped_lines(tls, (), Look()) == []
 
@@ -198,8 +206,8 @@ def test_the_page_has_no_empty_columns_and_no_empty_tables():
 
     assert [(title, re.findall(r">([^<]+)</th>", columns)) for title, columns in heads] == [
         ("What to do next", ["what", "how"]),
-        ("Name", ["found", "check"]),
-        ("Connect", ["found", "measured", "what to do", "check"]),
+        ("Name", ["check", "found"]),
+        ("Connect", ["check", "found", "measured", "what to do"]),
         ("Not looked at", ["section", "why"]),
     ]
     assert "skipped (needs connect)" in page

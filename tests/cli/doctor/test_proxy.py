@@ -76,7 +76,7 @@ def test_a_proxy_that_connects_is_ok(carrier: FaultServer) -> None:
         told = through(f"http://user:secret@127.0.0.1:{carrier.port}", f"https://127.0.0.1:{port}/")
 
     assert bad(told.values()) == []
-    assert told["proxy.used"].text == f"--proxy names the proxy http://127.0.0.1:{carrier.port}"
+    assert told["proxy.used"].text == f"--proxy sets the proxy http://127.0.0.1:{carrier.port}"
     assert told["proxy.connect"].text == f"the proxy connects to 127.0.0.1:{port}"
     assert "secret" not in repr(told)
 
@@ -86,9 +86,9 @@ def test_a_proxy_that_connects_is_ok(carrier: FaultServer) -> None:
     [
         (403, "does not allow 127.0.0.1:9"),
         (405, "does not know CONNECT"),
-        (502, "does not reach 127.0.0.1:9"),
-        (503, "does not reach"),
-        (504, "does not reach"),
+        (502, "cannot reach 127.0.0.1:9"),
+        (503, "cannot reach"),
+        (504, "cannot reach"),
     ],
 )
 def test_a_status_of_connect_is_told_in_words(status: int, word: str) -> None:
@@ -199,9 +199,9 @@ def test_what_is_no_proxy_of_that_kind_is_told() -> None:
         as_http = through(f"http://127.0.0.1:{socks.port}")["proxy.connect"]
         as_socks = through(f"socks5h://127.0.0.1:{web.port}")["proxy.connect"]
 
-    assert "no proxy of that kind" in as_http.text
+    assert "not a proxy of that kind" in as_http.text
     assert "--proxy socks5h://127.0.0.1:" in as_http.hint
-    assert "no proxy of that kind" in as_socks.text
+    assert "not a proxy of that kind" in as_socks.text
     assert "--proxy http://127.0.0.1:" in as_socks.hint
 
 

@@ -1,4 +1,4 @@
-"""Resume: whether a body that is cut would be resumed."""
+"""Resume: whether a body that is cut is resumed where it ended."""
 
 import gzip
 import random
@@ -53,9 +53,9 @@ def test_a_page_with_ranges_would_be_resumed(plain, path, value):
 
     assert bad(RESUME, measured) == []
     assert findings[VALIDATOR].value == value
-    assert "comes alone, and is right" in findings[RANGE].text
-    assert findings[BODY].text == "a body that is cut would be resumed"
-    assert findings[HEAD].text == "HEAD and GET agree"
+    assert "the rest of the body alone" in findings[RANGE].text
+    assert findings[BODY].text == "a body that is cut is resumed where it ended"
+    assert findings[HEAD].text == "the responses to HEAD and GET agree"
 
 
 def test_an_encoded_body_is_compared_as_encoded(plain):
@@ -65,7 +65,7 @@ def test_an_encoded_body_is_compared_as_encoded(plain):
     measured, findings = resume_of(plain, "/gzip/1000")
 
     assert measured.encoding == "gzip"
-    assert findings[BODY].text == "a body that is cut would be resumed"
+    assert findings[BODY].text == "a body that is cut is resumed where it ended"
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_a_page_that_comes_again_would_be_resumed(plain):
 
     _, findings = resume_of(plain, "/bytes/1000?ranges=none")
 
-    assert "all of the body comes again" in findings[RANGE].text
-    assert findings[BODY].text == "a body that is cut would be resumed"
+    assert "the whole body again" in findings[RANGE].text
+    assert findings[BODY].text == "a body that is cut is resumed where it ended"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_date_is_a_validator_only_if_it_is_old():
     assert "no strong validator" in refused[BODY].text
     assert (old.validator, resumed[BODY].text) == (
         "Last-Modified, strong",
-        "a body that is cut would be resumed",
+        "a body that is cut is resumed where it ended",
     )
 
 
@@ -205,7 +205,7 @@ def test_a_reset_does_not_end_the_section(plain):
 
     _, findings = resume_of(plain, "/bytes/1000")
 
-    assert findings[BODY].text == "a body that is cut would be resumed"
+    assert findings[BODY].text == "a body that is cut is resumed where it ended"
     assert plain.counts().requests == 6
 
 

@@ -17,6 +17,7 @@ from resilient_transport.cli.doctor.line import Trouble
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.server_certificate import SERVER_CERTIFICATE, Measured, judge
 from resilient_transport.cli.doctor.trust import Trust, is_named, organisation, public_organisations, trust_of
+from resilient_transport.cli.doctor.validity import left_of
 from resilient_transport.pool.certificate import Certificate
 from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import FaultServer
@@ -107,6 +108,15 @@ class Interceptor(Listening):
                 inner.recv(1)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(3600.0, "1.0 hours"), (47.9 * 3600, "47.9 hours"), (60 * DAY, "60 days"), (355_412 * DAY, "973 years")],
+)
+def test_time_left_has_a_unit_that_people_use(seconds: float, told: str) -> None:
+    """And no more digits than somebody needs."""
+    assert left_of(replace(OWN, not_after=NOW + seconds), NOW) == told
+
+
 def test_of_a_good_certificate_nothing_is_bad() -> None:
     """Whose it is, by whom, until when, for which names, and the clock."""
     found = judged()
@@ -115,10 +125,10 @@ def test_of_a_good_certificate_nothing_is_bad() -> None:
     assert [finding.check for finding in found.values()] == [
         check.name for check in SERVER_CERTIFICATE.checks
     ]
-    assert found["chain"].text == "CN=a.test, by O=Acme, CN=Acme R1; 2 certificates sent"
-    assert found["chain"].value == f"SHA-256 {OWN.fingerprint.hex()}"
-    assert found["expiry"].text == "it is valid for 60.0 days"
-    assert found["trust"].text == "a public authority vouches for it: O=Acme, CN=Root"
+    assert found["chain"].text == "the server shows CN=a.test, signed by O=Acme, CN=Acme R1"
+    assert found["chain"].value == f"2 certificates, SHA-256 {OWN.fingerprint.hex()}"
+    assert found["expiry"].value == "60 days left"
+    assert found["trust"].text == "a public authority has signed it: O=Acme, CN=Root"
     assert found["clock"].value == "+1 s"
 
 
@@ -207,7 +217,7 @@ def test_a_certificate_for_another_name_is_told() -> None:
     ("fields", "root", "words"),
     [
         # A private authority that nobody has named, and a server that signs for itself.
-        ({}, Root.SERVER_CERTIFICATE_UNTRUSTED, "no public authority"),
+        ({}, Root.SERVER_CERTIFICATE_UNTRUSTED, "not a public authority"),
         ({"verified": SELF_SIGNED}, Root.SERVER_CERTIFICATE_UNTRUSTED, "signed by itself"),
         ({"verified": SELF_SIGNED, "trust": PRIVATE}, Root.SERVER_CERTIFICATE_UNTRUSTED, "signed by itself"),
         ({"trust": Trust("/etc/ssl/certs")}, Root.SERVER_CERTIFICATE_UNTRUSTED, "not among /etc/ssl/certs"),
@@ -235,7 +245,11 @@ def test_a_certificate_for_another_name_is_told() -> None:
         ({"chain": (replace(OWN, issuer="O=Zscaler Inc."),)}, Root.INTERCEPTED, "reads along"),
         ({"chain": (OWN, replace(ABOVE, issuer="CN=mitmproxy"))}, Root.INTERCEPTED, "reads along"),
         # For another name it is somebody else's server.
-        ({"proxy": "http://p:1", "host": "c.test"}, Root.SERVER_CERTIFICATE_UNTRUSTED, "no public authority"),
+        (
+            {"proxy": "http://p:1", "host": "c.test"},
+            Root.SERVER_CERTIFICATE_UNTRUSTED,
+            "not a public authority",
+        ),
         (
             {"verified": Handshake(verify_code=23, verify_message="revoked")},
             Root.SERVER_CERTIFICATE_UNTRUSTED,
@@ -256,7 +270,7 @@ def test_a_private_authority_that_is_trusted_is_no_interception() -> None:
     found = judged(trust=PRIVATE, public=UNKNOWN)
 
     assert bad(found.values()) == []
-    assert "is no public authority" in found["trust"].text
+    assert "is not a public authority" in found["trust"].text
 
 
 def test_a_session_that_verifies_nothing_is_warned() -> None:

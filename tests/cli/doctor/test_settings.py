@@ -43,8 +43,8 @@ def test_where_nobody_has_set_anything_all_is_ok(measured: Measured) -> None:
     told = judged(measured)
 
     assert bad(told.values()) == []
-    assert told["settings.values"].text == f"all {len(EACH)} settings that can be used are the defaults"
-    assert told["settings.reach"].text == "skipped (no --session is named)"
+    assert told["settings.values"].text == f"all {len(EACH)} settings have their defaults"
+    assert told["settings.reach"].text == "skipped (no --session is given)"
     assert "secret" not in repr(measured)
 
 
@@ -151,7 +151,7 @@ def test_where_there_is_no_loopback_no_socket_is_asked(monkeypatch: pytest.Monke
     [
         (KeepAlive(60, False, (SocketWord("TCP_KEEPIDLE", 60, 60),)), Level.OK, "after 60 s"),
         (KeepAlive(60, False, (SocketWord("TCP_KEEPIDLE", 60, 7200),)), Level.WARN, "TCP_KEEPIDLE=7200"),
-        (KeepAlive(60, False, (SocketWord("SO_KEEPALIVE", 1, 0),)), Level.WARN, "was told 1"),
+        (KeepAlive(60, False, (SocketWord("SO_KEEPALIVE", 1, 0),)), Level.WARN, "was set to 1"),
         (KeepAlive(60, False, (SocketWord("SO_KEEPALIVE", 1, 8),)), Level.OK, "after 60 s"),
         (KeepAlive(0, False, ()), Level.OK, "is off"),
         (KeepAlive(60, True, ()), Level.OK, "default_socket_options"),
@@ -194,7 +194,7 @@ def test_a_bundle_that_beats_the_session_is_warned_of(monkeypatch: pytest.Monkey
     beaten = judged(session=made_by("careless"))["settings.trust"]
 
     assert missing.hint.startswith("session.verify = FILE")
-    assert alone.text == "the session checks no certificate (verify=False)"
+    assert alone.text == "the session does not check certificates (verify=False)"
     assert beaten.level is Level.WARN
     assert beaten.text == "REQUESTS_CA_BUNDLE beats session.verify=False, which has no effect"
     assert judged()["settings.trust"].level is Level.OK
@@ -228,14 +228,14 @@ def test_a_folder_without_hashes_is_warned_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "options", "level", "word"),
     [
-        ({"HTTPS_PROXY": "http://me:secret@p.test:1"}, {}, Level.OK, "HTTPS_PROXY names a proxy"),
+        ({"HTTPS_PROXY": "http://me:secret@p.test:1"}, {}, Level.OK, "HTTPS_PROXY sets the proxy"),
         ({}, {"proxy": ""}, Level.OK, "--proxy says"),
-        ({"HTTPS_PROXY": "http://p.test:1", "NO_PROXY": "example.test"}, {}, Level.OK, "NO_PROXY takes"),
+        ({"HTTPS_PROXY": "http://p.test:1", "NO_PROXY": "example.test"}, {}, Level.OK, "NO_PROXY exempts"),
         ({"HTTPS_PROXY": "http://p.test:1", "NO_PROXY": "*.example.test"}, {}, Level.WARN, "does not match"),
-        ({"NO_PROXY": "*.example.test"}, {}, Level.OK, "no proxy is named"),
+        ({"NO_PROXY": "*.example.test"}, {}, Level.OK, "no proxy is set"),
         ({"HTTPS_PROXY": "http://p.test:1"}, {"session": "with_proxy"}, Level.WARN, "beats session.proxies"),
         ({"NO_PROXY": "example.test"}, {"session": "with_proxy"}, Level.WARN, "all the same"),
-        ({}, {"session": "with_proxy"}, Level.OK, "session.proxies names a proxy"),
+        ({}, {"session": "with_proxy"}, Level.OK, "session.proxies sets the proxy"),
         ({"HTTPS_PROXY": "http://p.test:1"}, {"session": "aloof"}, Level.OK, "does not read the environment"),
     ],
 )
@@ -273,21 +273,26 @@ def test_an_entry_that_takes_out_too_much_is_warned_of(measured: Measured) -> No
     [
         ("plain", Level.OK, "reach the session", ""),
         ("ours", Level.OK, "has this adapter at https://", ""),
-        ("Sender", Level.OK, "has a send of its own", ""),
+        ("Sender", Level.OK, "has a send() of its own", ""),
         (
             "own_class",
             Level.WARN,
-            "install() leaves tests.cli.doctor.sessions.OwnAdapter at https:// as it is",
+            "install() does not replace tests.cli.doctor.sessions.OwnAdapter at https://",
             'session.mount("https://", ResilientAdapter())',
         ),
         (
             "longer_prefix",
             Level.WARN,
-            "requests.adapters.HTTPAdapter at https://api.example.test/ does",
+            "requests.adapters.HTTPAdapter at https://api.example.test/ serves this page",
             MOUNT,
         ),
-        ("own_retry", Level.WARN, "as it is: ", 'session.mount("https://", ResilientAdapter())'),
-        ("Choosy", Level.WARN, "get_adapter chooses", "have tests.cli.doctor.sessions.Choosy.get_adapter"),
+        (
+            "own_retry",
+            Level.WARN,
+            "install() does not replace the HTTPAdapter at https://: ",
+            'session.mount("https://", ResilientAdapter())',
+        ),
+        ("Choosy", Level.WARN, "get_adapter returns", "change tests.cli.doctor.sessions.Choosy.get_adapter"),
     ],
 )
 def test_sessions_that_the_adapter_does_not_reach(factory: str, level: Level, word: str, hint: str) -> None:
@@ -296,7 +301,7 @@ def test_sessions_that_the_adapter_does_not_reach(factory: str, level: Level, wo
 
     assert found.level is level
     assert word in found.text
-    assert found.hint.startswith(hint)
+    assert hint in found.hint
 
 
 def test_what_an_installation_has_left_alone_is_named() -> None:

@@ -37,7 +37,7 @@ def test_a_healthy_server_gives_no_finding(plain):
 
     assert bad(SIZES, measured) == []
     assert [page.shown for page in measured.pages] == [f"{plain.url}/words/{count}" for count in (1, 30)]
-    assert findings["sizes.rates"].value == "5 B: 0 of 8; 179 B: 0 of 8 before; 0 of 16 after"
+    assert findings["sizes.rates"].value == "failed: 0 of 8 at 5 B, 0 of 8 at 179 B; with the adapter 0 of 16"
 
 
 def test_bodies_that_are_cut_by_their_size_are_told(plain):
@@ -47,8 +47,8 @@ def test_bodies_that_are_cut_by_their_size_are_told(plain):
     measured, findings = sizes_of(plain, "/bytes/20000", f"{plain.url}/words/30")
 
     assert findings["sizes.rates"].root is Root.CUT_BY_SIZE
-    assert findings["sizes.rates"].value.endswith("20,000 B: 8 of 8 before; 0 of 24 after")
-    assert "ResilientAdapter()" in findings["sizes.rates"].hint
+    assert findings["sizes.rates"].value.endswith("8 of 8 at 20,000 B; with the adapter 0 of 24")
+    assert "mount(session)" in findings["sizes.rates"].hint
     assert findings["sizes.adapter"].level is Level.OK
     assert [page.size for page in measured.pages] == [5, 179, 20000]
 
@@ -83,7 +83,7 @@ def test_a_silent_server_ends_the_section(plain):
 
     assert len(measured.pages) == 2
     assert findings["sizes.rates"].root is Root.SILENT
-    assert findings["sizes.rates"].value.startswith("unknown size: 2 of 2")
+    assert findings["sizes.rates"].value.startswith("failed: 2 of 2 at unknown size")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_the_adapter_does_not_get_is_told():
     findings = found(SIZES, Measured(pages(0, 8, adapter=2)))
 
     assert findings["sizes.rates"].value == (
-        "1 B: 0 of 8; 10 B: 8 of 8 before; 1 B: 2 of 8; 10 B: 2 of 8 after"
+        "failed: 0 of 8 at 1 B, 8 of 8 at 10 B; with the adapter 2 of 8 at 1 B, 2 of 8 at 10 B"
     )
     assert findings["sizes.adapter"].root is Root.CUT_BODY
     assert not findings["sizes.adapter"].blocks

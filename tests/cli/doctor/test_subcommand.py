@@ -122,10 +122,10 @@ def test_it_says_what_it_will_do_before_it_does_it(doctor):
         f"Examines {PAGE}\n"
         "  through the proxy http://proxy.example:3128\n"
         "  with the client certificate c.pem\n"
-        "  trusting ca.pem\n"
+        "  trusting the authorities in ca.pem\n"
         "  looking at tls, control\n"
         "  with at most 200 requests (GET and HEAD), and 5 s for each step. "
-        "Ctrl-C ends it with what it has.\n"
+        "Ctrl-C ends it, and shows what it has found.\n"
     )
     assert "hunter22" not in out + err
     assert "open-sesame" not in out + err

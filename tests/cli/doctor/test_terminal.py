@@ -91,24 +91,25 @@ PLAIN_60 = f"""\
 Examines {PAGE}
   looking at name, tls, control
   with at most 9 requests (GET and HEAD), and 5 s for each
-    step. Ctrl-C ends it with what it has.
+    step. Ctrl-C ends it, and shows what it has found.
 
 Name
-  √ the name has two addresses, one of each family [2 in 3
-    ms]
+  √ name.one: the name has two addresses, one of each family
+    [2 in 3 ms]
 
 Tls
-  × the certificate of CN=\\x1b]0;gotcha\\x07[blink]Zoë √ has
-    expired [3 days ago] (tls.expiry)
+  × tls.expiry: the certificate of
+    CN=\\x1b]0;gotcha\\x07[blink]Zoë √ has expired [3 days
+    ago]
       {HINT}
 
-- Control: skipped (needs tls)
+- control: skipped (needs tls)
 
 Verdict: The certificate of CN=\\x1b]0;gotcha\\x07[blink]Zoë √
   has expired (3 days ago).
 To do first:
     {HINT}
-The same request by curl:
+The same request with curl:
     curl -v --http1.1 -o /dev/null --max-time 30 --noproxy '*' {PAGE}
 """
 
@@ -132,7 +133,7 @@ def test_a_dumb_one(shown):
 
     assert text.isascii()
     assert ESCAPE not in text
-    assert "\n  FAIL the certificate of" in text
+    assert "\n  FAIL tls.expiry: the certificate of" in text
     assert "Zo\\xeb \\u221a" in text.replace("\n       ", " ")
 
 
@@ -196,5 +197,5 @@ def test_a_pipe_gets_whole_lines(monkeypatch, capsys):
     main(["doctor", PAGE])
     lines = capsys.readouterr().out.splitlines()
 
-    assert "  √ the name has two addresses, one of each family [2 in 3 ms]" in lines
+    assert "  √ name.one: the name has two addresses, one of each family [2 in 3 ms]" in lines
     assert "Verdict: The certificate of CN=\\x1b]0;gotcha\\x07[blink]Zoë √ has expired (3 days ago)." in lines

@@ -50,9 +50,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, server: Callable[[], FaultServer] 
 def test_values() -> None:
     """Each way is judged by itself; a short body is a fault, too."""
     assert bad(judged().values()) == []
-    assert judged()["stock"].value == "4 of 4 whole"
+    assert judged()["stock"].value == "4 of 4 came whole"
     assert judged(troubles=("handshake: X",))["by-hand"].root is Root.THIS_HOST
-    assert judged(stock=(call(STOCK), call(STOCK, "OSError: X")))["stock"].value == "1 of 2 whole"
+    assert judged(stock=(call(STOCK), call(STOCK, "OSError: X")))["stock"].value == "1 of 2 came whole"
     assert "status 200, 999 bytes" in judged(ours=(call(OURS, body=999),))["adapter"].text
     assert "without TLS" in judged(is_tls=False)["by-hand"].text
     assert judged(has_proxy=True)["proxy"].level is Level.OK

@@ -98,7 +98,7 @@ def test_what_is_older_than_this_package_takes_is_told() -> None:
     """pip may have been told to install it all the same."""
     found = judged("requests", "2.31.0", least="2.32.2")
 
-    assert found.text == "requests 2.31.0 is older than this package takes"
+    assert found.text == "requests 2.31.0 is older than resilient-transport needs"
     assert found.hint == "pip install 'requests>=2.32.2'"
     assert judged("requests", "2.34.2", least="2.32.2").level is Level.OK
 

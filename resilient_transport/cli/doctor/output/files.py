@@ -15,7 +15,7 @@ from ....waterfall.page import Table, page
 from ..examination import Report
 from ..finding import Finding, Level
 
-_COLUMNS: Final = ("found", "measured", "what to do", "check")
+_COLUMNS: Final = ("check", "found", "measured", "what to do")
 
 
 class Unwritable(Exception):
@@ -103,7 +103,7 @@ def _tables(report: Report) -> Iterator[Table]:
 
 def _table(title: str, found: Sequence[Finding]) -> Table:
     """The findings of a section, without columns that are empty."""
-    rows = [(one.text, one.value, one.hint, one.check) for one in found]
+    rows = [(one.check, one.text, one.value, one.hint) for one in found]
     kept = [at for at in range(len(_COLUMNS)) if any(row[at] for row in rows)]
     return Table(
         title,
@@ -117,8 +117,8 @@ def _typed(report: Report) -> Table:
     """What can be typed or done next."""
     rows = (
         ("to do first", report.verdict.hint),
-        ("the same request by curl", report.curl),
-        ("what would tell more", report.again),
+        ("the same request with curl", report.curl),
+        ("to find out more", report.again),
     )
     return Table("What to do next", ("what", "how"), tuple(row for row in rows if row[1]))
 

@@ -81,7 +81,7 @@ def skipped_lines(section: Section, findings: Sequence[Finding], look: Look) -> 
     reasons = {finding.text for finding in findings}
     if len(reasons) != 1 or findings[0].level is not Level.SKIPPED:
         return []
-    return list(_marked(Level.SKIPPED, f"{section.title}: {reasons.pop()}", look, 0))
+    return list(_marked(Level.SKIPPED, f"{section.name}: {reasons.pop()}", look, 0))
 
 
 def findings_lines(findings: Sequence[Finding], look: Look) -> Iterator[Line]:
@@ -112,8 +112,8 @@ def _commands(report: Report) -> Iterator[tuple[str, str]]:
     """What can be typed or done, each with the words before it."""
     yield "To do first:", report.verdict.hint
     stands = " (QUERY stands for its query)" if QUERY in report.curl else ""
-    yield f"The same request by curl{stands}:", report.curl
-    yield "What would tell more:", report.again
+    yield f"The same request with curl{stands}:", report.curl
+    yield "To find out more:", report.again
 
 
 def tally(report: Report) -> str:
@@ -141,11 +141,9 @@ def sentences(texts: Iterable[str], look: Look) -> Iterator[Line]:
 
 
 def _told(finding: Finding) -> str:
-    """The sentence, what was measured, and, where somebody may want to name it, the check."""
-    value = f" [{finding.value}]" if finding.value else ""
-    if finding.level is Level.SKIPPED:
-        return f"{finding.check}: {finding.text}"
-    return f"{finding.text}{value} ({finding.check})" if finding.is_bad else f"{finding.text}{value}"
+    """The check, the sentence, and what was measured, unless the sentence says that."""
+    value = f" [{finding.value}]" if finding.value not in finding.text else ""
+    return f"{finding.check}: {finding.text}{value}"
 
 
 def _marked(level: Level, text: str, look: Look, indent: int = 2) -> Iterator[Line]:

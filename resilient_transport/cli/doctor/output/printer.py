@@ -81,7 +81,11 @@ def plan(visit: Visit, sections: Sequence[Section]) -> list[str]:
         certificate = target.cert if isinstance(target.cert, str) else target.cert[0]
         told.append(f"with the client certificate {certificate}")
     if target.is_tls and target.verify is not True:
-        told.append(f"trusting {target.verify}" if target.verify else "believing every certificate")
+        told.append(
+            f"trusting the authorities in {target.verify}"
+            if target.verify
+            else "without checking the server's certificate"
+        )
     told.append(f"looking at {', '.join(one.name for one in meant) or 'nothing'}")
     return [*told, _bounds(options, most_requests(visit, sections))]
 
@@ -98,4 +102,4 @@ def _bounds(options: Options, most: int) -> str:
     count = {0: "without a request", 1: "with 1 request (GET or HEAD)"}.get(
         most, f"with at most {most} requests (GET and HEAD)"
     )
-    return f"{count}, and {options.timeout:g} s for each step. Ctrl-C ends it with what it has."
+    return f"{count}, and {options.timeout:g} s for each step. Ctrl-C ends it, and shows what it has found."

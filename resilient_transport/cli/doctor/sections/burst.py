@@ -16,10 +16,11 @@ from typing import Final
 from ..chance import leans
 from ..doctor_options import Options
 from ..finding import Finding, fail, ok, skipped, warn
+from ..hints import MOUNT, why_it_ends
 from ..program_calls import OURS, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of
+from ..trouble import root_of, where
 from ..visit import Visit
 
 #: Calls that are made one after the other, before; and after, where the first ones do not tell enough.
@@ -99,11 +100,10 @@ def _alone(made: Sequence[Call]) -> Finding:
     lost = failed(made)
     value = f"{len(lost)} of {len(made)} failed"
     if not lost:
-        return ok("burst.alone", "calls work one after the other", value)
+        return ok("burst.alone", "calls that are made one after the other work", value)
     phase, cause, told = usual(lost)
-    text = f"calls fail even one after the other, at {phase.value} ({told})"
-    hint = "have who runs the server, or what stands before it, look for why it ends connections"
-    return fail("burst.alone", text, hint, value, root_of(phase, cause), blocks=False)
+    text = f"calls fail even one after the other, {where(phase)} ({told})"
+    return fail("burst.alone", text, why_it_ends(), value, root_of(phase, cause), blocks=False)
 
 
 def _together(measured: Measured) -> Finding:
@@ -111,17 +111,13 @@ def _together(measured: Measured) -> Finding:
     lost, many = failed(made), measured.at_once
     value = f"{len(lost)} of {len(made)} failed, {len(failed(alone))} of {len(alone)} alone"
     if not lost:
-        return ok("burst.together", f"{many} cold calls at once work by {made[0].transport}", value)
+        return ok("burst.together", f"{many} calls at once by {made[0].transport} work", value)
     phase, cause, told = usual(lost)
     root = root_of(phase, cause)
     is_race = leans(_lots(alone, made)) and root in _ENDED and measured.is_tls
-    when = "fail together, and work alone" if is_race else "fail"
-    text = f"of {many} cold calls at once by {made[0].transport}, some {when} ({phase.value}: {told})"
-    hint = (
-        "export RESILIENT_TRANSPORT_HANDSHAKES=1"
-        if failed(measured.ours)
-        else 'session.mount("https://", ResilientAdapter())'
-    )
+    when = "fail, and none fails alone" if is_race else "fail"
+    text = f"of {many} calls at once by {made[0].transport}, some {when} ({phase.value}: {told})"
+    hint = "export RESILIENT_TRANSPORT_HANDSHAKES=1" if failed(measured.ours) else MOUNT
     return fail("burst.together", text, hint, value, Root.HANDSHAKE_RACE if is_race else root, blocks=False)
 
 
@@ -134,7 +130,7 @@ def _statuses(measured: Measured) -> Iterator[Finding]:
         status, count = bad.most_common(1)[0]
         text = f"of {measured.at_once} calls at once, some are answered with status {status}"
         fewer = max(1, measured.at_once // 2)
-        hint = f'session.mount("https://", ResilientAdapter(pool_maxsize={fewer}, pool_block=True))'
+        hint = f"{MOUNT[:-1]}, pool_maxsize={fewer}, pool_block=True)"
         yield warn("burst.together", text, hint, f"{count} of {len(measured.stock)}", Root.STATUS)
 
 
@@ -148,9 +144,9 @@ def _gate(measured: Measured) -> Finding:
     repeated = sum(max(0, len(call.attempts) - 1) for call in made)
     if not lost:
         about = f", {repeated} repetitions" if repeated else ""
-        return ok("burst.gate", "they work through the adapter's gate", value + about)
+        return ok("burst.gate", "calls at once by this adapter work", value + about)
     phase, cause, told = usual(lost)
-    text = f"they fail through the adapter's gate, too, at {phase.value} ({told})"
+    text = f"calls at once by this adapter fail, too, {where(phase)} ({told})"
     hint = "export RESILIENT_TRANSPORT_HANDSHAKES=1"
     return fail("burst.gate", text, hint, value, root_of(phase, cause), blocks=False)
 
@@ -163,9 +159,9 @@ BURST: Final = Section(
     "burst",
     "Burst",
     (
-        Check("burst.alone", "whether cold calls work one after the other"),
-        Check("burst.together", "whether they work at once, each by an agent of its own"),
-        Check("burst.gate", "whether they work at once through the adapter's gate"),
+        Check("burst.alone", "whether calls on new connections work one after the other"),
+        Check("burst.together", "whether they work at once"),
+        Check("burst.gate", "whether they work at once by the adapter, which limits handshakes"),
     ),
     measure,
     judge,

@@ -15,11 +15,12 @@ from typing import Final
 from ....retry.causes import Cause
 from ..chance import leans
 from ..finding import Finding, fail, ok, warn
+from ..hints import MOUNT, why_it_ends
 from ..line import Trouble
 from ..program_calls import OURS, SILENT, STOCK, Call, calls, compared, failed, hollow, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of
+from ..trouble import root_of, where
 from ..visit import Visit
 from .keep_alive import Measured as KeptConnections
 
@@ -87,22 +88,23 @@ def _by_hand(visit: Visit, number: int) -> ByHand:
 def judge(measured: Measured) -> Iterator[Finding]:
     """Say which of the three works."""
     troubles = [one.trouble for one in measured.by_hand if one.trouble is not None]
-    yield _of_network(troubles, len(measured.by_hand))
+    yield _of_network(measured, troubles)
     yield from _of_stock(measured, troubles)
     yield _of_adapter(measured, troubles)
     yield _of_statuses(measured)
 
 
-def _of_network(troubles: list[Trouble], tried: int) -> Finding:
-    value = f"{tried - len(troubles)} of {tried} whole"
+def _of_network(measured: Measured, troubles: list[Trouble]) -> Finding:
+    tried = len(measured.by_hand)
+    value = f"{tried - len(troubles)} of {tried} came whole"
     if not troubles:
-        return ok("control.by-hand", "the page comes whole by socket and ssl alone", value)
+        return ok("control.by-hand", "socket and ssl alone get the page", value)
     (phase, cause), _ = Counter((one.phase, one.cause) for one in troubles).most_common(1)[0]
     told = next(one.error for one in troubles if (one.phase, one.cause) == (phase, cause))
     return fail(
         "control.by-hand",
-        f"by socket and ssl alone, {len(troubles)} of {tried} requests fail at {phase.value} ({told})",
-        "have who runs the server, or what stands before it, look for why it ends connections",
+        f"socket and ssl alone fail in {len(troubles)} of {tried} requests, {where(phase)} ({told})",
+        why_it_ends() if len(troubles) == tried or failed(measured.ours) else MOUNT,
         value,
         root_of(phase, cause),
         blocks=len(troubles) == tried,
@@ -116,8 +118,8 @@ def _of_stock(measured: Measured, troubles: list[Trouble]) -> Iterator[Finding]:
     if empty:
         yield fail(
             "control.stock",
-            "stock requests takes a response for whole whose head was cut, and gives an empty body",
-            'session.mount("https://", ResilientAdapter())',
+            "stock requests takes a response whose head was cut for a whole one, and gives an empty body",
+            MOUNT,
             f"{len(empty)} of {len(measured.stock)} empty",
             Root.REQUEST_RESET,
             blocks=False,
@@ -136,12 +138,12 @@ def _of_client(check: str, made: tuple[Call, ...], troubles: list[Trouble], trie
         return ok(check, f"{who} gets the page", value)
     phase, cause, told = usual(lost)
     if troubles:
-        return warn(check, f"{who} fails as well ({told})", "see control.by-hand", value, Root.OTHER)
-    hint, root, blocks = "see the settings above, and the attempts in --json", root_of(phase, cause), False
+        return warn(check, f"{who} fails, too ({told})", "do what control.by-hand says", value, Root.OTHER)
+    hint, root, blocks = "--json   # the section control has each attempt", root_of(phase, cause), False
     if leans(((0, tried), (len(lost), len(made)))):
-        text = f"the network is fine, and {who} fails at {phase.value} ({told})"
+        text = f"the network is fine, but {who} fails {where(phase)} ({told})"
         return fail(check, text, hint, value, root, blocks)
-    text = f"{who} fails now and then at {phase.value} ({told})"
+    text = f"{who} fails now and then, {where(phase)} ({told})"
     return fail(check, text, hint, value, root, blocks)
 
 
@@ -152,12 +154,12 @@ def _of_statuses(measured: Measured) -> Finding:
         # By hand, nothing is shown of what the program's session has: a token, a cookie.
         by_hand = [status for status in by_hand if status not in _ABOUT_CREDENTIALS]
     statuses = Counter(by_calls + by_hand)
-    value = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
+    value = ", ".join(f"{count} x status {status}" for status, count in sorted(statuses.items()))
     if not statuses:
-        return ok("control.status", "no answer came")
+        return ok("control.status", "no response came")
     bad = Counter({status: count for status, count in statuses.items() if status >= 400})
     if not bad:
-        return ok("control.status", "no answer is an error", value)
+        return ok("control.status", "no response is an error", value)
     status = bad.most_common(1)[0][0]
     text = f"the server answers with status {status}"
     return warn("control.status", text, _about_status(status), value, Root.STATUS)
@@ -165,19 +167,19 @@ def _of_statuses(measured: Measured) -> Finding:
 
 def _about_status(status: int) -> str:
     if status in _ABOUT_CREDENTIALS:
-        return "give a session that shows what the page wants: --session MODULE:FACTORY"
+        return "--session MODULE:FACTORY   # your program's session, with its credentials"
     if status == 429:
         return "wait a minute, and make fewer calls"
     if status >= 500:
-        return "have who runs the server look into its log"
-    return "check the path, and what the page wants"
+        return "ask the operator of the server what its log says"
+    return "check the path of the URL"
 
 
 CONTROL: Final = Section(
     "control",
     "Control",
     (
-        Check("control.by-hand", "whether the page comes by socket and ssl alone"),
+        Check("control.by-hand", "whether socket and ssl alone get the page"),
         Check("control.stock", "whether the session as it is gets the page"),
         Check("control.adapter", "whether the adapter gets the page"),
         Check("control.status", "which statuses came"),

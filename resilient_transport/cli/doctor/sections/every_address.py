@@ -154,13 +154,15 @@ def _of_none(measured: Measured) -> Finding:
         hint = "sudo nft list ruleset   # or what else filters here: a sandbox, a policy, an agent"
     elif causes == {Cause.REFUSED}:
         text = f"{who} has refused the connection at port {measured.port}"
-        hint = f"nc -vz {quote(measured.host)} {measured.port}   # is it running, and is the port right?"
+        hint = (
+            f"nc -vz {quote(measured.host)} {measured.port}   # is the server running, and is the port right?"
+        )
     elif Cause.TIMEOUT in causes:
         silence = max(one.seconds for one in tries)
         text = f"{who} is silent at port {measured.port} for {silence:.1f} s: something drops the packets"
         hint = f"traceroute -T -p {measured.port} {quote(measured.host)}   # a firewall? a VPN that is off?"
     else:
-        text = f"no connection to {who} comes about ({tries[0].error})"
+        text = f"no connection to {who} can be made ({tries[0].error})"
         hint = f"ip route get {tries[0].address.host}   # is there a way to that network?"
     return fail("connect.addresses", text, hint, value, root)
 
@@ -170,7 +172,11 @@ def _of_some(measured: Measured, failed: Sequence[Try]) -> Finding:
     value = ", ".join(one.told for one in tries)
     if not failed:
         answer = sum(one.cause is None for one in tries)
-        text = "its address answers" if len(tries) == 1 else f"{answer} of {len(tries)} addresses answer"
+        text = (
+            f"the {measured.whose} accepts connections"
+            if len(tries) == 1
+            else f"{answer} of {len(tries)} addresses accept connections"
+        )
         return ok("connect.addresses", text, value)
     which = ", ".join(str(one.address) for one in failed)
     return warn(
@@ -196,9 +202,7 @@ def _cure(measured: Measured, failed: Sequence[Try]) -> str:
     ):
         order = "ipv4first" if AF_INET6 in families else "ipv6first"
         return f"export RESILIENT_TRANSPORT_DNS_ORDER={order}"
-    return (
-        f"have who runs {measured.host} mend {failed[0].address.host}, or take it out of the name's answers"
-    )
+    return f"ask the operator of {measured.host} to repair {failed[0].address.host}, or to remove it from DNS"
 
 
 def _rest(measured: Measured) -> str:
@@ -209,11 +213,11 @@ def _of_time(there: Sequence[Try]) -> Finding:
     slowest = max(there, key=lambda one: one.seconds)
     value = ", ".join(one.told for one in there)
     if slowest.seconds < SLOW:
-        return ok("connect.time", "a connect takes no longer than it should", value)
+        return ok("connect.time", "connecting is fast", value)
     return warn(
         "connect.time",
-        f"a connect to {slowest.address} takes {slowest.seconds:.1f} s: its first packet gets lost",
-        f"mtr -T -P {slowest.address.where[1]} {slowest.address.host}   # where do packets get lost?",
+        f"connecting to {slowest.address} takes {slowest.seconds:.1f} s: its first packet is lost",
+        f"mtr -T -P {slowest.address.where[1]} {slowest.address.host}   # where are packets lost?",
         value,
     )
 

@@ -15,6 +15,7 @@ from ....connection.keepalive import hints
 from ....retry.causes import Cause
 from ....settings import environment
 from ..finding import Finding, fail, ok, skipped, warn
+from ..hints import MOUNT
 from ..line import Answer, Ended, Line, Trouble
 from ..root import Root
 from ..section import Check, Section
@@ -61,7 +62,7 @@ def measure(visit: Visit) -> Measured:
 
 def _unheld(answer: Answer) -> str | None:
     if answer.cut is not None:
-        return f"its body was cut before, {answer.cut.error}"
+        return f"a body was cut before, {answer.cut.error}"
     return None if answer.keeps else "the server keeps no connection"
 
 
@@ -98,7 +99,7 @@ def judge(measured: Measured) -> Iterator[Finding]:
     elif measured.trouble is not None:
         yield _dead(measured, measured.trouble)
     else:
-        yield ok(_CHECK, "a connection that was held idle works", f"{measured.hold:g} s")
+        yield ok(_CHECK, "a connection that was idle still works", f"{measured.hold:g} s")
 
 
 def _closed(measured: Measured, ended: Ended) -> Finding:
@@ -120,11 +121,11 @@ def _dead(measured: Measured, trouble: Trouble) -> Finding:
     """Nobody can see it before something is sent."""
     silent = trouble.cause is Cause.TIMEOUT
     what = "nothing comes back" if silent else f"it fails ({trouble.error})"
-    text = f"a connection that was held idle is dead, and nothing shows it: when it is used, {what}"
+    text = f"a connection that was idle is dead, and only its use shows that: {what}"
     value, hint = f"held for {measured.hold:g} s", _shorter(measured.hold / 2)
     if measured.hold >= measured.idle_timeout:
-        text = f"{text}. The adapter uses none that was idle for {measured.idle_timeout:g} s"
-        hint = 'session.mount("https://", ResilientAdapter())'
+        text = f"{text}. The adapter uses no connection that was idle for {measured.idle_timeout:g} s"
+        hint = MOUNT
         return warn(_CHECK, text, hint, value, Root.IDLE_CLOSED)
     return fail(_CHECK, text, hint, value, Root.IDLE_CLOSED, blocks=False)
 

@@ -30,7 +30,9 @@ _SHORT: Final = 3.0
 _EARLY: Final = 0.5
 #: A body of more bytes is not asked for again: HEAD is, instead.
 _LARGE: Final = 1_000_000
-_CLOSES: Final = 'have who runs the server send "Connection: close" with the last response of a connection'
+_CLOSES: Final = (
+    'ask the operator of the server to send "Connection: close" with the last response on a connection'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +164,13 @@ def judge(measured: Measured) -> Iterator[Finding]:
 def _word(first: Turn) -> Finding:
     version = "HTTP/1.0" if first.version == 10 else "HTTP/1.1"
     if not first.keeps:
-        text = "the server closes each connection, so each call costs a connection and a handshake"
+        text = "the server closes each connection, so each call needs a new one"
         return ok("keep-alive.word", text, version)
     said = [f"timeout {first.timeout:g} s"] if first.timeout is not None else []
     said += [f"max {first.most}"] if first.most is not None else []
-    return ok("keep-alive.word", "the server says that it keeps connections", ", ".join([version, *said]))
+    return ok(
+        "keep-alive.word", "the server says that it keeps connections open", ", ".join([version, *said])
+    )
 
 
 def _reuse(measured: Measured, first: Turn) -> Finding:
@@ -178,7 +182,7 @@ def _reuse(measured: Measured, first: Turn) -> Finding:
         if not first.keeps:
             closed = "it does" if first.ended is not None else "it waits for the client to do so"
             return ok(check, f"the server says that it closes the connection, and {closed}")
-        return ok(check, "the server keeps a connection for the next request", value)
+        return ok(check, "the server keeps a connection open for the next request", value)
     last = broken[0]
     if last.ended is not None:
         text = f"the server says that it keeps the connection, and closes it at once ({last.ended.how})"
@@ -194,11 +198,13 @@ def _timeout(measured: Measured, first: Turn) -> Finding:
     if not first.keeps or measured.broken:
         return skipped(check, "no connection is kept")
     if said is None:
-        return ok(check, "the server does not say how long it keeps an idle connection; --hold 55 tells")
+        return ok(
+            check, "the server does not say how long it keeps an idle connection; --hold 55 measures it"
+        )
     value = f"timeout {said:g} s"
     if not measured.waited:
         return ok(
-            check, f"the server says how long it keeps an idle connection; --hold {said:g} tells", value
+            check, f"the server says how long it keeps an idle connection; --hold {said:g} checks it", value
         )
     ended = measured.ended
     if ended is None or ended.seconds >= said - _EARLY:

@@ -25,7 +25,7 @@ from ..handshake import Handshake, Prober, idle_because, is_silent, usable_conte
 from ..line import Line, Trouble
 from ..root import Root
 from ..section import Check, Section
-from ..validity import days_left, ends_soon, lifetime
+from ..validity import ends_soon, left_of, lifetime
 from ..visit import Visit
 from .tls import Measured as Tls
 
@@ -189,8 +189,8 @@ def _of_files(files: Files) -> Finding:
         return ok(check, "no client certificate is set")
     own = files.chain[0] if files.chain else None
     value = f"SHA-256 {own.fingerprint.hex()}" if own else files.certificate
-    text = f"{own.subject}, by {own.issuer}" if own else "certificate and key can be used"
-    return ok(check, f"certificate and key belong together: {text}", value)
+    text = f"{own.subject}, signed by {own.issuer}" if own else "they can be used"
+    return ok(check, f"certificate and key match: {text}", value)
 
 
 def _of_asking(measured: Measured) -> Finding:
@@ -198,7 +198,7 @@ def _of_asking(measured: Measured) -> Finding:
     if not any(one.handshake.asks for one in measured.replies):
         besides = ", so yours is not shown" if set_ else ""
         return ok(check, f"the server asks for no client certificate{besides}")
-    return ok(check, "the server asks for a client certificate", "shown" if set_ else "none shown")
+    return ok(check, "the server asks for a client certificate", "one is shown" if set_ else "none is shown")
 
 
 def _of_answer(measured: Measured) -> Finding:
@@ -208,15 +208,15 @@ def _of_answer(measured: Measured) -> Finding:
     if refusals:
         return _refused(measured, refusals[-1])
     if last.status is not None:
-        what = "your certificate" if last.handshake.shows else "a client without a certificate"
-        return ok(check, f"the server answers {what}", f"status {last.status}")
+        what = "with your certificate" if last.handshake.shows else "without a client certificate"
+        return ok(check, f"the server answers a request {what}", f"status {last.status}")
     if measured.files.certificate is None and all(_ends(one) for one in measured.replies):
         return fail(
             check, "the server asks for a certificate, and ends each connection that shows none", _FILES,
             f"{len(measured.replies)} of {len(measured.replies)}", Root.CLIENT_CERTIFICATE_MISSING,
         )  # fmt: skip
     if last.handshake.is_done and last.handshake.tickets:
-        return ok(check, "the server accepts the connection, and answers no request", "a ticket came")
+        return ok(check, "the server accepts the connection, but answers no request", "a ticket came")
     return skipped(check, "no connection was answered")
 
 
@@ -238,10 +238,12 @@ def _refused(measured: Measured, reply: Reply) -> Finding:
     if over or made.alert == "certificate_expired":
         when = f"was valid until {date_of(over[0].not_after)}" if over else "has expired"
         text, root = f"the server refuses {own}, which {when}", Root.CLIENT_CERTIFICATE_EXPIRED
-        return fail(check, text, f"renew it: {_FILES}", value, root)
+        return fail(check, text, f"{_FILES}   # of a renewed certificate", value, root)
     hint = f"ask the operator of {measured.origin} which client certificates it accepts"
     if made.alert == "unknown_ca" and len(measured.files.chain) == 1:
-        hint += f"; if {measured.files.chain[0].issuer} is right, add the intermediate ones to the file"
+        hint += (
+            f"; if {measured.files.chain[0].issuer} is right, add the intermediate certificates to the file"
+        )
     text = f"the server refuses {own} ({value})"
     return fail(check, text, hint, value, Root.CLIENT_CERTIFICATE_REFUSED)
 
@@ -252,31 +254,44 @@ def _none_was_shown(measured: Measured, value: str) -> Finding:
         return fail(
             check, f"no client certificate is set, and the server wants one ({value})", _FILES, value, root
         )
-    text = "a certificate is set, and not shown: its issuer is none of those that the server names"
+    text = "a client certificate is set, but not shown: its issuer is none of those that the server names"
     return fail(check, text, f"ask the operator of {measured.origin} which issuers it accepts", value, root)
 
 
 def _of_expiry(measured: Measured) -> Finding:
     own, now, check = measured.files.chain[0], measured.now, "client-certificate.expiry"
-    value, hint, expired = lifetime(own), f"renew it: {_FILES}", Root.CLIENT_CERTIFICATE_EXPIRED
+    value, hint, expired = (
+        lifetime(own),
+        f"{_FILES}   # of a renewed certificate",
+        Root.CLIENT_CERTIFICATE_EXPIRED,
+    )
     if now < own.not_before:
-        return warn(check, "the client certificate is not valid yet, or this clock is late", "date -u", value)
+        return warn(
+            check,
+            "the client certificate is not valid yet, or this machine's clock is behind",
+            "date -u",
+            value,
+        )
     if own.not_after < now:
         return warn(check, "the client certificate has expired", hint, value, expired)
-    left = f"{days_left(own, now):.1f} days"
+    left = left_of(own, now)
     if ends_soon(own, now, _SOON):
         return warn(check, f"the client certificate expires in {left}", hint, value, Root.OTHER)
-    return ok(check, f"it is valid for {left}", value)
+    return ok(check, f"the client certificate is valid until {date_of(own.not_after)}", f"{left} left")
 
 
 def _of_chain(files: Files) -> Finding:
     behind = [one for one in files.chain[1:] if not one.is_self_issued]
     text = (
-        "its file has the intermediate certificates behind it"
+        "the file has the intermediate certificates"
         if behind
-        else "its file has no intermediate one"
+        else "the file has no intermediate certificates"
     )
-    return ok("client-certificate.chain", text, f"{len(files.chain)} in {files.certificate}")
+    return ok(
+        "client-certificate.chain",
+        text,
+        f"{len(files.chain)} certificate{'' if len(files.chain) == 1 else 's'} in {files.certificate}",
+    )
 
 
 CLIENT_CERTIFICATE: Final = Section(

@@ -130,13 +130,13 @@ def _judged(name: Name) -> Iterator[Finding]:
     yield _of_sameness(name)
     yield _of_time(name)
     if name.in_hosts_file and name.host != "localhost":
-        text = f"{HOSTS_FILE} says where {name.host} is, whatever the name server says"
+        text = f"{HOSTS_FILE} sets the address of {name.host}, whatever the name server says"
         yield ok("name.hosts-file", text, ", ".join(name.in_hosts_file))
 
 
 def _of_being_found(name: Name) -> Finding:
     if name.is_literal:
-        return ok("name.found", f"{name.host} is an address, and needs no name")
+        return ok("name.found", f"{name.host} is an address, so no name is looked up")
     if name.addresses:
         return ok("name.found", f"the {name.whose}'s name {name.host} is found")
     last = name.lookups[-1]
@@ -156,7 +156,7 @@ def _of_being_found(name: Name) -> Finding:
 def _of_addresses(name: Name) -> Finding:
     families = [told for family, told in _FAMILIES.items() if family in {a.family for a in name.addresses}]
     count = len(name.addresses)
-    text = f"it has {count} address{'es' if count > 1 else ''}, of {' and '.join(families)}"
+    text = f"{name.host} has {count} address{'es' if count > 1 else ''} ({' and '.join(families)})"
     return ok("name.addresses", text, _listed(address.host for address in name.addresses))
 
 
@@ -165,33 +165,33 @@ def _of_sameness(name: Name) -> Finding:
     if empty:
         return warn(
             "name.stable",
-            f"{len(empty)} of {len(name.lookups)} answers had no address ({empty[0].error})",
-            "have who runs the name server look for why its answers differ",
+            f"{len(empty)} of {len(name.lookups)} lookups found no address ({empty[0].error})",
+            "ask the administrator of the name server why its answers differ",
             f"{len(name.lookups) - len(empty)} of {len(name.lookups)} found",
             Root.NAME,
         )
     if len({one.hosts for one in name.lookups}) > 1:
         every = frozenset[str]().union(*(one.hosts for one in name.lookups))
-        return ok("name.stable", "its addresses differ from answer to answer", _listed(sorted(every)))
-    return ok("name.stable", f"{len(name.lookups)} answers are the same")
+        return ok("name.stable", "the addresses differ from lookup to lookup", _listed(sorted(every)))
+    return ok("name.stable", f"{len(name.lookups)} lookups gave the same addresses")
 
 
 def _of_time(name: Name) -> Finding:
     slowest = max(one.seconds for one in name.lookups)
     value = ", ".join(f"{one.seconds * 1000:.0f} ms" for one in name.lookups)
     if slowest <= SLOW:
-        return ok("name.time", "it is found soon", value)
+        return ok("name.time", "looking the name up is fast", value)
     if _is_ipv6_slow(name):
         return warn(
             "name.time",
-            f"the name server takes {slowest:.1f} s, because it is slow to answer for IPv6",
+            f"looking the name up takes {slowest:.1f} s, because the name server is slow to answer for IPv6",
             "echo 'options single-request-reopen' | sudo tee -a /etc/resolv.conf",
             value,
         )
     return warn(
         "name.time",
-        f"it takes {slowest:.1f} s to find the name, and each new connection asks for it",
-        "cat /etc/resolv.conf   # the first name server there may be one that does not answer",
+        f"looking the name up takes {slowest:.1f} s, and each new connection waits for that",
+        "cat /etc/resolv.conf   # does the first name server there answer?",
         value,
     )
 
@@ -216,7 +216,7 @@ NAME: Final = Section(
         Check("name.addresses", "which addresses it has, of which families"),
         Check("name.stable", "whether answers differ"),
         Check("name.time", "how long the resolver takes"),
-        Check("name.hosts-file", "whether this machine says by itself where it is"),
+        Check("name.hosts-file", "whether this machine's hosts file has the name"),
         Check("name.at-proxy", "who looks the name up where a proxy is used"),
     ),
     measure,

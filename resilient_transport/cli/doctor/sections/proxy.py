@@ -135,7 +135,7 @@ def _refusal(line: Line) -> Trouble:
 
 def judge(measured: Measured) -> Iterator[Finding]:
     """Say what names the proxy, and whether it does its work."""
-    yield ok("proxy.used", f"{measured.choice.source} names the proxy {measured.shown}")
+    yield ok("proxy.used", f"{measured.choice.source} sets the proxy {measured.shown}")
     if not measured.is_usable:
         yield fail(
             "proxy.usable",
@@ -170,14 +170,14 @@ def _of_status(measured: Measured, status: int) -> Finding:
     if status == 407:
         return _of_password(measured, value)
     if status in UNREADY_STATUSES:
-        text = f"the proxy does not reach {measured.server} (status {status})"
-        hint = f"have who runs the proxy try {measured.server} from there: is it up, is the name known?"
+        text = f"the proxy cannot reach {measured.server} (status {status})"
+        hint = f"ask the operator of the proxy why it cannot reach {measured.server}"
     elif status in (400, 405, 501):
         text = f"what listens at {measured.shown} does not know CONNECT (status {status})"
         hint = "check host and port of the proxy: it may be a web server, or a proxy for http only"
     else:
         text = f"the proxy does not allow {measured.server} (status {status})"
-        hint = f"have who runs the proxy allow CONNECT to {measured.server}"
+        hint = f"ask the operator of the proxy to allow CONNECT to {measured.server}"
     return fail("proxy.connect", text, hint, value, Root.PROXY_REFUSES)
 
 
@@ -192,7 +192,7 @@ def _of_password(measured: Measured, value: str) -> Finding:
 def _of_trouble(measured: Measured, trouble: Trouble, value: str) -> Finding:
     in_words, place = _in_words(trouble), urlsplit(measured.shown)
     if trouble.phase in (Phase.NAME, Phase.DIAL) and trouble.cause is not Cause.RESET:
-        text, root = f"no connection to the proxy comes about: it {in_words}", Root.PROXY_UNREACHABLE
+        text, root = f"no connection to the proxy can be made: it {in_words}", Root.PROXY_UNREACHABLE
         hint = f"nc -vz {quote(place.hostname or '')} {place.port or proxy_port(place.scheme)}"
     elif trouble.cause in (Cause.CERTIFICATE, Cause.NO_COMMON_TLS, Cause.TLS, Cause.CLIENT_CERTIFICATE):
         text, root = f"TLS with the proxy fails ({trouble.error})", Root.PROXY_UNREACHABLE
@@ -202,11 +202,11 @@ def _of_trouble(measured: Measured, trouble: Trouble, value: str) -> Finding:
             else f"--proxy {quote(measured.shown.replace('https:', 'http:', 1))}   # if it speaks no TLS"
         )
     elif trouble.cause is Cause.UNPARSABLE or "does not speak SOCKS" in trouble.error:
-        text, root = f"what listens at {measured.shown} is no proxy of that kind", Root.PROXY_REFUSES
+        text, root = f"what listens at {measured.shown} is not a proxy of that kind", Root.PROXY_REFUSES
         hint = f"--proxy {quote(_other_scheme(measured))}   # if it is of another kind"
     else:
         text, root = f"the proxy does not connect to {measured.server}: it {in_words}", Root.PROXY_REFUSES
-        hint = f"have who runs the proxy look for why it does not connect to {measured.server}"
+        hint = f"ask the operator of the proxy why it does not connect to {measured.server}"
     return fail("proxy.connect", text, hint, value, root)
 
 

@@ -226,9 +226,9 @@ def judge(measured: Measured) -> Iterator[Finding]:
 
 
 def _validator(measured: Measured) -> Finding:
-    text = "the response has no validator"
+    text = "the response has neither ETag nor Last-Modified"
     if measured.validator is not None:
-        text = f"the response has a validator: {measured.validator}"
+        text = f"the response has the validator {measured.validator}"
     value = [f"{measured.size:,} B", measured.framing, measured.encoding]
     return ok("resume.validator", text, ", ".join(filter(None, value)))
 
@@ -241,14 +241,16 @@ def _range(measured: Measured) -> Finding:
         return skipped(check, "too small" if measured.size < 2 else "the connection broke")
     value = f"status {rest.status}, from byte {rest.at:,}"
     if (lie := _lie(rest)) is not None:
-        hint = "have who runs the server mend its ranges, or turn them off: Accept-Ranges: none"
+        hint = (
+            "ask the operator of the server to correct its ranges, or to turn them off: Accept-Ranges: none"
+        )
         return fail(check, f"a request for the rest of the body is answered wrongly: {lie}", hint, value,
                     Root.GARBLED, blocks=False)  # fmt: skip
     if rest.refusal is not None:
-        return ok(check, f"no rest of the body comes: {rest.refusal}", value)
+        return ok(check, f"the server does not send the rest of the body: {rest.refusal}", value)
     if rest.status == PARTIAL:
-        return ok(check, "the rest of the body comes alone, and is right", value)
-    return ok(check, "all of the body comes again, and its beginning is passed over", value)
+        return ok(check, "the server sends the rest of the body alone, and correctly", value)
+    return ok(check, "the server sends the whole body again, and the adapter skips its beginning", value)
 
 
 def _lie(rest: Rest) -> str | None:
@@ -261,7 +263,7 @@ def _lie(rest: Rest) -> str | None:
         return (
             None
             if rest.is_same
-            else "its bytes are others, and nothing shows it. A resumed body would be wrong"
+            else "its bytes are other ones, and nothing shows it. A resumed body would be wrong"
         )
     about_validator = rest.refusal.startswith(("ETag", "Last-Modified"))
     if rest.is_same and about_validator:
@@ -274,11 +276,11 @@ def _body(measured: Measured) -> Finding:
     value = f"{measured.size:,} B"
     why = measured.refusal or (rest.refusal if rest else None)
     if why is None:
-        return ok(check, "a body that is cut would be resumed", value)
-    text = f"a body that is cut would be asked for again from its start, because {_because(why)}"
+        return ok(check, "a body that is cut is resumed where it ended", value)
+    text = f"a body that is cut is requested again from its start, because {_because(why)}"
     if measured.size < LARGE:
         return ok(check, text, value)
-    hint = "have who runs the server send a strong ETag, and Accept-Ranges: bytes"
+    hint = "ask the operator of the server to send a strong ETag, and Accept-Ranges: bytes"
     return warn(check, text, hint, value, Root.OTHER)
 
 
@@ -289,14 +291,14 @@ def _because(why: str) -> str:
 
 def _head(disagreements: tuple[str, ...] | None) -> Finding:
     if disagreements is None:
-        return ok("resume.head", "HEAD is not answered")
+        return ok("resume.head", "the server does not answer HEAD")
     if disagreements:
-        return ok("resume.head", "HEAD and GET do not agree", ", ".join(disagreements))
-    return ok("resume.head", "HEAD and GET agree")
+        return ok("resume.head", "the responses to HEAD and GET do not agree", ", ".join(disagreements))
+    return ok("resume.head", "the responses to HEAD and GET agree")
 
 
 CHECKS: Final = (
-    Check("resume.validator", "by what the page's body is known again"),
+    Check("resume.validator", "how a later response is known to be the same page"),
     Check("resume.range", "whether the rest of the body can be had, and is right"),
     Check("resume.body", "whether a body that is cut would be resumed"),
     Check("resume.head", "whether HEAD and GET agree"),

@@ -29,7 +29,7 @@ from ..root import Root
 from ..section import Check, Section
 from ..trouble import root_of
 from ..trust import Trust, is_named, load, organisation, public_organisations, trust_of
-from ..validity import days_left, ends_soon, lifetime
+from ..validity import ends_soon, left_of, lifetime
 from ..visit import Visit
 
 #: How often a handshake is tried that is reset.
@@ -158,16 +158,21 @@ def judge(measured: Measured) -> Iterator[Finding]:
 
 def _nothing_shown(measured: Measured) -> Finding:
     trouble = measured.verified.trouble
-    told = "no certificate came" if trouble is None else f"no certificate came ({trouble.error})"
+    told = (
+        "the server shows no certificate"
+        if trouble is None
+        else f"the server shows no certificate ({trouble.error})"
+    )
     root = Root.OTHER if trouble is None else root_of(trouble.phase, trouble.cause)
-    return fail("server-certificate.chain", told, "look at the section tls", "", root)
+    return fail("server-certificate.chain", told, "--only tls   # it says why", "", root)
 
 
 def _of_chain(measured: Measured) -> Finding:
     own, count = measured.chain[0], len(measured.chain)
     subject = own.subject or ", ".join(own.names[:1]) or "nobody"
-    text = f"{subject}, by {own.issuer or 'nobody'}; {count} certificate{'' if count == 1 else 's'} sent"
-    return ok("server-certificate.chain", text, f"SHA-256 {own.fingerprint.hex()}")
+    text = f"the server shows {subject}, signed by {own.issuer or 'nobody'}"
+    sent = f"{count} certificate{'' if count == 1 else 's'}"
+    return ok("server-certificate.chain", text, f"{sent}, SHA-256 {own.fingerprint.hex()}")
 
 
 def _of_expiry(measured: Measured) -> Finding:
@@ -182,17 +187,24 @@ def _of_expiry(measured: Measured) -> Finding:
     who = (
         "the server's certificate" if odd is measured.chain[0] else f"a certificate it sends ({odd.subject})"
     )
-    operator = f"have the operator of {measured.origin} renew it"
+    operator = f"ask the operator of {measured.origin} to renew the certificate"
     if early:
         root = Root.CLOCK if measured.skew is None else Root.OTHER
-        return _bad(measured, check, f"{who} is not valid yet, or this clock is late", "date -u", value, root)
+        return _bad(
+            measured,
+            check,
+            f"{who} is not valid yet, or this machine's clock is behind",
+            "date -u",
+            value,
+            root,
+        )
     if late:
         text = f"{who} was valid until {date_of(odd.not_after)}"
         return _bad(measured, check, text, operator, value, Root.SERVER_CERTIFICATE_EXPIRED)
-    left = f"{days_left(odd, now):.1f} days"
+    left = left_of(odd, now)
     if ends_soon(odd, now, _SOON):
         return warn(check, f"{who} expires in {left}", operator, value, Root.OTHER)
-    return ok(check, f"it is valid for {left}", value)
+    return ok(check, f"the certificate is valid until {date_of(odd.not_after)}", f"{left} left")
 
 
 def _odd(measured: Measured, code: int) -> list[Certificate]:
@@ -211,10 +223,10 @@ def _of_name(measured: Measured) -> Finding:
     own, host, check = measured.chain[0], measured.host, "server-certificate.name"
     value = ", ".join((*own.names[:_MOST_NAMES], *["..."][: len(own.names) > _MOST_NAMES]))
     if measured.code == 0 or (measured.code not in _OTHER_NAME and is_named(own.names, host)):
-        return ok(check, f"it is for {host}", value)
+        return ok(check, f"the certificate is for {host}", value)
     return _bad(
         measured, check, f"the certificate is for {value or own.subject or 'no name'}, and not for {host}",
-        f"ask for a name that it is for, or have the operator of {measured.origin} add {host}",
+        f"use a name that it is for, or ask the operator of {measured.origin} to add {host}",
         value, Root.SERVER_CERTIFICATE_NAME,
     )  # fmt: skip
 
@@ -225,36 +237,42 @@ def _of_trust(measured: Measured) -> Finding:
     value = "" if not measured.verified.verify_message else measured.verified.verify_message
     if trust.unusable:
         return fail(check, f"what the session trusts cannot be used ({trust.unusable})",
-                    f"look at {trust.path}", trust.shown, Root.SETTING)  # fmt: skip
+                    f"--ca FILE   # instead of {trust.path}", trust.shown, Root.SETTING)  # fmt: skip
     if code == 0:
         return _trusted(measured)
     if code is None:
         trouble = measured.verified.trouble
         root = Root.OTHER if trouble is None else root_of(trouble.phase, trouble.cause)
-        return warn(check, "whether it is trusted is not known: each handshake ended before",
-                    "look at the section tls", "" if trouble is None else trouble.error, root)  # fmt: skip
+        return warn(check, "it is not known whether the certificate is trusted: each handshake ended before",
+                    "--only tls   # it says why", "" if trouble is None else trouble.error, root)  # fmt: skip
     if code == _EXPIRED and not _odd(measured, code):
         text = f"the certificate of the authority {last.issuer} has expired in {trust.shown}"
-        return _bad(measured, check, text, "--ca FILE, with the authority's present certificate", value,
+        return _bad(measured, check, text, "--ca FILE   # with the authority's present certificate", value,
                     Root.SERVER_CERTIFICATE_UNTRUSTED)  # fmt: skip
     if code in (_NOT_YET_VALID, _EXPIRED, *_OTHER_NAME):
-        return ok(check, f"who vouches for it is known: {last.issuer}", trust.shown)
+        return ok(check, f"the authority that has signed it is known: {last.issuer}", trust.shown)
     if code in _UNKNOWN_ISSUER:
         return _unknown_issuer(measured, value)
-    hint = f"have the operator of {measured.origin} replace it"
+    hint = f"ask the operator of {measured.origin} to replace the certificate"
     untrusted = Root.SERVER_CERTIFICATE_UNTRUSTED
-    return _bad(measured, check, f"it is refused: {value}", hint, f"X509 code {code}", untrusted)
+    return _bad(
+        measured, check, f"the certificate is not accepted: {value}", hint, f"X509 code {code}", untrusted
+    )
 
 
 def _trusted(measured: Measured) -> Finding:
     """What is said of a certificate that is trusted: by whom, and whether everybody else does."""
     check, trust, last = "server-certificate.trust", measured.trust, measured.chain[-1]
     if not trust.verifies:
-        return warn(check, "this session verifies no certificate, though this one is right", "verify=True",
-                    "verify=False", Root.OTHER)  # fmt: skip
+        return warn(check, "this session verifies no certificate, though this one is right",
+                    "session.verify = True", "verify=False", Root.OTHER)  # fmt: skip
     if measured.public is None or measured.public.verify_code == 0:
-        return ok(check, f"a public authority vouches for it: {last.issuer}", trust.shown)
-    return ok(check, f"it is trusted; {last.issuer or 'its issuer'} is no public authority", trust.shown)
+        return ok(check, f"a public authority has signed it: {last.issuer}", trust.shown)
+    return ok(
+        check,
+        f"the certificate is trusted; {last.issuer or 'its issuer'} is not a public authority",
+        trust.shown,
+    )
 
 
 def _unknown_issuer(measured: Measured, value: str) -> Finding:
@@ -263,26 +281,32 @@ def _unknown_issuer(measured: Measured, value: str) -> Finding:
     issuer = chain[-1].issuer or "an issuer without a name"
     root = Root.SERVER_CERTIFICATE_UNTRUSTED
     if measured.public is not None and measured.public.verify_code == 0:
-        text = f"a public authority vouches for the certificate, and {trust.path} does not have that one"
-        hint = f"cat {trust.path} $(python -m certifi) > both.pem, and --ca both.pem"
+        text = f"a public authority has signed the certificate, and {trust.path} does not have that one"
+        hint = f"cat {trust.path} $(python -m certifi) > both.pem   # then --ca both.pem"
         return _bad(measured, check, text, hint, value, root)
     if (by := _intercepted_by(measured)) is not None:
         return _bad(
-            measured, check, f"the certificate is by {issuer}, {by}",
-            "show the SHA-256 above to the operator; if it is not theirs, ask who runs this network",
+            measured, check, f"the certificate is signed by {issuer}, {by}",
+            f"ask the operator of {measured.origin} whether the certificate is theirs, by its SHA-256 "
+            f"{chain[0].fingerprint.hex()}; if not, ask who runs this network",
             value, Root.INTERCEPTED,
         )  # fmt: skip
     if measured.code == _SELF_SIGNED:
         text = "the certificate is signed by itself"
     elif not chain[-1].is_self_issued and (measured.has_public_issuer or chain[-1].tells_issuer):
         text = f"the server does not send the intermediate certificate of {issuer}"
-        hint = f"have the operator of {measured.origin} send the whole chain"
+        hint = f"ask the operator of {measured.origin} to send the whole chain"
         return _bad(measured, check, text, hint, value, root)
     else:
-        who = "is no public authority" if trust.path is None else f"is not among {trust.path}"
-        text = f"the certificate is by {issuer}, which {who}"
+        who = "is not a public authority" if trust.path is None else f"is not among {trust.path}"
+        text = f"the certificate is signed by {issuer}, which {who}"
     return _bad(
-        measured, check, text, "--ca FILE, with the authority's certificate from the operator", value, root
+        measured,
+        check,
+        text,
+        "--ca FILE   # with the authority's certificate, from the operator",
+        value,
+        root,
     )
 
 
@@ -299,7 +323,7 @@ def _intercepted_by(measured: Measured) -> str | None:
     if _READS_ALONG.search(named):
         return "whose name is that of a program or device that reads along"
     if measured.proxy is not None:
-        return f"no known authority, and it came through the proxy {measured.proxy}"
+        return f"not a known authority, and it came through the proxy {measured.proxy}"
     if not trust.has_public and trust.verifies and measured.code != _SELF_SIGNED:
         expected = " and ".join(trust.named) or trust.shown
         return f"and not by {expected}"
@@ -309,7 +333,7 @@ def _intercepted_by(measured: Measured) -> str | None:
 def _of_clock(measured: Measured) -> Finding:
     check, skew = "server-certificate.clock", measured.skew
     if skew is None:
-        return skipped(check, "the server has not said what time it is")
+        return skipped(check, "no response has a Date")
     value = f"{skew:+.0f} s"
     if abs(skew) <= _SKEW:
         return ok(check, "this machine's clock agrees with the server's", value)

@@ -169,15 +169,15 @@ def judge(measured: Measured) -> Iterator[Finding]:
 def _of_values(measured: Measured) -> Finding:
     changed = [one for one in measured.values if one.source != "default"]
     if not changed:
-        return ok("settings.values", f"all {len(measured.values)} settings that can be used are the defaults")
-    text = f"{len(changed)} of {len(measured.values)} settings are set, the others are the defaults"
+        return ok("settings.values", f"all {len(measured.values)} settings have their defaults")
+    text = f"{len(changed)} of {len(measured.values)} settings are changed, the others have their defaults"
     value = ", ".join(f"{one.variable}={one.shown} ({one.source})" for one in changed)
     return ok("settings.values", text, value)
 
 
 def _of_misspelt(found: tuple[tuple[str, str], ...]) -> Finding:
     name, nearest = found[0]
-    text = f"{name} is no setting and does nothing; the nearest is {nearest}"
+    text = f"{name} is not a setting, and has no effect; the nearest is {nearest}"
     value = ", ".join(name for name, _ in found)
     return warn("settings.unknown", text, f'export {nearest}="${name}"; unset {name}', value, Root.OTHER)
 
@@ -186,7 +186,7 @@ def _of_switches(measured: Measured) -> Iterator[Finding]:
     if measured.bypassed_by:
         yield warn(
             "settings.switches",
-            "the setting bypass turns the adapter off: its calls are those of stock requests",
+            "the setting bypass turns the adapter off, so stock requests makes every call",
             "unset RESILIENT_TRANSPORT_BYPASS",
             measured.bypassed_by,
             Root.SETTING,
@@ -194,7 +194,7 @@ def _of_switches(measured: Measured) -> Iterator[Finding]:
     if measured.disabled_by:
         hint = "unset RESILIENT_TRANSPORT_DISABLE"
         if measured.disabled_by == "session":
-            hint = "take this page out of disable= of the session's adapter"
+            hint = "remove this page from disable= of the session's adapter"
         yield fail(
             "settings.switches",
             f"the setting disable refuses every call to {measured.page}",
@@ -211,14 +211,14 @@ def _of_keepalive(keepalive: KeepAlive) -> Finding:
     if keepalive.error:
         return skipped(check, f"loopback cannot be used: {keepalive.error}")
     if wrong := [word for word in words if not word.is_honoured]:
-        text = f"the socket says {wrong[0].name}={wrong[0].told}, and was told {wrong[0].wanted}"
-        hint = "have who runs this machine look for what changes the options of sockets"
+        text = f"the socket reports {wrong[0].name}={wrong[0].told}, though it was set to {wrong[0].wanted}"
+        hint = "ask the administrator of this machine what changes the options of sockets"
         return warn(check, text, hint, value, Root.THIS_HOST)
     if keepalive.is_own:
-        return ok(check, "the program's own default_socket_options decide about TCP keep-alive", value)
+        return ok(check, "the program's own default_socket_options set TCP keep-alive", value)
     if not keepalive.seconds:
-        return ok(check, "TCP keep-alive is off, as it is set", value)
-    return ok(check, f"the socket asks the server after {keepalive.seconds} s of silence", value)
+        return ok(check, "TCP keep-alive is off, as the setting says", value)
+    return ok(check, f"TCP keep-alive probes the server after {keepalive.seconds} s of silence", value)
 
 
 def _of_trust(trust: TrustChoice) -> Finding:
@@ -231,14 +231,14 @@ def _of_trust(trust: TrustChoice) -> Finding:
         hint = "session.trust_env = False   # or pass verify= with each call, which beats both"
         return warn(check, text, hint, str(trust.verify), Root.OTHER)
     if trust.is_unhashed:
-        text = f"{trust.source} names the folder {trust.verify}, where no name is a hash"
+        text = f"{trust.source} names the folder {trust.verify}, whose files are not named by their hash"
         return warn(check, text, f"openssl rehash {quote(str(trust.verify))}", root=Root.OTHER)
     unread = "".join(f"; {name} is set, and requests does not read it" for name in trust.unread)
     if trust.verify is True:
-        return ok(check, f"the authorities of certifi are trusted{unread}")
+        return ok(check, f"the trusted authorities are those of certifi{unread}")
     if trust.verify is False:
-        return ok(check, "the session checks no certificate (verify=False)")
-    return ok(check, f"{trust.source} names the trusted authorities", str(trust.verify))
+        return ok(check, "the session does not check certificates (verify=False)")
+    return ok(check, f"{trust.source} sets the trusted authorities", str(trust.verify))
 
 
 def _cure_of_trust(trust: TrustChoice) -> str:
@@ -256,11 +256,11 @@ def _of_proxy(choice: ProxyChoice, host: str) -> Finding:
         text = f"{choice.source} beats session.proxies, so that {choice.in_session} is not used"
         return warn(check, text, "session.trust_env = False", choice.proxy, Root.OTHER)
     if choice.source == "session.proxies" and choice.excluded_by:
-        text = f"NO_PROXY takes {host} out, and session.proxies names a proxy all the same"
-        hint = "del session.proxies['https']   # and say it by HTTPS_PROXY, which NO_PROXY holds for"
+        text = f"NO_PROXY exempts {host}, but session.proxies sets a proxy all the same"
+        hint = "del session.proxies['https']   # and set HTTPS_PROXY instead, which NO_PROXY applies to"
         return warn(check, text, hint, choice.proxy or "", Root.OTHER)
     if choice.too_wide and choice.in_environment:
-        text = f"NO_PROXY takes {host} out by its entry {choice.too_wide[0]}, which is for another host"
+        text = f"NO_PROXY exempts {host} by its entry {choice.too_wide[0]}, which is for another host"
         return warn(check, text, "pip install 'requests>=2.34'", ", ".join(choice.excluded_by), Root.OTHER)
     if choice.near and choice.proxy is not None and choice.source == choice.variable:
         entry, bare = choice.near[0]
@@ -268,7 +268,7 @@ def _of_proxy(choice: ProxyChoice, host: str) -> Finding:
         return warn(
             check,
             text,
-            f"export NO_PROXY={quote(bare)}   # entries are names, between commas",
+            f"export NO_PROXY={quote(bare)}   # entries are names, separated by commas",
             entry,
             Root.OTHER,
         )
@@ -278,39 +278,42 @@ def _of_proxy(choice: ProxyChoice, host: str) -> Finding:
 def _of_usual_proxy(choice: ProxyChoice, host: str) -> Finding:
     check = "settings.proxy"
     if choice.proxy is not None:
-        return ok(check, f"{choice.source} names a proxy", choice.proxy)
+        return ok(check, f"{choice.source} sets the proxy", choice.proxy)
     if choice.source == "--proxy":
-        return ok(check, "--proxy says that there is none")
+        return ok(check, "--proxy says to use none")
     if choice.in_environment and choice.excluded_by:
-        text = f"{choice.variable} names a proxy, and NO_PROXY takes {host} out"
+        text = f"{choice.variable} sets a proxy, but NO_PROXY exempts {host}"
         return ok(check, text, ", ".join(choice.excluded_by))
     if not choice.trusts_environment:
-        return ok(check, "no proxy is named; the session does not read the environment")
-    return ok(check, "no proxy is named")
+        return ok(check, "no proxy is set; the session does not read the environment")
+    return ok(check, "no proxy is set")
 
 
 def _of_reach(reach: Reach | None) -> Finding:
     check = "settings.reach"
     if reach is None:
-        return skipped(check, "no --session is named")
+        return skipped(check, "no --session is given")
     value = ", ".join([*reach.others, *reach.left_alone])
-    mount = f'session.mount("{reach.prefix or "https://"}", ResilientAdapter())'
+    mount = (
+        "from resilient_transport import ResilientAdapter; "
+        f'session.mount("{reach.prefix or "https://"}", ResilientAdapter())'
+    )
     if reach.is_ours:
         return ok(check, f"the session has this adapter at {reach.prefix}", value)
     if not reach.is_mountable and (reach.chooses or not reach.prefix):
-        text = f"{reach.session}.get_adapter chooses {reach.adapter}, whatever is mounted"
-        hint = f"have {reach.session}.get_adapter return a ResilientAdapter"
+        text = f"{reach.session}.get_adapter returns {reach.adapter}, whatever is mounted"
+        hint = f"change {reach.session}.get_adapter, so that it returns a ResilientAdapter"
         return warn(check, text, hint, value, Root.OTHER)
     if not reach.is_mountable:
-        text = f"what is mounted at https:// does not serve this page: {reach.adapter} at {reach.prefix} does"
+        text = f"{reach.adapter} at {reach.prefix} serves this page, and what is mounted at https:// does not"
         return warn(check, text, mount, value, Root.OTHER)
     if not reach.is_plain:
-        text = f"install() leaves {reach.adapter} at {reach.prefix} as it is"
+        text = f"install() does not replace {reach.adapter} at {reach.prefix}"
         return warn(check, text, mount, value, Root.OTHER)
     if reach.obstacle:
-        text = f"install() leaves the HTTPAdapter at {reach.prefix} as it is: {reach.obstacle}"
+        text = f"install() does not replace the HTTPAdapter at {reach.prefix}: {reach.obstacle}"
         return warn(check, text, mount, value, Root.OTHER)
-    more = f"; {reach.session} has a send of its own, which decides" if reach.sends else ""
+    more = f"; {reach.session} has a send() of its own, which decides" if reach.sends else ""
     return ok(check, f"install() and mount() reach the session{more}", value)
 
 

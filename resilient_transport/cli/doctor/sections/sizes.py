@@ -17,10 +17,11 @@ from ....waterfall.chart import Phase
 from ..chance import leans
 from ..doctor_options import Options
 from ..finding import Finding, fail, ok
+from ..hints import MOUNT, why_it_ends
 from ..program_calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of
+from ..trouble import root_of, where
 from ..visit import Visit
 
 #: How often each page is asked for in each way: most, and least.
@@ -112,7 +113,7 @@ def _rates(measured: Measured) -> Finding:
     told = (
         _table([(page.size, page.ours) for page in measured.pages]) if after else f"0 of {len(measured.ours)}"
     )
-    value = f"{before} before; {told} after"
+    value = f"failed: {before}; with the adapter {told}"
     lost = failed(measured.stock)
     if not lost:
         return ok("sizes.rates", "bodies of all sizes come whole", value)
@@ -122,7 +123,7 @@ def _rates(measured: Measured) -> Finding:
     text = (
         f"the larger a body is, the more often it is cut ({why})"
         if by_size
-        else f"calls fail at {phase.value} ({why}), and their size makes no difference that is sure"
+        else f"calls fail {where(phase)} ({why}), and size makes no clear difference"
     )
     return fail(
         "sizes.rates", text, _hint(by_size and cause is Cause.TIMEOUT, bool(after)), value, root, False
@@ -131,10 +132,10 @@ def _rates(measured: Measured) -> Finding:
 
 def _hint(stalls: bool, adapter_fails: bool) -> str:
     if stalls:
-        return "have who runs the network look for packets of full size that are dropped: ping -M do -s 1472"
+        return "ping -M do -s 1472 HOST   # are packets of full size dropped? Who runs the network can tell"
     if adapter_fails:
-        return "have who runs the server, or what stands before it, look for why it ends connections"
-    return 'session.mount("https://", ResilientAdapter())'
+        return why_it_ends()
+    return MOUNT
 
 
 def _adapter(measured: Measured) -> Finding:
@@ -145,14 +146,14 @@ def _adapter(measured: Measured) -> Finding:
         about = f", {resumed} times resumed" if resumed else ""
         return ok("sizes.adapter", "the adapter gets bodies of all sizes whole", value + about)
     phase, cause, why = usual(lost)
-    text = f"the adapter fails as well, at {phase.value} ({why})"
+    text = f"the adapter fails, too, {where(phase)} ({why})"
     hint = "export RESILIENT_TRANSPORT_RETRIES=12"
     return fail("sizes.adapter", text, hint, value, root_of(phase, cause), False)
 
 
 def _table(rows: Sequence[tuple[int | None, Sequence[Call]]]) -> str:
-    return "; ".join(
-        f"{'unknown size' if size is None else f'{size:,} B'}: {len(failed(made))} of {len(made)}"
+    return ", ".join(
+        f"{len(failed(made))} of {len(made)} at {'unknown size' if size is None else f'{size:,} B'}"
         for size, made in rows
     )
 

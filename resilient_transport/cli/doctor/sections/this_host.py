@@ -131,11 +131,11 @@ def judge(measured: Measured) -> Iterator[Finding]:
         yield from (skipped(check.name, measured.unavailable) for check in THIS_HOST.checks)
         return
     over = (
-        "by TLS on loopback" if measured.is_tls else "on loopback, without TLS (pip install trustme adds it)"
+        "a local server" if measured.is_tls else "a local server without TLS (pip install trustme adds TLS)"
     )
-    yield _told("this-host.by-hand", f"by socket and ssl alone, {over}", measured.troubles, measured.by_hand)
+    yield _told("this-host.by-hand", f"socket and ssl alone to {over}", measured.troubles, measured.by_hand)
     for check, made in (("this-host.stock", measured.stock), ("this-host.adapter", measured.ours)):
-        yield _told(check, f"{made[0][0].transport}, {over}", [*map(_fault, made)], len(made))
+        yield _told(check, f"{made[0][0].transport} to {over}", [*map(_fault, made)], len(made))
     if measured.has_proxy:
         yield _of_proxy(measured.by_proxy)
 
@@ -153,12 +153,12 @@ def _fault(made: tuple[Call, int]) -> str:
 
 def _told(check: str, who: str, faults: Sequence[str], tried: int) -> Finding:
     met = [fault for fault in faults if fault]
-    value = f"{tried - len(met)} of {tried} whole"
+    value = f"{tried - len(met)} of {tried} came whole"
     if not met:
-        return ok(check, f"calls work: {who}", value)
+        return ok(check, f"calls by {who} work", value)
     return fail(
-        check, f"calls to this machine itself fail, too ({met[0]}): {who}",
-        "look for what filters connections here: sudo nft list ruleset, endpoint security, LD_PRELOAD",
+        check, f"calls by {who} fail, too ({met[0]})",
+        "sudo nft list ruleset   # or what else filters connections here: endpoint security, LD_PRELOAD",
         value, Root.THIS_HOST,
     )  # fmt: skip
 

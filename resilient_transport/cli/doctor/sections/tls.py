@@ -16,6 +16,7 @@ from ....retry.causes import Cause
 from ....waterfall.chart import Phase
 from ..finding import Finding, fail, ok
 from ..handshake import FAILURES, Handshake, Place, Prober, idle_because, is_silent, usable_context
+from ..hints import MOUNT, why_it_ends
 from ..line import Line
 from ..root import Root
 from ..section import Check, Section
@@ -142,11 +143,11 @@ def _of_handshakes(measured: Measured) -> Finding:
     """There are four cases: all work, none connects, none speaks the same TLS, some or all are ended."""
     tries = measured.tries
     failed = [one for one in tries if not one.is_done and not one.is_refusal]
-    value = f"{len(tries) - len(failed)} of {len(tries)} work"
+    value = f"{len(tries) - len(failed)} of {len(tries)} handshakes work"
     if measured.wants_certificate:
-        return ok("tls.handshake", "handshakes work until the server has asked for a client certificate")
+        return ok("tls.handshake", "handshakes work until the server asks for a client certificate")
     if not failed:
-        return ok("tls.handshake", "every handshake works", value)
+        return ok("tls.handshake", "every handshake works", f"{len(tries)} of {len(tries)}")
     all_failed = len(failed) == len(tries)
     found = _not_connected(failed) or _not_agreed(measured, failed) if all_failed else None
     return found or _of_ended(measured, failed, value)
@@ -157,9 +158,13 @@ def _not_connected(failed: Sequence[Handshake]) -> Finding | None:
     if trouble is None or any(one.place is not Place.BEFORE for one in failed):
         return None
     found = _NOT_CONNECTED.get((trouble.phase, trouble.cause), _NOT_CONNECTED.get((trouble.phase, None)))
-    text = f"no connection is made to shake hands on ({trouble.phase.value}: {trouble.error})"
+    text = f"no connection can be made, so there is no handshake ({trouble.phase.value}: {trouble.error})"
     return fail(
-        "tls.handshake", text, "look at the sections name, connect and proxy", "", found or Root.OTHER
+        "tls.handshake",
+        text,
+        "--only name --only connect --only proxy   # they say why",
+        "",
+        found or Root.OTHER,
     )
 
 
@@ -169,7 +174,7 @@ def _not_agreed(measured: Measured, failed: Sequence[Handshake]) -> Finding | No
     plain = measured.plain_status
     if all(error.endswith(_NO_TLS) for error in errors) or _is_plain(plain):
         told = (
-            "the server answers in plain HTTP" if plain is not None else "what the server answers is no TLS"
+            "the server answers in plain HTTP" if plain is not None else "what the server answers is not TLS"
         )
         value = errors[0] if plain is None else f"status {plain}"
         return fail("tls.handshake", told, f"use {measured.plain_url}", value, Root.NO_TLS)
@@ -177,8 +182,8 @@ def _not_agreed(measured: Measured, failed: Sequence[Handshake]) -> Finding | No
         return None
     said = f"the server's alert is {failed[0].alert}" if failed[0].alert else errors[0]
     return fail(
-        "tls.handshake", f"no version or cipher of TLS is in common ({said})",
-        f"have the operator of {measured.origin} allow TLS 1.2 or 1.3; this client has no older one",
+        "tls.handshake", f"client and server have no TLS version or cipher in common ({said})",
+        f"ask the operator of {measured.origin} to allow TLS 1.2 or 1.3; this client speaks nothing older",
         errors[0], Root.NO_COMMON_TLS,
     )  # fmt: skip
 
@@ -192,11 +197,7 @@ def _of_ended(measured: Measured, failed: Sequence[Handshake], value: str) -> Fi
     )  # fmt: skip
     never = not measured.works
     how_many = "all handshakes" if never else f"{len(failed)} of {len(measured.tries)} handshakes"
-    hint = (
-        f"have the operator of {measured.origin}, or of what stands before it, look for what ends handshakes"
-        if never
-        else 'session.mount("https://", resilient_transport.ResilientAdapter())'
-    )
+    hint = why_it_ends("handshakes", measured.origin) if never else MOUNT
     # What the two cannot agree on, they never can.
     comes_and_goes = cause is Cause.NO_COMMON_TLS and not never
     root = Root.HANDSHAKE_RESET if comes_and_goes else root_of(Phase.HANDSHAKE, cause)
@@ -216,12 +217,12 @@ def _spelled(version: str | None) -> str:
 
 def _of_protocol(choosing: Handshake | None) -> Finding:
     if choosing is None or not choosing.is_done:
-        return ok("tls.alpn", "what the server would choose by ALPN is not known")
+        return ok("tls.alpn", "it is not known what the server chooses by ALPN")
     chosen = choosing.protocol
     if chosen is None:
         return ok("tls.alpn", "the server chooses nothing by ALPN, so HTTP/1.1 is spoken")
-    besides = "; requests offers HTTP/1.1 alone, and speaks that" if chosen == "h2" else ""
-    return ok("tls.alpn", f"of HTTP/2 and HTTP/1.1 the server would choose {chosen}{besides}", chosen)
+    besides = "; requests offers only HTTP/1.1, and speaks that" if chosen == "h2" else ""
+    return ok("tls.alpn", f"of HTTP/2 and HTTP/1.1 the server chooses {chosen}{besides}", chosen)
 
 
 def _of_resumption(measured: Measured, done: Handshake) -> Iterator[Finding]:
@@ -230,25 +231,29 @@ def _of_resumption(measured: Measured, done: Handshake) -> Iterator[Finding]:
     when = "with the handshake" if done.version == "TLSv1.2" else "right after the handshake"
     count = max(one.tickets for one in measured.tries) or late
     if resumed is None:
-        yield ok("tls.resumption", "the server gives nothing to resume a session by", "0 tickets")
+        yield ok(
+            "tls.resumption",
+            "the server gives no session ticket, so each handshake is a full one",
+            "0 tickets",
+        )
         return
-    given = f"{count} ticket{'' if count == 1 else 's'}" if count else "a session identifier"
+    given = f"{count} session ticket{'' if count == 1 else 's'}" if count else "a session identifier"
     told = f"the server gives {given} {'with its first response' if late else when}"
     if not resumed.is_done:
-        yield ok("tls.resumption", f"{told}; whether it resumes a session is not known", given)
+        yield ok("tls.resumption", f"{told}; whether it resumes sessions is not known", given)
     elif resumed.is_resumed:
-        yield ok("tls.resumption", f"{told}, and resumes the session", given)
+        yield ok("tls.resumption", f"{told}, and resumes sessions by them", given)
     else:
-        yield ok("tls.resumption", f"{told}, and makes a full handshake all the same", given)
+        yield ok("tls.resumption", f"{told}, but makes a full handshake all the same", given)
 
 
 def _of_time(measured: Measured) -> Finding:
     full = median(one.seconds for one in measured.tries if one.seconds is not None)
     resumed = measured.resumed
-    value = f"{full * 1000:.1f} ms"
+    text = f"a full handshake takes {full * 1000:.1f} ms"
     if resumed is not None and resumed.is_resumed and resumed.seconds is not None:
-        value += f", resumed {resumed.seconds * 1000:.1f} ms"
-    return ok("tls.time", "so long a handshake takes", value)
+        text += f", a resumed one {resumed.seconds * 1000:.1f} ms"
+    return ok("tls.time", text)
 
 
 TLS: Final = Section(

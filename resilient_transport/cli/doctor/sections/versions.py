@@ -115,13 +115,13 @@ def judge(measured: Measured) -> Iterator[Finding]:
 def _of_package(package: Package, measured: Measured) -> Finding:
     check = f"versions.{package.name.lower()}"
     if package.least and parsed(package.version) < parsed(package.least):
-        text = f"{package.name} {package.version} is older than this package takes"
+        text = f"{package.name} {package.version} is older than resilient-transport needs"
         return warn(
             check, text, f"pip install '{package.name}>={package.least}'", package.version, Root.OTHER
         )
     is_other = not measured.openssl.startswith("OpenSSL") or "compatible" in measured.openssl
     if package.name == "OpenSSL" and is_other:
-        text = f"ssl is linked with {measured.openssl}, which urllib3 is not tested with"
+        text = f"ssl uses {measured.openssl}, which urllib3 is not tested with"
         return warn(check, text, "use a Python that is linked with OpenSSL", package.version, Root.OTHER)
     if package.name == "Python" and not measured.is_ssl_mended:
         text = "data that comes before a handshake can pass for encrypted (CVE-2023-40217)"
@@ -136,10 +136,10 @@ def _of_package(package: Package, measured: Measured) -> Finding:
     if faults:
         return _of_faults(check, package, list(faults))
     if package.name == "certifi" and (old := _age(package, measured.today)) > OLDEST:
-        text = f"the trusted authorities of certifi are {old / 365:.0f} years old: newer ones are missing"
+        text = f"the trusted authorities of certifi are {old / 365:.0f} years old, so newer ones are missing"
         return warn(check, text, "pip install --upgrade certifi", package.version, Root.OTHER)
     told = measured.openssl if package.name == "OpenSSL" else f"{package.name} {package.version}"
-    return ok(check, f"nothing bad is known of {told}", package.version)
+    return ok(check, f"{told} has no known fault", package.version)
 
 
 def _of_faults(check: str, package: Package, faults: list[Fault]) -> Finding:
