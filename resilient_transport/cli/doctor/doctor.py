@@ -58,7 +58,7 @@ def configure(parser: ArgumentParser) -> None:
     wanted = parser.add_argument_group("what is done")
     wanted.add_argument(
         "--burst", metavar="N", type=_count(MOST_AT_ONCE), nargs="?", const=4, default=0,
-        help="make N cold calls at once (4), as a program does at its start",
+        help="make N calls at once (4), each on a new connection",
     )  # fmt: skip
     wanted.add_argument(
         "--sizes", metavar="URL", nargs="+", default=[], help="pages of several sizes of the same server"
@@ -210,7 +210,7 @@ def _refuse_unknown(names: Sequence[str]) -> None:
 
 def _agreed(options: Options) -> bool:
     """Whether the person at the terminal agrees to a load; where nobody is, the option is enough."""
-    asked = [f"{options.burst} cold calls at once"] if options.burst and options.wants("burst") else []
+    asked = [f"{options.burst} calls at once"] if options.burst and options.wants("burst") else []
     asked += [_pages(len(options.sizes))] if options.sizes and options.wants("sizes") else []
     if not asked or not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
         return True

@@ -112,7 +112,9 @@ def target_for(session: requests.Session, options: Options) -> Target:
     try:
         prepared = session.prepare_request(requests.Request("GET", options.url))
     except (requests.RequestException, ValueError) as error:
-        raise UnusableTarget(f"the URL cannot be used ({type(error).__name__})") from None
+        raise UnusableTarget(
+            f"the URL cannot be used ({type(error).__name__}); it looks like https://host/path"
+        ) from None
     parts = parse_url(prepared.url or "")
     if parts.scheme not in _PORTS or not parts.host:
         raise UnusableTarget("the URL begins with https:// or http:// and names a host")

@@ -66,6 +66,7 @@ def test_resets_that_come_alone_as_well_are_no_race(server):
     _, findings = burst_of(server)
 
     assert findings["burst.alone"].root is Root.HANDSHAKE_RESET
+    assert ("mount(session)" in findings["burst.alone"].hint) is (findings["burst.gate"].level is Level.OK)
     assert findings["burst.together"].root is Root.HANDSHAKE_RESET
 
 
@@ -78,6 +79,7 @@ def test_a_silent_server_is_not_asked_in_bursts(server):
 
     assert server.counts().requests == 2
     assert findings["burst.alone"].root is Root.SILENT
+    assert findings["burst.alone"].hint.startswith("ask the operator")
     assert findings["burst.together"].level is findings["burst.gate"].level is Level.SKIPPED
 
 

@@ -103,6 +103,7 @@ def test_a_network_that_is_fine_is_said_to_be_fine():
     findings = found(CONTROL, Measured((GOOD,) * 8, lost(6) + whole(2), ours(8)))
 
     assert findings["control.stock"].text.startswith("the network is fine, but stock requests fails")
+    assert findings["control.stock"].hint == MOUNT
     assert findings["control.stock"].root is Root.REQUEST_RESET
 
 
@@ -145,6 +146,7 @@ def test_what_the_adapter_alone_fails_at_is_told():
     findings = found(CONTROL, Measured((GOOD,) * 8, whole(8), ours(8, failed=8)))
 
     assert findings["control.adapter"].text.startswith("the network is fine, but this adapter fails")
+    assert findings["control.adapter"].hint.startswith("--json")
 
 
 def test_a_login_that_only_the_session_has_is_no_error():

@@ -43,6 +43,7 @@ def test_a_name_that_is_not_there_fails() -> None:
     assert found["name.found"].root is Root.NAME
     assert "not found" in found["name.found"].text
     assert found["name.found"].blocks
+    assert found["name.found"].value == "example.test"
 
 
 def test_a_name_server_that_is_silent_is_told_from_a_name_that_is_not_there() -> None:

@@ -201,11 +201,11 @@ BURST = section(
 @pytest.mark.parametrize(
     ("arguments", "stdin", "is_stderr_terminal", "asked", "told"),
     [
-        (["--burst"], Place(True, "y\n"), True, "make 4 cold calls at once? [y/N] ", "ok"),
-        (["--burst", "2"], Place(True, "YES\n"), True, "make 2 cold calls at once? [y/N] ", "ok"),
-        (["--burst"], Place(True, "\n"), True, "make 4 cold calls at once? [y/N] ", "skipped"),
-        (["--burst"], Place(True, "no\n"), True, "make 4 cold calls at once? [y/N] ", "skipped"),
-        (["--burst"], Place(True, ""), True, "make 4 cold calls at once? [y/N] ", "skipped"),
+        (["--burst"], Place(True, "y\n"), True, "make 4 calls at once? [y/N] ", "ok"),
+        (["--burst", "2"], Place(True, "YES\n"), True, "make 2 calls at once? [y/N] ", "ok"),
+        (["--burst"], Place(True, "\n"), True, "make 4 calls at once? [y/N] ", "skipped"),
+        (["--burst"], Place(True, "no\n"), True, "make 4 calls at once? [y/N] ", "skipped"),
+        (["--burst"], Place(True, ""), True, "make 4 calls at once? [y/N] ", "skipped"),
         (["--burst", "--yes"], Place(True), True, "", "ok"),
         (["--burst"], Place(False), True, "", "ok"),
         (["--burst"], Place(True), False, "", "ok"),

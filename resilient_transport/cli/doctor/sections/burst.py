@@ -86,7 +86,7 @@ def _lots(alone: Sequence[Call], together: Sequence[Call]) -> tuple[tuple[int, i
 
 def judge(measured: Measured) -> Iterator[Finding]:
     """Say whether calls bear one another."""
-    yield _alone(measured.alone)
+    yield _alone(measured)
     if not measured.stock:
         why = "no call works alone"
         yield from (skipped(check, why) for check in ("burst.together", "burst.gate"))
@@ -96,14 +96,16 @@ def judge(measured: Measured) -> Iterator[Finding]:
     yield _gate(measured)
 
 
-def _alone(made: Sequence[Call]) -> Finding:
+def _alone(measured: Measured) -> Finding:
+    made, ours = measured.alone, measured.ours
     lost = failed(made)
     value = f"{len(lost)} of {len(made)} failed"
     if not lost:
         return ok("burst.alone", "calls that are made one after the other work", value)
     phase, cause, told = usual(lost)
     text = f"calls fail even one after the other, {where(phase)} ({told})"
-    return fail("burst.alone", text, why_it_ends(), value, root_of(phase, cause), blocks=False)
+    hint = MOUNT if ours and not failed(ours) else why_it_ends()
+    return fail("burst.alone", text, hint, value, root_of(phase, cause), blocks=False)
 
 
 def _together(measured: Measured) -> Finding:

@@ -90,7 +90,7 @@ def judge(measured: Measured) -> Iterator[Finding]:
     troubles = [one.trouble for one in measured.by_hand if one.trouble is not None]
     yield _of_network(measured, troubles)
     yield from _of_stock(measured, troubles)
-    yield _of_adapter(measured, troubles)
+    yield _of_client("control.adapter", measured, measured.ours, troubles)
     yield _of_statuses(measured)
 
 
@@ -114,7 +114,7 @@ def _of_network(measured: Measured, troubles: list[Trouble]) -> Finding:
 def _of_stock(measured: Measured, troubles: list[Trouble]) -> Iterator[Finding]:
     empty = hollow(measured.stock, measured.ours)
     if failed(measured.stock) or not empty:
-        yield _of_client("control.stock", measured.stock, troubles, len(measured.by_hand))
+        yield _of_client("control.stock", measured, measured.stock, troubles)
     if empty:
         yield fail(
             "control.stock",
@@ -126,11 +126,7 @@ def _of_stock(measured: Measured, troubles: list[Trouble]) -> Iterator[Finding]:
         )
 
 
-def _of_adapter(measured: Measured, troubles: list[Trouble]) -> Finding:
-    return _of_client("control.adapter", measured.ours, troubles, len(measured.by_hand))
-
-
-def _of_client(check: str, made: tuple[Call, ...], troubles: list[Trouble], tried: int) -> Finding:
+def _of_client(check: str, measured: Measured, made: tuple[Call, ...], troubles: list[Trouble]) -> Finding:
     """There are four cases: it works, by hand it fails as well, it fails more often, and it fails once."""
     lost = failed(made)
     who, value = made[0].transport, f"{len(made) - len(lost)} of {len(made)} answered"
@@ -139,8 +135,9 @@ def _of_client(check: str, made: tuple[Call, ...], troubles: list[Trouble], trie
     phase, cause, told = usual(lost)
     if troubles:
         return warn(check, f"{who} fails, too ({told})", "do what control.by-hand says", value, Root.OTHER)
-    hint, root, blocks = "--json   # the section control has each attempt", root_of(phase, cause), False
-    if leans(((0, tried), (len(lost), len(made)))):
+    hint = "--json > doctor.json   # its section control has each attempt" if failed(measured.ours) else MOUNT
+    root, blocks = root_of(phase, cause), False
+    if leans(((0, len(measured.by_hand)), (len(lost), len(made)))):
         text = f"the network is fine, but {who} fails {where(phase)} ({told})"
         return fail(check, text, hint, value, root, blocks)
     text = f"{who} fails now and then, {where(phase)} ({told})"

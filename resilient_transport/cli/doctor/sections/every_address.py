@@ -154,9 +154,7 @@ def _of_none(measured: Measured) -> Finding:
         hint = "sudo nft list ruleset   # or what else filters here: a sandbox, a policy, an agent"
     elif causes == {Cause.REFUSED}:
         text = f"{who} has refused the connection at port {measured.port}"
-        hint = (
-            f"nc -vz {quote(measured.host)} {measured.port}   # is the server running, and is the port right?"
-        )
+        hint = f"nc -vz {quote(measured.host)} {measured.port}   # does anything listen there?"
     elif Cause.TIMEOUT in causes:
         silence = max(one.seconds for one in tries)
         text = f"{who} is silent at port {measured.port} for {silence:.1f} s: something drops the packets"

@@ -35,7 +35,8 @@ TRIALS: Final = 4
 _PATIENCE: Final = 0.3
 #: A certificate is told when it has so many days left.
 _SOON: Final = 30
-_FILES: Final = "--cert FILE --key FILE"
+_FILES: Final = '--cert FILE --key FILE   # in your program: session.cert = ("FILE", "FILE")'
+_RENEWED: Final = "--cert FILE --key FILE   # of a renewed certificate"
 _ENCRYPTED: Final = b"ENCRYPTED"
 
 
@@ -184,7 +185,7 @@ def judge(measured: Measured) -> Iterator[Finding]:
 def _of_files(files: Files) -> Finding:
     check = "client-certificate.files"
     if files.problem:
-        return fail(check, files.problem, files.cure, files.certificate or "", Root.CLIENT_FILES)
+        return fail(check, files.problem, files.cure, files.problem, Root.CLIENT_FILES)
     if files.certificate is None:
         return ok(check, "no client certificate is set")
     own = files.chain[0] if files.chain else None
@@ -238,7 +239,7 @@ def _refused(measured: Measured, reply: Reply) -> Finding:
     if over or made.alert == "certificate_expired":
         when = f"was valid until {date_of(over[0].not_after)}" if over else "has expired"
         text, root = f"the server refuses {own}, which {when}", Root.CLIENT_CERTIFICATE_EXPIRED
-        return fail(check, text, f"{_FILES}   # of a renewed certificate", value, root)
+        return fail(check, text, _RENEWED, value, root)
     hint = f"ask the operator of {measured.origin} which client certificates it accepts"
     if made.alert == "unknown_ca" and len(measured.files.chain) == 1:
         hint += (
@@ -262,7 +263,7 @@ def _of_expiry(measured: Measured) -> Finding:
     own, now, check = measured.files.chain[0], measured.now, "client-certificate.expiry"
     value, hint, expired = (
         lifetime(own),
-        f"{_FILES}   # of a renewed certificate",
+        _RENEWED,
         Root.CLIENT_CERTIFICATE_EXPIRED,
     )
     if now < own.not_before:

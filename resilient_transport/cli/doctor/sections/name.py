@@ -143,12 +143,12 @@ def _of_being_found(name: Name) -> Finding:
     if last.is_absent:
         text = f"the {name.whose}'s name {name.host} is not found ({last.error})"
         hint = f"getent ahosts {quote(name.host)}   # is it spelled right, and does it exist in this network?"
-        return fail("name.found", text, hint, f"{last.seconds:.1f} s", Root.NAME)
+        return fail("name.found", text, hint, name.host, Root.NAME)
     return fail(
         "name.found",
         f"the {name.whose}'s name {name.host} is not found: the name server fails ({last.error})",
         "cat /etc/resolv.conf   # does the name server that stands there answer?",
-        f"{last.seconds:.1f} s",
+        name.host,
         Root.NAME,
     )
 

@@ -228,7 +228,7 @@ def judge(measured: Measured) -> Iterator[Finding]:
 def _validator(measured: Measured) -> Finding:
     text = "the response has neither ETag nor Last-Modified"
     if measured.validator is not None:
-        text = f"the response has the validator {measured.validator}"
+        text = f"the response has a validator: {measured.validator}"
     value = [f"{measured.size:,} B", measured.framing, measured.encoding]
     return ok("resume.validator", text, ", ".join(filter(None, value)))
 

@@ -304,7 +304,7 @@ def _unknown_issuer(measured: Measured, value: str) -> Finding:
         measured,
         check,
         text,
-        "--ca FILE   # with the authority's certificate, from the operator",
+        '--ca FILE   # with the certificate of its authority; in your program: session.verify = "FILE"',
         value,
         root,
     )

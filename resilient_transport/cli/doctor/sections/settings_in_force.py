@@ -225,7 +225,8 @@ def _of_trust(trust: TrustChoice) -> Finding:
     check = "settings.trust"
     if trust.problem:
         text = f"{trust.source} names {trust.verify}, which {trust.problem}"
-        return fail(check, text, _cure_of_trust(trust), root=Root.SETTING)
+        value = f"{trust.source}: {trust.verify} {trust.problem}"
+        return fail(check, text, _cure_of_trust(trust), value, Root.SETTING)
     if trust.replaced:
         text = f"{trust.source} beats session.verify={trust.replaced}, which has no effect"
         hint = "session.trust_env = False   # or pass verify= with each call, which beats both"
