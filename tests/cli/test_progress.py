@@ -6,7 +6,7 @@ import os
 import pytest
 
 from resilient_transport.cli.demo.progress import shown
-from resilient_transport.cli.demo.terminal import Terminal, terminal_of
+from resilient_transport.cli.terminal import Terminal, terminal_of
 
 
 class Tty(io.StringIO):

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TextIO
 
 from ..interrupt import on_interrupt
-from .terminal import Terminal, tell
+from ..terminal import Terminal, tell
 
 #: Called after each start.
 Tick = Callable[[], None]

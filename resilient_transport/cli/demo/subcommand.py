@@ -14,13 +14,13 @@ from typing import Any, Final
 from ...settings.environment import clean_environment
 from ...util.whole_file import probe, write_whole
 from ..command import FAILED, OK, UNUSABLE, Command
+from ..terminal import tell, terminal_of
 from .cell import Cell
 from .lane import NotTrustworthy
 from .progress import shown
 from .scenarios import SCENARIOS, Scenario
 from .side_by_side import play
 from .table import WIDTH, report
-from .terminal import tell, terminal_of
 from .transports import TRANSPORTS
 from .verdict import Verdict, verdict
 

@@ -11,14 +11,12 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from ...terminal import is_dumb, width_of
 from .layout import Line, Look
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-#: Terminals that take no control sequence.
-_DUMB: Final = ("dumb", "unknown")
-_USUAL_WIDTH: Final = 80
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
@@ -29,20 +27,10 @@ def look_of(stream: TextIO, environment: Mapping[str, str]) -> Look:
         stream: a terminal, a pipe, a file.
         environment: whose TERM and COLUMNS count.
     """
-    is_terminal = stream.isatty()
     encoding = getattr(stream, "encoding", None) or "ascii"
-    is_dumb = is_terminal and environment.get("TERM", "") in _DUMB
-    return Look(_width(stream, environment) if is_terminal else None, encoding, is_dumb)
-
-
-def _width(stream: TextIO, environment: Mapping[str, str]) -> int:
-    told = environment.get("COLUMNS", "")
-    if told.isdigit() and int(told):
-        return int(told)
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
-    except (OSError, ValueError):
-        return _USUAL_WIDTH
+    if not stream.isatty():
+        return Look(None, encoding)
+    return Look(width_of(stream, environment), encoding, is_dumb(environment))
 
 
 class Outlet:

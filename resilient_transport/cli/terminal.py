@@ -39,15 +39,25 @@ def terminal_of(stream: TextIO | None, environment: Mapping[str, str]) -> Termin
     """
     if stream is None or stream.closed or not stream.isatty():
         return Terminal()
-    kind = environment.get("TERM", "")
-    dumb = kind.lower() in ("dumb", "unknown")
+    dumb = is_dumb(environment)
     # Without TERM it is a console of Windows, which may not know of bold, but of a carriage return.
-    bold = bool(kind) and not dumb and not environment.get("NO_COLOR")
-    return Terminal(_width(stream, environment.get("COLUMNS", "")), bold, not dumb)
+    bold = bool(environment.get("TERM")) and not dumb and not environment.get("NO_COLOR")
+    return Terminal(width_of(stream, environment), bold, not dumb)
 
 
-def _width(stream: TextIO, told: str) -> int:
-    # As `shutil.get_terminal_size` has it, which asks stdout alone.
+def is_dumb(environment: Mapping[str, str]) -> bool:
+    """Whether a terminal takes no control sequence."""
+    return environment.get("TERM", "").lower() in ("dumb", "unknown")
+
+
+def width_of(stream: TextIO, environment: Mapping[str, str]) -> int:
+    """The columns of a terminal.
+
+    Args:
+        stream: the terminal; as `shutil.get_terminal_size` has it, which asks stdout alone.
+        environment: `COLUMNS` counts more.
+    """
+    told = environment.get("COLUMNS", "")
     if told.isascii() and told.isdigit() and int(told) > 0:
         return max(int(told), _NARROWEST)
     try:
