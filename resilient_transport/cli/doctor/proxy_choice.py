@@ -45,7 +45,7 @@ class ProxyChoice:
     trusts_environment: bool = True
 
 
-def choice_of(
+def proxy_choice_of(
     session: requests.Session, options: Options, url: str, environment: Mapping[str, str]
 ) -> ProxyChoice:
     """What decides about the proxy.

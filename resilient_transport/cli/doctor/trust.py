@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from contextlib import suppress
@@ -52,6 +53,21 @@ def load(context: ssl.SSLContext, path: str) -> None:
     context.load_verify_locations(cafile=None if folder else path, capath=path if folder else None)
 
 
+def problem_with(path: str) -> str:
+    """What is wrong with a file or a folder of authorities; empty: nothing."""
+    if not os.path.exists(path):
+        return "does not exist"
+    if os.path.isdir(path):
+        return "" if os.access(path, os.R_OK | os.X_OK) else "may not be read"
+    try:
+        load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), path)
+    except PermissionError:
+        return "may not be read"
+    except (OSError, ValueError):
+        return "has no certificate in PEM"
+    return ""
+
+
 def trust_of(verify: bool | str) -> Trust:
     """What a session trusts.
 
@@ -62,10 +78,8 @@ def trust_of(verify: bool | str) -> Trust:
     trust = Trust(path, bool(verify))
     if path is None:
         return trust
-    try:
-        load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), path)
-    except OSError as error:
-        return replace(trust, unusable=error.strerror or type(error).__name__)
+    if problem := problem_with(path):
+        return replace(trust, unusable=problem)
     found = _certificates_at(Path(path))
     public = {one.fingerprint for one in _public()}
     named = tuple(one.subject for one in found) if len(found) <= _MOST_NAMED else ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +13,7 @@ import requests
 from ...settings.environment import bundle_variable
 from .doctor_options import Options
 from .target import Target
+from .trust import problem_with
 
 #: How OpenSSL finds an authority in a folder: by the hash of its name.
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
@@ -39,7 +39,7 @@ class TrustChoice:
     unread: tuple[str, ...] = ()
 
 
-def trust_of(
+def trust_choice_of(
     session: requests.Session, options: Options, target: Target, environment: Mapping[str, str]
 ) -> TrustChoice:
     """What decides about the authorities.
@@ -62,26 +62,11 @@ def trust_of(
     return TrustChoice(
         verify=verify,
         source=source,
-        problem=_problem(verify) if isinstance(verify, str) else "",
+        problem=problem_with(verify) if isinstance(verify, str) else "",
         is_unhashed=isinstance(verify, str) and os.path.isdir(verify) and not _has_hashed(verify),
         replaced=str(own) if replaced else "",
         unread=tuple(name for name in _UNREAD if environment.get(name)),
     )
-
-
-def _problem(path: str) -> str:
-    """What is wrong with a file or a folder of authorities; empty: nothing."""
-    if not os.path.exists(path):
-        return "does not exist"
-    if os.path.isdir(path):
-        return "" if os.access(path, os.R_OK | os.X_OK) else "may not be read"
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except PermissionError:
-        return "may not be read"
-    except (OSError, ValueError):
-        return "has no certificate in PEM"
-    return ""
 
 
 def _has_hashed(folder: str) -> bool:

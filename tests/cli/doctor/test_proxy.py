@@ -13,7 +13,7 @@ from resilient_transport.cli.doctor.doctor_options import Options
 from resilient_transport.cli.doctor.finding import Finding, Level
 from resilient_transport.cli.doctor.known_faults import parsed
 from resilient_transport.cli.doctor.program_calls import OURS, STOCK, calls
-from resilient_transport.cli.doctor.proxy_choice import ProxyChoice, choice_of
+from resilient_transport.cli.doctor.proxy_choice import ProxyChoice, proxy_choice_of
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections import proxy
 from resilient_transport.cli.doctor.sections.proxy import PROXY, judge
@@ -267,7 +267,7 @@ def choice(environment: dict[str, str], url: str = URL, **values: Any) -> ProxyC
             patch.setenv(name, value)
         session.trust_env = values.pop("trust_env", True)
         session.proxies = values.pop("proxies", {})
-        return choice_of(session, Options(url, **values), url, environment)
+        return proxy_choice_of(session, Options(url, **values), url, environment)
 
 
 def test_the_option_beats_the_environment_and_that_the_session() -> None:

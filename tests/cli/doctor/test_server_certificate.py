@@ -312,7 +312,7 @@ def test_what_is_trusted(tmp_path: Path, authority: Any) -> None:
     assert (private.has_public, len(private.named)) == (False, 1)
     assert trust_of(str(both)) == trust_of(str(tmp_path / "both.pem")) == Trust(str(both))
     assert trust_of(str(tmp_path)).has_public
-    assert trust_of(str(tmp_path / "none")).unusable == "No such file or directory"
+    assert trust_of(str(tmp_path / "none")).unusable == "does not exist"
     assert "Internet Security Research Group" in public_organisations()
     assert organisation("C=US, O=DigiCert, Inc., CN=x") == "DigiCert, Inc."
     assert organisation("CN=x") == ""

@@ -15,7 +15,7 @@ from ....settings.environment import foreign
 from ....waterfall.chart import Phase
 from ..finding import Finding, fail, ok
 from ..line import ConnectRefused, Line, Trouble
-from ..proxy_choice import ProxyChoice, choice_of
+from ..proxy_choice import ProxyChoice, proxy_choice_of
 from ..root import Root
 from ..section import Check, Section
 from ..socks_client import SocksRefused
@@ -93,7 +93,7 @@ def measure(visit: Visit) -> Measured:
 
 def _choice(visit: Visit) -> ProxyChoice:
     with visit.new_session() as session:
-        return choice_of(session, visit.options, visit.target.url, foreign())
+        return proxy_choice_of(session, visit.options, visit.target.url, foreign())
 
 
 def _is_enough(attempts: list[Attempt]) -> bool:

@@ -236,7 +236,7 @@ def _of_trust(measured: Measured) -> Finding:
     last = measured.chain[-1]
     value = "" if not measured.verified.verify_message else measured.verified.verify_message
     if trust.unusable:
-        return fail(check, f"what the session trusts cannot be used ({trust.unusable})",
+        return fail(check, f"what the session trusts cannot be used: {trust.path} {trust.unusable}",
                     f"--ca FILE   # instead of {trust.path}", trust.shown, Root.SETTING)  # fmt: skip
     if code == 0:
         return _trusted(measured)

@@ -15,11 +15,11 @@ from ....settings.environment import foreign, misspelt, told
 from ...show_settings import shown
 from ..finding import Finding, fail, ok, skipped, warn
 from ..keepalive_probe import KeepAlive, probe
-from ..proxy_choice import ProxyChoice, choice_of
+from ..proxy_choice import ProxyChoice, proxy_choice_of
 from ..root import Root
 from ..section import Check, Section
 from ..session_reach import Reach, reach_of
-from ..trust_choice import TrustChoice, trust_of
+from ..trust_choice import TrustChoice, trust_choice_of
 from ..visit import Visit
 
 _OF_CONNECTIONS: Final = ("idle_timeout", "max_age", "dns_order", "handshakes")
@@ -83,8 +83,8 @@ def measure(visit: Visit) -> Measured:
             bypassed_by=_source(values, "RESILIENT_TRANSPORT_BYPASS", "on"),
             disabled_by=_refused_by(adapter, values, target.url),
             keepalive=_keepalive(adapter, unusable),
-            trust=trust_of(session, options, target, environment),
-            proxy=choice_of(session, options, target.url, environment),
+            trust=trust_choice_of(session, options, target, environment),
+            proxy=proxy_choice_of(session, options, target.url, environment),
             reach=None if options.session is None else reach_of(session, other, target.url),
         )
 
