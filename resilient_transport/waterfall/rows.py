@@ -12,7 +12,8 @@ from .call_notes import CallNotes
 from .chart import Bar, Chart, Phase, Row
 from .scale import span
 
-_PHASES: Final = {
+#: What a stage of an attempt is on a chart.
+PHASES: Final = {
     Stage.QUEUE: Phase.WAIT,
     Stage.RESOLVE: Phase.NAME,
     Stage.CONNECT: Phase.DIAL,
@@ -103,11 +104,11 @@ def _beginnings(attempt: Attempt) -> list[tuple[Phase, float]]:
     if attempt.shared:
         return [(Phase.WAIT, 0.0)]
     if attempt.stages:
-        return [(_PHASES[Stage(stage)], moment) for stage, moment in attempt.stages]
+        return [(PHASES[Stage(stage)], moment) for stage, moment in attempt.stages]
     if attempt.connecting and attempt.connecting < attempt.seconds:
         return [(Phase.DIAL, 0.0), (Phase.FIRST_BYTE, attempt.connecting)]
     stage = Stage(attempt.stage)
-    return [(_PHASES.get(stage, Phase.FIRST_BYTE), 0.0)]
+    return [(PHASES.get(stage, Phase.FIRST_BYTE), 0.0)]
 
 
 def _pause(attempt: Attempt, follower: Attempt | None) -> Iterator[Bar]:

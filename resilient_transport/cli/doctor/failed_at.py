@@ -19,18 +19,8 @@ from ...events.attempt import Attempts
 from ...retry.causes import root_of
 from ...retry.stages import Stage
 from ...waterfall.chart import Phase
+from ...waterfall.rows import PHASES
 
-#: What the adapter calls a step.
-_BY_STAGE: Final = {
-    Stage.QUEUE: Phase.WAIT,
-    Stage.RESOLVE: Phase.NAME,
-    Stage.CONNECT: Phase.DIAL,
-    Stage.TUNNEL: Phase.TUNNEL,
-    Stage.HANDSHAKE: Phase.HANDSHAKE,
-    Stage.CONFIRM: Phase.CONFIRM,
-    Stage.REQUEST: Phase.FIRST_BYTE,
-    Stage.BODY: Phase.BODY,
-}
 #: What a function does, by its name; the first that was gone through counts.
 _BY_FUNCTION: Final = {
     "generate": Phase.BODY,
@@ -66,7 +56,7 @@ def _held_by(error: BaseException) -> BaseException | None:
 def phase_by_attempts(attempts: Attempts) -> Phase | None:
     """The step at which the last attempt that has failed did so; None: nobody tells."""
     stage = next((one.stage for one in reversed(attempts) if one.error), None)
-    return None if stage is None else _BY_STAGE.get(Stage(stage))
+    return None if stage is None else PHASES.get(Stage(stage))
 
 
 def phase_by_traceback(error: BaseException) -> Phase:

@@ -59,7 +59,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields by name, in types that JSON has."""
-        root = None if self.root is None else self.root.name.lower().replace("_", "-")
+        root = None if self.root is None else self.root.identifier
         told = {"check": self.check, "level": str(self.level), "text": self.text, "value": self.value}
         return {**told, "hint": self.hint, "root": root}
 

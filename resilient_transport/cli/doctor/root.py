@@ -51,6 +51,11 @@ class Root(str, Enum):
     __str__ = str.__str__
 
     @property
+    def identifier(self) -> str:
+        """What `--json` calls it: "handshake-reset"."""
+        return self.name.lower().replace("_", "-")
+
+    @property
     def rank(self) -> int:
         """Its place in the order above, from 0."""
         return _RANKS[self]

@@ -15,7 +15,6 @@ from .... import __version__
 from ....call.redaction import describe
 from ..examination import Report
 from ..finding import Finding, Level
-from ..root import Root
 
 #: Grows when a key goes or means something else; new keys may come without that.
 SCHEMA: Final = 1
@@ -38,7 +37,7 @@ def plain(report: Report) -> dict[str, Any]:
         "proxy": report.proxy,
         "verdict": {
             "level": str(verdict.level),
-            "root": _root(verdict.root),
+            "root": verdict.root and verdict.root.identifier,
             "sentence": verdict.sentence,
             "also": verdict.also,
             "compared": verdict.compared,
@@ -71,10 +70,6 @@ def _worst(findings: Sequence[Finding]) -> str:
     order = (Level.FAIL, Level.WARN, Level.OK, Level.SKIPPED)
     levels = {finding.level for finding in findings} or {Level.SKIPPED}
     return str(next(level for level in order if level in levels))
-
-
-def _root(root: Root | None) -> str | None:
-    return None if root is None else root.name.lower().replace("_", "-")
 
 
 def values(value: Any) -> Any:
