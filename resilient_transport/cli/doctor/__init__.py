@@ -2,7 +2,7 @@
 
 `sections` hold the checks. Each section measures first, and then judges what it has measured: its `measure`
 is all that uses the network, its `judge` is pure. `visit` is what a section is given to measure with: the
-`target`, lines that are made by hand (`line`), and calls by requests and by the adapter (`calls`).
-`examination` runs the sections in their order, `verdict` says in one sentence what is wrong, and `output`
-shows all of it.
+`target`, connections made by hand (`line`, `handshake`), and calls by requests and by the adapter
+(`program_calls`). `examination` runs the sections in their order, `diagnosis` says in one sentence what is
+wrong, and `output` shows all of it. `docs/architecture.md` walks through that in six steps.
 """
