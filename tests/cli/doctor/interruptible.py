@@ -3,6 +3,7 @@
 Arguments: where to stay, then those of `doctor`.
 """
 
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,8 @@ def in_conclusion(report, look):
 
 
 if __name__ == "__main__":
+    # Of a shell's background job it is ignored, and so it would be here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     place, *arguments = sys.argv[1:]
     measures = {"section": in_section, "pool": in_pool, "conclusion": in_section}
     subcommand.SECTIONS = (section("name"), section("tls", measure=measures[place]), section("control"))
