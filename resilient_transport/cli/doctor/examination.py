@@ -198,15 +198,15 @@ class _Work:
                 self._listener.begins(section)
 
     def _found_by(self, section: Section) -> list[Finding]:
-        """What a section finds. There are three cases: not possible, not applicable, measured."""
+        """What a section finds. There are three cases: not applicable, not possible, measured."""
         visit = self._visit
-        if missing := [name for name in section.needs if name in self._blocked]:
-            self._blocked.add(section.name)
-            return self._unasked(section, f"needs {missing[0]}")
         visit.chart = section.title
         try:
             if why := section.idle_because(visit):
                 return self._unasked(section, why)
+            if missing := [name for name in section.needs if name in self._blocked]:
+                self._blocked.add(section.name)
+                return self._unasked(section, f"needs {missing[0]}")
             self._begin(section)
             measured = visit.measured[section.name] = section.measure(visit)
             judged = list(section.judge(measured))

@@ -137,6 +137,15 @@ def test_a_section_that_does_not_apply_says_why():
     assert report(plain, options=Options("http://host.example/")).findings[0].text == "skipped (not https)"
 
 
+def test_what_does_not_apply_is_not_said_to_need_anything():
+    """Whatever has failed before."""
+    found = report(
+        section("connect", refused()), section("idle", needs=("connect",), idle_because=lambda _: "why")
+    )
+
+    assert found.findings[-1].text == "skipped (why)"
+
+
 def test_secrets_are_taken_out_of_all():
     """A query, a password, in findings, the verdict, and charts."""
     secrets = ("token=open-sesame", "hunter22")
