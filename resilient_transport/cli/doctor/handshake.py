@@ -9,7 +9,6 @@ Leans on `SSLContext._msg_callback` and `SSLObject.get_unverified_chain`, pinned
 
 from __future__ import annotations
 
-import http.client
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,11 +18,8 @@ from typing import Any, Final
 
 from ...retry.causes import Cause
 from ...waterfall.chart import Phase
-from .line import PROOF, Line, Trouble
+from .line import FAILURES, PROOF, Line, Trouble
 from .visit import Visit
-
-#: What the network does wrong, as the standard library raises it.
-FAILURES: Final = (OSError, http.client.HTTPException, ValueError)
 
 #: Types of records and of messages (RFC 8446, sections 5.1 and 4; RFC 5246 section 7.4).
 _ALERT, _HANDSHAKE = 21, 22

@@ -6,7 +6,6 @@ with its time, and what it meets is raised as the standard library has it.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import selectors
 import socket
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +27,8 @@ from .socks_client import connect_through
 from .target import Target
 from .tls_relay import inside
 
+#: What a step raises if the network does something wrong.
+FAILURES: Final = (OSError, http.client.HTTPException, ValueError)
 #: Bytes of a body that are read at the most.
 MOST_BYTES: Final = 16_000_000
 _PIECE: Final = 65536
@@ -59,9 +60,8 @@ class Answer:
     status: int
     #: Its header, by names in lower case. No value of it is ever shown.
     headers: Mapping[str, str] = field(repr=False)
-    #: Bytes of the body that came, as encoded on the wire, and their SHA-256.
+    #: Bytes of the body that came, as encoded on the wire.
     body_bytes: int = 0
-    digest: str = ""
     #: The first kilobyte of the body.
     beginning: bytes = field(default=b"", repr=False)
     #: Why the body is not whole; None: it is.
@@ -112,7 +112,6 @@ class Line:
         budget: what it takes its leave from.
         timeout: seconds for each step.
         address: a family, and what `connect` takes, as `socket.getaddrinfo` gives it; None: the name's first.
-        via_proxy: whether to go through the target's proxy.
     """
 
     def __init__(
@@ -121,10 +120,9 @@ class Line:
         budget: Budget,
         timeout: float,
         address: tuple[int, tuple[object, ...]] | None = None,
-        via_proxy: bool = True,
     ) -> None:
         self.target, self.budget, self.timeout, self.address = target, budget, timeout, address
-        self.proxy = urlsplit(target.proxy) if via_proxy and target.proxy else None
+        self.proxy = urlsplit(target.proxy) if target.proxy else None
         #: The socket; None: it is not connected.
         self.sock: socket.socket | ssl.SSLSocket | None = None
         #: Where it leads, as people write it.
@@ -150,7 +148,7 @@ class Line:
         began = monotonic()
         try:
             yield
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except FAILURES as error:
             seconds = monotonic() - began
             self.trouble = Trouble(phase, classify(error), describe(error), seconds)
             self.bars.append(Bar(phase, began, seconds, True, self.trouble.error))
@@ -257,8 +255,6 @@ class Line:
             response = _Response(sock, method=method)
             response.begin()
         fields = {name.lower(): value for name, value in response.getheaders()}
-        from time import time
-
         keeps, version = not response.will_close, response.version
         answer = Answer(response.status, fields, keeps=keeps, came_at=time(), version=version)
         with response:
@@ -303,18 +299,17 @@ class Line:
         self, answer: Answer, response: http.client.HTTPResponse, listener: Callable[[bytes], object]
     ) -> Answer:
         """The answer with what came of its body."""
-        hashed, count, beginning, cut = hashlib.sha256(), 0, b"", None
+        count, beginning, cut = 0, b"", None
         try:
             with self.step(Phase.BODY):
                 while count < MOST_BYTES and (piece := response.read(_PIECE)):
-                    hashed.update(piece)
                     listener(piece)
                     count += len(piece)
                     beginning = beginning or piece[:1024]
                 self._refuse_short(response, count)
-        except (OSError, http.client.HTTPException, ValueError):
+        except FAILURES:
             cut = self.trouble
-        return replace(answer, body_bytes=count, digest=hashed.hexdigest(), beginning=beginning, cut=cut)
+        return replace(answer, body_bytes=count, beginning=beginning, cut=cut)
 
     @staticmethod
     def _refuse_short(response: http.client.HTTPResponse, count: int) -> None:

@@ -94,22 +94,19 @@ class Visit:
             context.load_cert_chain(certificate, key, password=lambda: _NO_PASSPHRASE)
         return context
 
-    def line(self, address: Any = None, via_proxy: bool = True) -> Line:
+    def line(self, address: Any = None) -> Line:
         """A connection by hand, not begun.
 
         Args:
             address: a family, and what `connect` takes; None: one that answers.
-            via_proxy: whether to go through the target's proxy.
         """
-        if address is None and (via_proxy or self.target.proxy is None):
-            address = self.answering
-        return Line(self.target, self.budget, self.options.timeout, address, via_proxy)
+        return Line(self.target, self.budget, self.options.timeout, address or self.answering)
 
     def connect(self, line: Line) -> None:
         """Connect a line by TCP, through the proxy, and by TLS as the session would: a full handshake.
 
         Raises:
-            OSError, http.client.HTTPException, ValueError: what it has met.
+            line.FAILURES: what it has met.
         """
         line.dial()
         line.tunnel()

@@ -6,7 +6,6 @@ the first works and the second does not, the network is fine, and the client is 
 
 from __future__ import annotations
 
-import http.client
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ....retry.causes import Cause
 from ..chance import leans
 from ..finding import Finding, fail, ok, warn
 from ..hints import MOUNT, why_it_ends
-from ..line import Trouble
+from ..line import FAILURES, Trouble
 from ..program_calls import OURS, SILENT, STOCK, Call, calls, compared, failed, hollow, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
@@ -80,7 +79,7 @@ def _by_hand(visit: Visit, number: int) -> ByHand:
             # With TLS 1.3, what goes wrong in the handshake comes to light only here.
             line.confirm()
             answer = line.ask()
-        except (OSError, http.client.HTTPException, ValueError):
+        except FAILURES:
             return ByHand(None, line.trouble)
         return ByHand(answer.status, answer.cut)
 

@@ -6,7 +6,6 @@ nothing comes back: something on the way, such as a firewall, has forgotten it a
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -16,7 +15,7 @@ from ....retry.causes import Cause
 from ....settings import environment
 from ..finding import Finding, fail, ok, skipped, warn
 from ..hints import MOUNT
-from ..line import Answer, Ended, Line, Trouble
+from ..line import FAILURES, Answer, Ended, Line, Trouble
 from ..root import Root
 from ..section import Check, Section
 from ..visit import Visit
@@ -54,7 +53,7 @@ def measure(visit: Visit) -> Measured:
             visit.connect(line)
             if (why := _unheld(line.ask())) or (why := _unheld(answer := line.ask())):
                 return replace(measured, unheld=why)
-        except (OSError, http.client.HTTPException, ValueError):
+        except FAILURES:
             return replace(measured, unheld=_told_of(line.trouble))
         told, _ = hints(answer.headers.get("keep-alive", ""))
         return _held(visit, line, replace(measured, told=told))
@@ -77,7 +76,7 @@ def _held(visit: Visit, line: Line, measured: Measured) -> Measured:
         return replace(measured, ended=ended)
     try:
         return replace(measured, trouble=line.ask().cut)
-    except (OSError, http.client.HTTPException, ValueError):
+    except FAILURES:
         return replace(measured, trouble=line.trouble)
 
 

@@ -6,7 +6,6 @@ each connection is set so, and that is no fault. To say that it keeps one, and t
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +13,7 @@ from typing import Final
 from ....connection.keepalive import SPARE, hints
 from ....retry.causes import Cause
 from ..finding import Finding, fail, ok, skipped, warn
-from ..line import Ended, Line, Trouble
+from ..line import FAILURES, Ended, Line, Trouble
 from ..root import Root
 from ..section import Check, Section
 from ..visit import Visit
@@ -123,7 +122,7 @@ def _turns(visit: Visit, line: Line) -> tuple[Turn, ...]:
         while len(turns) < REQUESTS and (not turns or _goes_on(turns[-1])):
             turn, large = _turn(line, large)
             turns.append(turn)
-    except (OSError, http.client.HTTPException, ValueError):
+    except FAILURES:
         # What was said of the connection before is what this one has relied on.
         keeps = not turns or turns[-1].keeps
         turns.append(Turn(None, 11, keeps, None, None, None, line.trouble))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from ....retry.causes import UNREADY_STATUSES, Cause
 from ....settings.environment import foreign
 from ....waterfall.chart import Phase
 from ..finding import Finding, fail, ok
-from ..line import ConnectRefused, Line, Trouble
+from ..line import FAILURES, ConnectRefused, Line, Trouble
 from ..proxy_choice import ProxyChoice, proxy_choice_of
 from ..root import Root
 from ..section import Check, Section
@@ -122,7 +121,7 @@ def _attempt(visit: Visit, number: int) -> Attempt:
             status = error.status
         except SocksRefused as error:
             wants_password = error.wants_password
-        except (OSError, http.client.HTTPException, ValueError):
+        except FAILURES:
             pass
     trouble = _refusal(line) if status == 407 and not visit.target.is_tls else line.trouble
     return Attempt(trouble, line.bars[-1].seconds, status, wants_password)

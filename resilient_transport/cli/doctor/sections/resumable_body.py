@@ -7,7 +7,6 @@ once, and then from its middle on. What comes is compared with the bytes that ar
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,7 +24,7 @@ from ....body.ranges import (
 )
 from ....retry.causes import Cause
 from ..finding import Finding, fail, ok, skipped, warn
-from ..line import MOST_BYTES, Answer, Line
+from ..line import FAILURES, MOST_BYTES, Answer, Line
 from ..root import Root
 from ..section import Check, Section
 from ..visit import Visit
@@ -117,7 +116,7 @@ def _tried(
     try:
         visit.connect(line)
         answer = line.ask(method, headers=headers, listener=came.extend)
-    except (OSError, http.client.HTTPException, ValueError):
+    except FAILURES:
         return None
     return answer if answer.cut is None else None
 

@@ -17,8 +17,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from ....call.redaction import describe
 from ....retry.causes import root_of
 from ..finding import Finding, fail, ok, skipped, warn
-from ..handshake import FAILURES
-from ..line import Trouble
+from ..line import FAILURES, Trouble
 from ..program_calls import OURS, STOCK, Call, calls
 from ..root import Root
 from ..section import Check, Section

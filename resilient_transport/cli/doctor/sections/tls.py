@@ -15,9 +15,9 @@ from typing import Final
 from ....retry.causes import Cause
 from ....waterfall.chart import Phase
 from ..finding import Finding, fail, ok
-from ..handshake import FAILURES, Handshake, Place, Prober, idle_because, is_silent, usable_context
+from ..handshake import Handshake, Place, Prober, idle_because, is_silent, usable_context
 from ..hints import MOUNT, why_it_ends
-from ..line import Line
+from ..line import FAILURES, Line
 from ..root import Root
 from ..section import Check, Section
 from ..trouble import root_of
