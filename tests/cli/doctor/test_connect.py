@@ -7,11 +7,13 @@ import pytest
 
 from resilient_transport.cli.doctor.addresses import Address
 from resilient_transport.cli.doctor.finding import Finding, Level
+from resilient_transport.cli.doctor.line import Line
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections import every_address as connect
 from resilient_transport.cli.doctor.sections.every_address import CONNECT, Measured, Try, judge
 from resilient_transport.cli.doctor.sections.name import NAME
 from resilient_transport.retry.causes import Cause
+from resilient_transport.waterfall.chart import Phase
 from tests.cli.doctor.visiting import bad, by_check, dead_port, listening, resolve_to, visit_to
 from tests.loopback import full_queue, has_ipv6
 from tests.timeouts import SHORT_TIMEOUT
@@ -202,3 +204,17 @@ def test_without_an_address_it_is_skipped() -> None:
     (found,) = judge(CONNECT.measure(visit_to("https://nowhere.invalid/")))
 
     assert found.level is Level.SKIPPED
+
+
+def test_a_connection_that_is_reset_at_once_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody listens there: what resets it is told by who makes more of them. The control: a refusal."""
+    errors = [ConnectionResetError(), ConnectionRefusedError()]
+
+    def dial(line: Line) -> None:
+        with line.step(Phase.DIAL):
+            raise errors.pop(0)
+
+    monkeypatch.setattr(Line, "dial", dial)
+    made = [CONNECT.measure(visit_to("http://127.0.0.1:9/")).tries[0].cause for _ in range(2)]
+
+    assert made == [None, Cause.REFUSED]

@@ -122,8 +122,11 @@ def _tried(visit: Visit, address: Address) -> Try:
     line = Line(visit.target, Budget(), visit.options.timeout, address.dialled)
     with visit.kept(line, f"connect to {address}"), suppress(OSError):
         line.dial()
-    if line.trouble is not None:
-        return Try(address, line.trouble.seconds, line.trouble.cause, line.trouble.error)
+    trouble = line.trouble
+    # A connection that is reset at once was made all the same: somebody listens there. A later section, which
+    # makes more of them, tells how often that happens.
+    if trouble is not None and trouble.cause is not Cause.RESET:
+        return Try(address, trouble.seconds, trouble.cause, trouble.error)
     return Try(address, line.bars[-1].seconds)
 
 
