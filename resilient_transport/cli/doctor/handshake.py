@@ -162,18 +162,26 @@ class Conversation:
         return len(self._sent(True, _TICKET))
 
     def chain(self) -> tuple[bytes, ...]:
-        """The certificates of a TLS 1.2 server, which may be gone before anybody else can ask for them."""
+        """The server's certificates as it has sent them.
+
+        When they are refused, nobody else can be asked for them.
+        """
         messages = self._sent(True, _CERTIFICATE)
-        return _listed(messages[0][4:]) if messages and self._version == ssl.TLSVersion.TLSv1_2 else ()
+        return _listed(messages[0][4:], is_new=self._version == ssl.TLSVersion.TLSv1_3) if messages else ()
 
 
-def _listed(data: bytes) -> tuple[bytes, ...]:
-    """What is in a Certificate message of TLS 1.2 (RFC 5246 section 7.4.2)."""
-    found, at = [], 3
+def _listed(data: bytes, is_new: bool) -> tuple[bytes, ...]:
+    """What is in a Certificate message (RFC 5246 section 7.4.2, RFC 8446 section 4.4.2).
+
+    Args:
+        data: the message, without its type and length.
+        is_new: whether it is of TLS 1.3: a context stands before the list, and extensions behind each entry.
+    """
+    found, at = [], 3 + (1 + data[0] if is_new and data else 0)
     while at + 3 <= len(data):
         end = at + 3 + int.from_bytes(data[at : at + 3], "big")
         found.append(data[at + 3 : end])
-        at = end
+        at = end + (2 + int.from_bytes(data[end : end + 2], "big") if is_new else 0)
     return tuple(found)
 
 

@@ -39,6 +39,9 @@ _SOON: Final = 14
 #: Seconds by which clocks may differ. Kerberos allows as many, and signatures of requests about three times
 #: as many.
 _SKEW: Final = 300.0
+#: What the chart calls a handshake that verifies.
+_BY_CERTIFI: Final = "certificate, verified by certifi"
+_BY_SESSION: Final = "certificate, verified by what the session trusts"
 #: Names of a certificate that are shown, at the most.
 _MOST_NAMES: Final = 5
 
@@ -80,6 +83,8 @@ class Measured:
     now: float
     #: Seconds by which this machine's clock is ahead of the server's; None: it has not said.
     skew: float | None = None
+    #: Whether other connections were shown a certificate that is right: the server is several.
+    is_right_elsewhere: bool = False
 
     @property
     def code(self) -> int | None:
@@ -97,20 +102,26 @@ def measure(visit: Visit) -> Measured:
         clocks.extend(_skew(answer.came_at, answer.headers))
 
     looked = _tried(Prober(visit, usable_context(visit)), "certificate, not verified", ask)
-    chain = tuple(one for one in map(from_der, looked.chain) if one is not None)
+    chain = _read(looked)
     trust = trust_of(visit.target.verify)
-    verified = public = None
+    verified, public, is_right = None, None, False
     if chain and not trust.unusable:
-        verified = _verified(visit, trust.path)
-        public = _verified(visit, None) if trust.path is not None else None
+        verified, is_right = _verified_often(visit, trust.path)
+        # What was refused is what is judged: the server may show another certificate each time.
+        chain = _read(verified) or chain
+        public = _tried(_verifying(visit, None), _BY_CERTIFI) if trust.path is not None else None
     last = chain[-1] if chain else None
     bad = verified is not None and verified.verify_code != 0
     is_public = bad and last is not None and organisation(last.issuer) in public_organisations()
     target, skew = visit.target, clocks[0] if clocks else None
     return Measured(
         target.host, target.origin, target.proxy_shown, chain, trust, verified or looked, public, is_public,
-        time(), skew,
+        time(), skew, bad and is_right,
     )  # fmt: skip
+
+
+def _read(made: Handshake) -> tuple[Certificate, ...]:
+    return tuple(one for one in map(from_der, made.chain) if one is not None)
 
 
 def _tried(prober: Prober, title: str, then: Any = lambda _: None) -> Handshake:
@@ -123,14 +134,26 @@ def _tried(prober: Prober, title: str, then: Any = lambda _: None) -> Handshake:
     return made[-1]
 
 
-def _verified(visit: Visit, path: str | None) -> Handshake:
+def _verified_often(visit: Visit, path: str | None) -> tuple[Handshake, bool]:
+    """The first handshake that verification has refused, or the last; and whether others were verified."""
+    made: list[Handshake] = []
+    prober = _verifying(visit, path)
+    while len(made) < TRIALS and not is_silent(made):
+        made.append(prober.shake(_BY_CERTIFI if path is None else _BY_SESSION))
+        if made[-1].place is Place.BEFORE:
+            break
+    told = [one for one in made if one.verify_code is not None]
+    refused = [one for one in told if one.verify_code != 0]
+    return (refused or told or made)[0], len(refused) < len(told)
+
+
+def _verifying(visit: Visit, path: str | None) -> Prober:
     context = usable_context(visit)
     # As requests has it, by urllib3: stricter with some Pythons than with others.
     context.verify_flags = create_urllib3_context().verify_flags
     load(context, certifi.where() if path is None else path)
     context.verify_mode, context.check_hostname = ssl.CERT_REQUIRED, True
-    by = "certifi" if path is None else "what the session trusts"
-    return _tried(Prober(visit, context), f"certificate, verified by {by}")
+    return Prober(visit, context)
 
 
 def _skew(came_at: float, headers: Any) -> Iterator[float]:
@@ -345,8 +368,10 @@ def _of_clock(measured: Measured) -> Finding:
 
 def _bad(measured: Measured, check: str, text: str, hint: str, value: str, root: Root) -> Finding:
     """A failure; a warning, if the session does not look."""
+    if measured.is_right_elsewhere:
+        text += "; other connections are shown one that is right"
     if measured.trust.verifies:
-        return fail(check, text, hint, value, root)
+        return fail(check, text, hint, value, root, blocks=not measured.is_right_elsewhere)
     return warn(check, f"{text}; this session does not verify it", hint, value, root)
 
 
