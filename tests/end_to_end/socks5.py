@@ -44,8 +44,8 @@ class SOCKS5:
                 self._begin(self._serve, client)
 
     def _serve(self, client):
-        # Who is not there is nobody's affair but the client's.
-        with client, client.makefile("rb") as told, suppress(OSError):
+        # Who is not there is nobody's affair but the client's; nor is a client that leaves without a word.
+        with client, client.makefile("rb") as told, suppress(OSError, IndexError):
             methods = told.read(told.read(2)[1])
             if b"\x02" in methods:
                 client.sendall(b"\x05\x02")
