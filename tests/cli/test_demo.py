@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from resilient_transport.cli.demo import nursery, subcommand
-from resilient_transport.cli.demo.terminal import tell
 from resilient_transport.cli.demo.transports import OURS, TRANSPORTS
 from resilient_transport.cli.main import main
+from resilient_transport.cli.terminal import tell
 from tests.cli.cells import STOCK, cell, outcome
 from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT
@@ -164,7 +164,7 @@ def test_what_stdout_cannot_write_is_spelled_out(capfd, monkeypatch):
 def test_nobody_need_read_to_the_end(stream):
     """As with `| head` and `2>&1 | head`: no traceback, and the status is the verdict's."""
     code = (
-        "import sys; from resilient_transport.cli.demo.terminal import tell\n"
+        "import sys; from resilient_transport.cli.terminal import tell\n"
         f"for _ in range(2): tell(sys.{stream}, 'x' * 1000000)\n"
     )
     with subprocess.Popen(
