@@ -48,7 +48,7 @@ def interrupted(point, folder):
         "return cli/demo/nursery.py _hand_over",
         "return cli/demo/lane.py play",
         "call cli/demo/nursery.py close",
-        "return cli/demo/subcommand.py _print",
+        "return cli/demo/table.py report",
     ],
 )
 def test_ctrl_c_is_quiet(point, tmp_path):
