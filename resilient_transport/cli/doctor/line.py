@@ -29,8 +29,8 @@ from .tls_relay import inside
 
 #: What a step raises if the network does something wrong.
 FAILURES: Final = (OSError, http.client.HTTPException, ValueError)
-#: Bytes of a body that are read at the most.
-MOST_BYTES: Final = 16_000_000
+#: Bytes of a body that are read at the most. No body is read for longer than a step may take, either.
+MOST_BYTES: Final = 4_000_000
 _PIECE: Final = 65536
 #: The least time that is waited for a server's word after the handshake, in seconds.
 PROOF: Final = 0.02
@@ -66,6 +66,8 @@ class Answer:
     beginning: bytes = field(default=b"", repr=False)
     #: Why the body is not whole; None: it is.
     cut: Trouble | None = None
+    #: Whether the rest of the body was left, since what came is enough.
+    is_left: bool = False
     #: Whether the server keeps the connection, by its own word.
     keeps: bool = True
     #: POSIX time when the head came.
@@ -299,23 +301,21 @@ class Line:
         self, answer: Answer, response: http.client.HTTPResponse, listener: Callable[[bytes], object]
     ) -> Answer:
         """The answer with what came of its body."""
-        count, beginning, cut = 0, b"", None
+        count, beginning, cut, is_left = 0, b"", None, False
+        until = monotonic() + self.timeout
         try:
             with self.step(Phase.BODY):
-                while count < MOST_BYTES and (piece := response.read(_PIECE)):
+                while not is_left and (piece := response.read1(_PIECE)):
                     listener(piece)
                     count += len(piece)
-                    beginning = beginning or piece[:1024]
-                self._refuse_short(response, count)
+                    beginning = (beginning + piece)[:1024] if len(beginning) < 1024 else beginning
+                    is_left = bool(response.length != 0 and (count >= MOST_BYTES or monotonic() > until))
+                if response.length and not is_left:
+                    # `http.client` takes a piece that is short for the end of a body.
+                    raise http.client.IncompleteRead(b"", response.length)
         except FAILURES:
             cut = self.trouble
-        return replace(answer, body_bytes=count, beginning=beginning, cut=cut)
-
-    @staticmethod
-    def _refuse_short(response: http.client.HTTPResponse, count: int) -> None:
-        """`http.client` takes a piece that is short for the end of a body."""
-        if response.length and count < MOST_BYTES:
-            raise http.client.IncompleteRead(b"", response.length)
+        return replace(answer, is_left=is_left, beginning=beginning, cut=cut, body_bytes=count)
 
     def _head(self, method: str, resource: str, headers: Mapping[str, str]) -> bytes:
         proxy = self.proxy

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Final
@@ -15,7 +15,8 @@ import requests
 
 from ...adapter.adapter import ResilientAdapter
 from ...call.redaction import describe
-from ...events.attempt import Attempts, attempts_of
+from ...events import AttemptFailed, AttemptStarted, Event, subscribe, unsubscribe
+from ...events.attempt import Attempt, Attempts, attempts_of
 from ...pool.registry import registry
 from ...retry.causes import Cause, classify
 from ...retry.policy import STATUSES
@@ -25,6 +26,7 @@ from ...waterfall.chart import Phase, Row
 from ...waterfall.recorder import recording
 from .call_rows import attempt_rows, whole_row
 from .failed_at import innermost, phase_by_attempts, phase_by_traceback
+from .line import MOST_BYTES
 from .visit import Visit
 
 #: The session as it is, which is stock requests unless the program's own has something mounted; and ours.
@@ -36,6 +38,12 @@ OURS: Final = "this adapter"
 SILENT: Final = 2
 #: So many times as long as a step may take, a call by the adapter may take, its repetitions included.
 _STEPS: Final = 4
+#: In a row no further call is made when those before have taken so many times as long as a step may.
+_ROW: Final = 2
+#: Requests that are left for the sections that follow, whatever the adapter would repeat.
+_LEFT: Final = 60
+#: Bytes of a body that are read at once: a body that comes slowly is looked at often.
+_PIECE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: The step at which it has failed; None: it has not.
     phase: Phase | None = None
+    #: Whether the doctor has ended it, since no further request may be sent: what would have come is unknown.
+    is_ended: bool = False
 
     @property
     def is_silent(self) -> bool:
@@ -82,7 +92,8 @@ def calls(
     """Make cold calls, each on a session of its own, one after the other or all at once.
 
     What the adapter's pools remember is forgotten first, so that it starts as cold as stock does. In a row,
-    fewer are made if nothing but silence comes.
+    fewer are made if nothing but silence comes. A call that has to be ended, because no further request may
+    be sent, is none of those that are returned.
 
     Args:
         visit: what they are part of; it grants as many requests.
@@ -99,9 +110,9 @@ def calls(
         registry.clear()
     asked = (method, url or visit.target.url, dict(headers or {}))
 
-    def one(number: int) -> Call:
+    def one(number: int, most: int) -> Call:
         began = monotonic()
-        made = _made(visit, transport, asked)
+        made = _made(visit, transport, asked, most)
         for row in _rows(visit, f"{method} by {transport}, call {number}", began, made, asked[1], method):
             visit.add(row)
         mark()
@@ -111,20 +122,32 @@ def calls(
     with recording() if transport == OURS else nullcontext():
         if not together:
             return _in_a_row(visit, one, count)
-        made = _together(one, count)
+        most = _spare(visit) // count
+        made = _together(lambda number: one(number, most), count)
     visit.budget.told(sum(map(_repeated, made)))
-    return made
+    return tuple(call for call in made if not call.is_ended)
 
 
-def _in_a_row(visit: Visit, one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
-    made = [one(1)]
-    visit.budget.told(_repeated(made[0]))
-    # So that the repetitions of one call do not go beyond the limit.
-    while len(made) < count and not are_silent(made) and visit.budget.left >= _repeated(made[-1]):
-        made.append(one(len(made) + 1))
+def _in_a_row(visit: Visit, one: Callable[[int, int], Call], count: int) -> tuple[Call, ...]:
+    made: list[Call] = []
+    until = monotonic() + _ROW * visit.options.timeout
+    while len(made) < count and not (made and _is_enough(made, until)):
+        made.append(one(len(made) + 1, _spare(visit)))
         visit.budget.told(_repeated(made[-1]))
     visit.budget.told(len(made) - count)
-    return tuple(made)
+    return tuple(call for call in made if not call.is_ended)
+
+
+def _is_enough(made: Sequence[Call], until: float) -> bool:
+    """Whether further calls would tell nothing more, or would take too long."""
+    if made[-1].is_ended:
+        return True
+    return are_silent(made) or is_refused(made) or (len(made) >= SILENT and monotonic() > until)
+
+
+def _spare(visit: Visit) -> int:
+    """How many repetitions there may be."""
+    return max(0, visit.budget.left - _LEFT)
 
 
 def _repeated(call: Call) -> int:
@@ -153,6 +176,11 @@ def _together(one: Callable[[int], Call], count: int) -> tuple[Call, ...]:
     if errors:
         raise errors[0]
     return tuple(call for call in made if call is not None)
+
+
+def is_refused(made: Sequence[Call]) -> bool:
+    """Whether a call was repeated, and got a status such as 429 all the same: more calls make that worse."""
+    return any(call.status in STATUSES and _repeated(call) for call in made)
 
 
 def are_silent(made: Sequence[Call]) -> bool:
@@ -207,7 +235,55 @@ def compared(stock: Sequence[Call], ours: Sequence[Call], how: str = "") -> str:
     )
 
 
-def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]]) -> Call:
+class _Enough(BaseException):
+    """A call has sent as many requests as it may; an Exception that a hook raises would not end it."""
+
+
+class _Leash:
+    """Listens to the call of this thread, and ends it when it would send more than it may.
+
+    Args:
+        most: repetitions.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._thread = most, threading.get_ident()
+        #: The attempts that have failed.
+        self.attempts: list[Attempt] = []
+
+    def __call__(self, event: Event) -> None:
+        """Is the hook."""
+        if threading.get_ident() != self._thread:
+            return
+        if isinstance(event, AttemptFailed):
+            self.attempts.append(event.attempt)
+        elif (
+            isinstance(event, AttemptStarted) and sum(one.bytes_out > 0 for one in self.attempts) > self._most
+        ):
+            raise _Enough
+
+    def ended(self, transport: str, seconds: float) -> Call:
+        """The call that it has ended."""
+        attempts = Attempts(self.attempts)
+        last = attempts[-1]
+        if last.error is None:
+            return Call(transport, last.status, None, None, attempts, seconds)
+        why = f"{last.error}; ended, since no further request may be sent"
+        phase = phase_by_attempts(attempts) or Phase.FIRST_BYTE
+        return Call(transport, None, why, Cause.RESET, attempts, seconds, phase=phase, is_ended=True)
+
+
+@contextmanager
+def _leash(most: int) -> Iterator[_Leash]:
+    hook = _Leash(most)
+    subscribe(hook)
+    try:
+        yield hook
+    finally:
+        unsubscribe(hook)
+
+
+def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]], most: int) -> Call:
     method, url, headers = asked
     began, options, target = monotonic(), visit.options, visit.target
     timeout, is_ours = (visit.connect_timeout, options.timeout), transport == OURS
@@ -218,18 +294,37 @@ def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]]) 
             session.mount("http://", adapter)
         # They are in the URL already.
         session.params = {}
-        try:
-            answer = session.request(
-                method, url, headers=headers, timeout=timeout, allow_redirects=False,
-                verify=target.verify, proxies=target.proxies,
-            )  # fmt: skip
-        except (requests.RequestException, ValueError, OSError) as error:
-            return _failure(transport, error, monotonic() - began)
-        body = answer.content
+        repeats = isinstance(session.get_adapter(url), ResilientAdapter)
+        with _leash(most) as leash:
+            try:
+                answer = session.request(
+                    method, url, headers=headers, timeout=timeout, allow_redirects=False,
+                    verify=target.verify, proxies=target.proxies,
+                    # Where it repeats, it repeats more if it has the whole body before the caller has it.
+                    stream=not repeats or url in visit.long,
+                )  # fmt: skip
+                size, digest = _read(visit, url, answer)
+            except _Enough:
+                return leash.ended(transport, monotonic() - began)
+            except (requests.RequestException, ValueError, OSError) as error:
+                return _failure(transport, error, monotonic() - began)
         return Call(
-            transport, answer.status_code, None, None, attempts_of(answer), monotonic() - began, len(body),
-            hashlib.sha256(body).hexdigest(), {name.lower(): text for name, text in answer.headers.items()},
+            transport, answer.status_code, None, None, attempts_of(answer), monotonic() - began, size,
+            digest, {name.lower(): text for name, text in answer.headers.items()},
         )  # fmt: skip
+
+
+def _read(visit: Visit, url: str, answer: requests.Response) -> tuple[int, str]:
+    """Read a body, or so much of it as is enough: bytes, and their SHA-256."""
+    hashed, count = hashlib.sha256(), 0
+    until = monotonic() + visit.options.timeout
+    for piece in answer.iter_content(_PIECE):
+        hashed.update(piece)
+        count += len(piece)
+        if count >= MOST_BYTES or monotonic() > until:
+            visit.long.add(url)
+            break
+    return count, hashed.hexdigest()
 
 
 def _bounded(timeout: float) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import certifi
 import requests
 
+from ...retry.causes import Cause
 from ...waterfall.chart import Bar, Chart, Row
 from .allowance import Budget
 from .doctor_options import Options
@@ -20,6 +21,8 @@ from .trust import load
 
 T = TypeVar("T")
 
+#: So many requests that met silence, and no other, show that none is answered.
+_MUTE: Final = 3
 #: What a key that has a passphrase is told, so that OpenSSL asks nobody at the terminal.
 _NO_PASSPHRASE: Final = b""
 
@@ -51,6 +54,10 @@ class Visit:
         #: Seconds that a call waits at an address. Set by the section on the connect, to less where one of
         #: several is silent: stock waits there each time.
         self.connect_timeout = options.timeout
+        #: Pages of which no more is read than tells enough: large ones, and those that never end.
+        self.long: set[str] = set()
+        #: Requests by hand that were answered, and those that met silence.
+        self._answered = self._silent = 0
         self._context: ssl.SSLContext | None = None
         self._rows: list[tuple[str, Row]] = []
         #: The title of the chart that rows are added to. Set by who runs the sections.
@@ -132,8 +139,33 @@ class Visit:
             raise
         finally:
             line.close()
+            self._note(line)
             outcome = line.trouble.error if line.trouble else outcome
             self.add(self._row(line, title, outcome, failed))
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether a request by hand was answered so far."""
+        return self._answered > 0
+
+    @property
+    def is_mute(self) -> bool:
+        """Whether the server answers no request, as far as that was tried: more would only take time."""
+        return self._silent >= _MUTE and not self.was_answered
+
+    def why_mute(self) -> str | None:
+        """Why a section does not apply that needs an answer; None: it does."""
+        return "the server answers no request" if self.is_mute else None
+
+    def _note(self, line: Line) -> None:
+        """Learn from what became of a line."""
+        trouble = line.trouble
+        if line.answer is not None:
+            self._answered += 1
+            if line.answer.is_left:
+                self.long.add(self.target.url)
+        elif line.asked and trouble is not None and trouble.cause is Cause.TIMEOUT:
+            self._silent += 1
 
     def add(self, row: Row) -> None:
         """Add a row to the chart of the section that runs."""

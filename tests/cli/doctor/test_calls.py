@@ -6,6 +6,7 @@ from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
 
 from resilient_transport.cli.doctor.allowance import BudgetSpent
 from resilient_transport.cli.doctor.failed_at import innermost
+from resilient_transport.cli.doctor.line import MOST_BYTES
 from resilient_transport.cli.doctor.program_calls import (
     OURS,
     STOCK,
@@ -211,3 +212,41 @@ def test_what_no_call_can_be_made_with_is_raised(plain):
     for together in (False, True):
         with pytest.raises(UnusableTarget):
             calls(visit, STOCK, 2, together=together)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_no_call_repeats_more_than_there_is_left(plain, together):
+    """A body that is resumed again and again would send hundreds of requests. The control: it comes whole."""
+    plain.play(Script((Rule(Fault(Moment.BODY, after_bytes=20_000), on_request=None),)))
+    visit = visit_to(plain, "/bytes/200000")
+    visit.budget.requests = 130
+
+    made = calls(visit, OURS, 4, together=together)
+
+    sent = plain.counts().requests
+    assert visit.budget.requests - 130 == sent <= 14
+    assert [one.error for one in made] == []
+    visit.budget.requests = 0
+    assert [one.error for one in calls(visit, OURS, 2)] == [None, None], "the control"
+
+
+def test_no_call_is_repeated_that_was_told_to_wait(plain):
+    """429 after the adapter's repetitions: more calls make that worse. The control: stock repeats nothing."""
+    plain.play(Script())
+
+    assert len(calls(visit_to(plain, "/status/429"), OURS, 3)) == 1
+    assert len(calls(visit_to(plain, "/status/429"), STOCK, 3)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", [STOCK, OURS])
+def test_of_a_large_page_no_more_is_read_than_is_enough(plain, transport):
+    """Nobody waits for the end of a page that has none. Stock finds that it is large, and both know then."""
+    plain.play(Script())
+    visit = visit_to(plain, "/chunked/20000000")
+    calls(visit, STOCK, 1)
+
+    (made,) = calls(visit, transport, 1)
+
+    assert (made.status, made.error) == (200, None)
+    assert MOST_BYTES <= made.body_bytes < 2 * MOST_BYTES

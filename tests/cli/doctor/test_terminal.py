@@ -90,8 +90,9 @@ def shown(monkeypatch):
 PLAIN_60 = f"""\
 Examines {PAGE}
   looking at name, tls, control
-  with at most 9 requests (GET and HEAD), and 5 s for each
-    step. Ctrl-C ends it, and shows what it has found.
+  with at most 9 requests (GET and HEAD), or 200 if some are
+    repeated, and 5 s for each step. Ctrl-C ends it, and
+    shows what it has found.
 
 Name
   √ name.one: the name has two addresses, one of each family

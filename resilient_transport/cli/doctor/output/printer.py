@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..allowance import MOST_REQUESTS
+from ..diagnosis import COMPARING
 from ..doctor_options import Options
 from ..examination import Report, is_wanted, needed
 from ..finding import Finding
@@ -87,19 +88,22 @@ def plan(visit: Visit, sections: Sequence[Section]) -> list[str]:
             else "without checking the server's certificate"
         )
     told.append(f"looking at {', '.join(one.name for one in meant) or 'nothing'}")
-    return [*told, _bounds(options, most_requests(visit, sections))]
+    repeats = any(one.name in COMPARING and one.requests(options) for one in meant)
+    return [*told, _bounds(options, most_requests(visit, sections), repeats)]
 
 
 def most_requests(visit: Visit, sections: Sequence[Section]) -> int:
-    """The most requests of all sections that will run."""
+    """The most requests of all sections that will run, what the adapter repeats not counted."""
     options = visit.options
     among = needed(options, sections)
     asked = sum(one.requests(options) for one in sections if is_wanted(options, one) or one.name in among)
     return min(asked, MOST_REQUESTS)
 
 
-def _bounds(options: Options, most: int) -> str:
+def _bounds(options: Options, most: int, repeats: bool) -> str:
     count = {0: "without a request", 1: "with 1 request (GET or HEAD)"}.get(
         most, f"with at most {most} requests (GET and HEAD)"
     )
+    if repeats and most < MOST_REQUESTS:
+        count += f", or {MOST_REQUESTS} if some are repeated"
     return f"{count}, and {options.timeout:g} s for each step. Ctrl-C ends it, and shows what it has found."

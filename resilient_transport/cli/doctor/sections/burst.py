@@ -15,9 +15,20 @@ from typing import Final
 
 from ..chance import leans
 from ..doctor_options import Options
-from ..finding import Finding, fail, ok, skipped, warn
+from ..finding import Finding, fail, ok, skipped, unknown, warn
 from ..hints import MOUNT, why_it_ends
-from ..program_calls import OURS, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
+from ..program_calls import (
+    OURS,
+    STOCK,
+    Call,
+    are_silent,
+    calls,
+    compared,
+    failed,
+    is_refused,
+    takes_long,
+    usual,
+)
 from ..root import Root
 from ..section import Check, Section
 from ..trouble import root_of, where
@@ -75,7 +86,7 @@ def _rounds(visit: Visit, transport: str, at_once: int) -> tuple[Call, ...]:
     for number in range(rounds_for(at_once)):
         visit.progress(f"{at_once} calls at once by {transport}, round {number + 1}")
         made += calls(visit, transport, at_once, together=True)
-        if are_silent(made):
+        if are_silent(made) or is_refused(made):
             break
     return made
 
@@ -142,6 +153,8 @@ def _is_bad(call: Call) -> bool:
 
 def _gate(measured: Measured) -> Finding:
     lost, made = failed(measured.ours), measured.ours
+    if not made:
+        return unknown("burst.gate")
     value = f"{len(lost)} of {len(made)} failed"
     repeated = sum(max(0, len(call.attempts) - 1) for call in made)
     if not lost:
@@ -169,5 +182,5 @@ BURST: Final = Section(
     judge,
     needs=("name", "connect", "proxy", "tls", "server-certificate", "client-certificate"),
     requests=_most,
-    idle_because=lambda visit: None if visit.options.burst else "not asked for: --burst",
+    idle_because=lambda visit: visit.why_mute() if visit.options.burst else "not asked for: --burst",
 )

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
+from urllib.parse import urljoin
 
 from ....retry.causes import Cause
+from ....util.origin import origin_at
 from ..chance import leans
-from ..finding import Finding, fail, ok, warn
+from ..finding import Finding, fail, ok, unknown, warn
 from ..hints import MOUNT, why_it_ends
 from ..line import FAILURES, Trouble
 from ..program_calls import OURS, SILENT, STOCK, Call, calls, compared, failed, hollow, takes_long, usual
@@ -48,6 +51,8 @@ class Measured:
     #: By the session as it is, and by the adapter.
     stock: tuple[Call, ...]
     ours: tuple[Call, ...]
+    #: The page, without its query.
+    url: str = ""
 
     def compare(self) -> str:
         """How the calls went, in a sentence for each."""
@@ -57,13 +62,17 @@ class Measured:
 def measure(visit: Visit) -> Measured:
     """Ask for the page a few times in each way, each time on a new connection."""
     before = visit.of("keep-alive", KeptConnections)
-    enough = 1 if before is not None and before.is_silent else SILENT
+    was_silent = before is not None and before.is_silent and not visit.was_answered
+    enough = 1 if was_silent or visit.is_mute else SILENT
     by_hand: list[ByHand] = []
+    until = monotonic() + 2 * visit.options.timeout
     while len(by_hand) < TRIALS and not _are_silent(by_hand, enough):
+        if len(by_hand) >= SILENT and monotonic() > until:
+            break
         by_hand.append(_by_hand(visit, len(by_hand) + 1))
     stock = calls(visit, STOCK, 1 if _are_silent(by_hand, enough) else TRIALS)
     ours = calls(visit, OURS, 1 if takes_long(stock) else TRIALS)
-    return Measured(tuple(by_hand), stock, ours)
+    return Measured(tuple(by_hand), stock, ours, visit.target.shown)
 
 
 def _are_silent(made: list[ByHand], enough: int) -> bool:
@@ -125,6 +134,12 @@ def _of_stock(measured: Measured, troubles: list[Trouble]) -> Iterator[Finding]:
         )
 
 
+def _of_adapter(measured: Measured, troubles: list[Trouble]) -> Finding:
+    if not measured.ours:
+        return unknown("control.adapter")
+    return _of_client("control.adapter", measured, measured.ours, troubles)
+
+
 def _of_client(check: str, measured: Measured, made: tuple[Call, ...], troubles: list[Trouble]) -> Finding:
     """There are four cases: it works, by hand it fails as well, it fails more often, and it fails once."""
     lost = failed(made)
@@ -155,10 +170,20 @@ def _of_statuses(measured: Measured) -> Finding:
         return ok("control.status", "no response came")
     bad = Counter({status: count for status, count in statuses.items() if status >= 400})
     if not bad:
-        return ok("control.status", "no response is an error", value)
+        return ok("control.status", _elsewhere(measured) or "no response is an error", value)
     status = bad.most_common(1)[0][0]
     text = f"the server answers with status {status}"
     return warn("control.status", text, _about_status(status), value, Root.STATUS)
+
+
+def _elsewhere(measured: Measured) -> str:
+    """Where answers lead that are redirections: that page was not looked at. Empty: none does."""
+    for call in measured.stock:
+        if call.status is not None and 300 <= call.status < 400 and "location" in call.headers:
+            to = origin_at(urljoin(measured.url, call.headers["location"]))
+            there = "another page of this server" if to == origin_at(measured.url) else to
+            return f"each answer leads to {there}, which is not examined here"
+    return ""
 
 
 def _about_status(status: int) -> str:

@@ -62,6 +62,8 @@ def measure(visit: Visit) -> Measured:
 def _unheld(answer: Answer) -> str | None:
     if answer.cut is not None:
         return f"a body was cut before, {answer.cut.error}"
+    if answer.is_left:
+        return "the page is too large, or never ends: name another one"
     return None if answer.keeps else "the server keeps no connection"
 
 
@@ -141,5 +143,5 @@ IDLE: Final = Section(
     judge,
     needs=("name", "connect", "proxy", "tls", "server-certificate", "client-certificate"),
     requests=lambda options: 3 if options.hold else 0,
-    idle_because=lambda visit: None if visit.options.hold else "not asked for: --hold",
+    idle_because=lambda visit: visit.why_mute() if visit.options.hold else "not asked for: --hold",
 )

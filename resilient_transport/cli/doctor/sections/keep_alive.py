@@ -122,6 +122,11 @@ def _turns(visit: Visit, line: Line) -> tuple[Turn, ...]:
         while len(turns) < REQUESTS and (not turns or _goes_on(turns[-1])):
             turn, large = _turn(line, large)
             turns.append(turn)
+            if line.answer is not None and line.answer.is_left:
+                # Its body is not read to its end, so that nothing else can be asked for there.
+                turns.clear()
+                line.close()
+                visit.connect(line)
     except FAILURES:
         # What was said of the connection before is what this one has relied on.
         keeps = not turns or turns[-1].keeps
@@ -136,9 +141,9 @@ def _goes_on(turn: Turn) -> bool:
 def _turn(line: Line, large: bool) -> tuple[Turn, bool]:
     answer = line.ask("HEAD" if large else "GET")
     timeout, most = hints(answer.headers.get("keep-alive", ""))
-    ended = None if answer.cut else line.end_within(_MOMENT)
+    ended = None if answer.cut or answer.is_left else line.end_within(_MOMENT)
     turn = Turn(answer.status, answer.version, answer.keeps, timeout, most, ended, answer.cut)
-    return turn, large or answer.body_bytes > _LARGE
+    return turn, large or answer.is_left or answer.body_bytes > _LARGE
 
 
 def _worth_waiting(visit: Visit, turns: tuple[Turn, ...]) -> float:
@@ -229,5 +234,7 @@ KEEP_ALIVE: Final = Section(
     measure,
     judge,
     needs=("name", "connect", "proxy", "tls", "server-certificate", "client-certificate"),
-    requests=lambda _: REQUESTS * LINES,
+    # A page that is left before its end is asked for once more, by HEAD.
+    requests=lambda _: (REQUESTS + 1) * LINES,
+    idle_because=Visit.why_mute,
 )

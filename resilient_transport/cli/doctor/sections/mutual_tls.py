@@ -113,7 +113,7 @@ def measure(visit: Visit) -> Measured:
         if replies[-1].status in STATUSES:
             # What the page says stands in its body; nginx has closed the connection.
             replies.append(_reply(prober, "GET", resource))
-        if replies[-1].is_final:
+        if replies[-1].is_final or visit.is_mute:
             break
     return Measured(visit.target.origin, files, tuple(replies), now=time())
 

@@ -24,7 +24,7 @@ from ....body.ranges import (
 )
 from ....retry.causes import Cause
 from ..finding import Finding, fail, ok, skipped, warn
-from ..line import FAILURES, MOST_BYTES, Answer, Line
+from ..line import FAILURES, Answer, Line
 from ..root import Root
 from ..section import Check, Section
 from ..visit import Visit
@@ -79,7 +79,7 @@ class Measured:
 def measure(visit: Visit) -> Measured:
     """Ask for the page by HEAD, by GET, and from its middle on."""
     before = visit.of("keep-alive", KeptConnections)
-    if before is not None and before.is_silent:
+    if before is not None and before.is_silent and not visit.was_answered:
         return Measured(None)
     head = _asked(visit, "HEAD", _ACCEPT)
     body = bytearray()
@@ -131,11 +131,20 @@ def _rest(visit: Visit, known: Representation, body: bytes) -> Rest | None:
     if not at:
         return None
     answer = _asked(visit, "GET", {**_ACCEPT, **known.headers(at)}, came)
-    return None if answer is None else rest_of(known, answer.status, answer.headers, at, body, bytes(came))
+    if answer is None:
+        return None
+    left = visit.target.url in visit.long
+    return rest_of(known, answer.status, answer.headers, at, body, bytes(came), left)
 
 
 def rest_of(
-    known: Representation, status: int, headers: Mapping[str, str], at: int, body: bytes, came: bytes
+    known: Representation,
+    status: int,
+    headers: Mapping[str, str],
+    at: int,
+    body: bytes,
+    came: bytes,
+    is_left: bool = False,
 ) -> Rest:
     """Judge a response to a request for the rest of a body, as the adapter does, and its bytes besides.
 
@@ -144,6 +153,7 @@ def rest_of(
         status, headers: the second one's; names are in lower case.
         at: from which byte on it was asked for.
         body, came: the bodies of the first and the second response, as far as they were read.
+        is_left: whether they were not read to their end.
     """
     part = known.part_in(status, headers, at)
     if isinstance(part, Part):
@@ -153,7 +163,7 @@ def rest_of(
     else:
         return Rest(status, at, part, None)
     wanted = body[begins:]
-    common = min(len(wanted), len(came)) if len(body) >= MOST_BYTES else len(wanted)
+    common = min(len(wanted), len(came)) if is_left else len(wanted)
     same = came[:common] == wanted[:common]
     return Rest(status, at, part if isinstance(part, str) else None, same)
 

@@ -16,7 +16,7 @@ from ....util.origin import origin_at, path_at
 from ....waterfall.chart import Phase
 from ..chance import leans
 from ..doctor_options import Options
-from ..finding import Finding, fail, ok
+from ..finding import Finding, fail, ok, unknown
 from ..hints import MOUNT, why_it_ends
 from ..program_calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root
@@ -140,6 +140,8 @@ def _hint(stalls: bool, adapter_fails: bool) -> str:
 
 def _adapter(measured: Measured) -> Finding:
     made = measured.ours
+    if not made:
+        return unknown("sizes.adapter")
     lost, resumed = failed(made), sum(attempt.body_resumed for call in made for attempt in call.attempts)
     value = f"{len(lost)} of {len(made)} failed"
     if not lost:
@@ -173,5 +175,5 @@ SIZES: Final = Section(
     judge,
     needs=("name", "connect", "proxy", "tls", "server-certificate", "client-certificate"),
     requests=_most,
-    idle_because=lambda visit: None if visit.options.sizes else "not asked for: --sizes",
+    idle_because=lambda visit: visit.why_mute() if visit.options.sizes else "not asked for: --sizes",
 )
