@@ -173,7 +173,9 @@ TABLE = (
         Root.IDLE_CLOSED, "and does not say when", "held idle"),
     Row("keep-alive, and closed", to.answering(to.closing), "warn", Root.KEEP_ALIVE,
         "closes it at once", RAW),
-    Row("a lying 206", to.answering(to.lying), "fail", Root.GARBLED, "its bytes are other ones", RAW),
+    Row("a lying 206", to.answering(to.lying), "fail", Root.WRONG_RANGE, "its bytes are other ones", RAW),
+    Row("a lying 206, and resets", to.answering(to.lying, ("good", "good", None)), "fail",
+        Root.HANDSHAKE_RESET, "Also: requests for the rest of a body are answered wrongly", RAW),
     Row("no HTTP", to.answering(to.garbage), "fail", Root.GARBLED, "BadStatusLine", RAW),
     Row("503", to.answering(to.with_status("503 Busy")), "warn", Root.STATUS, "status 503", RAW),
     Row("404", to.answering(to.with_status("404 Not Found")), "warn", Root.STATUS, "24 x status 404", RAW),
@@ -215,7 +217,11 @@ def test_the_right_cause_is_named(world: World, row: Row) -> None:
     """Its root, how bad it is, and in words; and within the limit of requests."""
     report = examined(world, row)
     bad = [one for one in report.findings if one.is_bad]
-    said = [report.verdict.whole, *(f"{one.text} ({one.value})" for one in bad or report.findings)]
+    said = [
+        report.verdict.whole,
+        report.verdict.also,
+        *(f"{one.text} ({one.value})" for one in bad or report.findings),
+    ]
 
     assert (str(report.verdict.level), report.verdict.root) == (row.level, row.root), said
     assert row.words in "\n".join(said)

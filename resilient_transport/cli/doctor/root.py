@@ -40,6 +40,8 @@ class Root(str, Enum):
     CUT_BY_SIZE = "response bodies are cut short, and the larger they are, the more often"
     CUT_BODY = "response bodies are cut short"
     GARBLED = "the server's answers contradict themselves or cannot be parsed"
+    #: It damages bodies that are resumed, whatever cuts them.
+    WRONG_RANGE = "requests for the rest of a body are answered wrongly"
     SOME_ADDRESS = "one of the server's addresses does not answer"
     IDLE_CLOSED = "idle connections are closed, and the client is not told"
     KEEP_ALIVE = "the server does not keep connections as it says"

@@ -119,7 +119,7 @@ def test_a_rest_that_lies_is_told(reply):
     with serving(reply) as server:
         _, findings = resume_of(server)
 
-    assert (findings[RANGE].level, findings[RANGE].root) == (Level.FAIL, Root.GARBLED)
+    assert (findings[RANGE].level, findings[RANGE].root) == (Level.FAIL, Root.WRONG_RANGE)
     assert not findings[RANGE].blocks
 
 

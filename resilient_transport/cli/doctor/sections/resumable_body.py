@@ -254,7 +254,7 @@ def _range(measured: Measured) -> Finding:
             "ask the operator of the server to correct its ranges, or to turn them off: Accept-Ranges: none"
         )
         return fail(check, f"a request for the rest of the body is answered wrongly: {lie}", hint, value,
-                    Root.GARBLED, blocks=False)  # fmt: skip
+                    Root.WRONG_RANGE, blocks=False)  # fmt: skip
     if rest.refusal is not None:
         return ok(check, f"the server does not send the rest of the body: {rest.refusal}", value)
     if rest.status == PARTIAL:
