@@ -159,7 +159,7 @@ SILENT = ended(Cause.TIMEOUT, Place.FLIGHT)
             None,
             Root.HANDSHAKE_RESET,
             True,
-            "no connection",
+            "all handshakes are reset or closed before",
         ),
         ((ended(Cause.REFUSED, Place.BEFORE, phase=Phase.DIAL),), None, Root.REFUSED, True, "no connection"),
         (

@@ -42,8 +42,6 @@ _VERB: Final = {Cause.RESET: "are reset or closed", Cause.TIMEOUT: "meet silence
 _NOT_CONNECTED: Final = {
     (Phase.NAME, None): Root.NAME,
     (Phase.DIAL, Cause.REFUSED): Root.REFUSED,
-    # It was made, and ended at once.
-    (Phase.DIAL, Cause.RESET): Root.HANDSHAKE_RESET,
     (Phase.DIAL, None): Root.UNREACHABLE,
     (Phase.TUNNEL, None): Root.PROXY_REFUSES,
 }
@@ -156,6 +154,9 @@ def _of_handshakes(measured: Measured) -> Finding:
 def _not_connected(failed: Sequence[Handshake]) -> Finding | None:
     trouble = failed[0].trouble
     if trouble is None or any(one.place is not Place.BEFORE for one in failed):
+        return None
+    if trouble.phase is Phase.DIAL and trouble.cause is Cause.RESET:
+        # It was made, and ended at once.
         return None
     found = _NOT_CONNECTED.get((trouble.phase, trouble.cause), _NOT_CONNECTED.get((trouble.phase, None)))
     text = f"no connection can be made, so there is no handshake ({trouble.phase.value}: {trouble.error})"
