@@ -46,7 +46,7 @@ class Row:
 
 
 M, H = Moment, How
-TLS, PLAIN, RAW = "healthy", "healthy http", "healthy, by hand"
+TLS, PLAIN, RAW, BARE = "healthy", "healthy http", "healthy, by hand", "healthy http, by hand"
 
 # fmt: off
 TABLE = (
@@ -54,11 +54,12 @@ TABLE = (
     Row(TLS, to.shared(), "ok", None, "the server answers a request with your certificate"),
     Row(PLAIN, to.plain(), "ok", None, "socket and ssl alone get the page"),
     Row(RAW, to.answering(to.good), "ok", None, "the server asks for no client certificate"),
+    Row(BARE, to.answering(to.good, ()), "ok", None, "the server keeps a connection for the next request"),
     Row("IPv6", to.another(host="::1"), "ok", None, "::1 is an address"),
     Row("TLS 1.2 only", to.another(max_tls="1.2"), "ok", None, "TLS 1.2, and no 1.3"),
     Row("no tickets", to.another(tickets="none"), "ok", None, "no session ticket"),
-    Row("HTTP/1.0", to.answering(to.by_1_0), "ok", None, "the server closes each connection"),
-    Row("HEAD is not allowed", to.answering(to.no_head), "ok", None, "status 405 for HEAD, 200 for GET"),
+    Row("HTTP/1.0", to.answering(to.by_1_0, ()), "ok", None, "the server closes each connection"),
+    Row("HEAD is not allowed", to.answering(to.no_head, ()), "ok", None, "status 405 for HEAD, 200 for GET"),
     Row("an http proxy", to.behind(to.carrying, to.shared()), "ok", None, "the proxy connects to"),
     Row("an http proxy, and a plain page", to.behind(to.carrying, to.plain()), "ok", None, "the proxy asks"),
     Row("a SOCKS proxy", to.behind(to.socks, to.plain()), "ok", None, "--proxy sets the proxy socks5h://"),
@@ -66,14 +67,15 @@ TABLE = (
         "is not a public authority"),
     Row("a session", to.shared(session="tests.cli.doctor.sessions:plain"), "ok", None,
         "every handshake works"),
-    Row("calls at once", to.shared(burst=4, delay=0.005), "ok", None, 
+    Row("calls at once", to.shared(burst=4, delay=0.005), "ok", None,
         "4 calls at once by stock requests work"),
     Row("pages of two sizes", to.shared(sizes=("/bytes/30000",)), "ok", None,
         "bodies of all sizes come whole"),
     Row("held idle", to.shared(hold=SHORT_TIMEOUT), "ok", None, "was idle still works"),
     Row("gzip", to.shared(path="/gzip/3000"), "ok", None, "Content-Length, gzip"),
     Row("a large page", to.plain(path="/bytes/9000000", hold=SHORT_TIMEOUT), "ok", None, "or never ends"),
-    Row("a redirection", to.plain(path="/redirect?to=https://a.test/x"), "ok", None, "leads to https://a.test,"),
+    Row("a redirection", to.plain(path="/redirect?to=https://a.test/x"), "ok", None,
+        "leads to https://a.test,"),
     Row("slow, and no more than that", to.plain(path="/slow/0.05"), "ok", None, "no response is an error"),
     # No way to the server.
     Row("a dead port", to.dead("https"), "fail", Root.REFUSED, "refused the connection at port", TLS),
@@ -171,16 +173,19 @@ TABLE = (
     # What a server says, and does.
     Row("idle connections are closed", to.another(idle_timeout=SHORT_TIMEOUT, hold=LONG_TIMEOUT), "warn",
         Root.IDLE_CLOSED, "and does not say when", "held idle"),
-    Row("keep-alive, and closed", to.answering(to.closing), "warn", Root.KEEP_ALIVE,
-        "closes it at once", RAW),
-    Row("a lying 206", to.answering(to.lying), "fail", Root.WRONG_RANGE, "its bytes are other ones", RAW),
+    Row("keep-alive, and closed", to.answering(to.closing, ()), "warn", Root.KEEP_ALIVE,
+        "closes it at once", BARE),
+    Row("a lying 206", to.answering(to.lying, ()), "fail", Root.WRONG_RANGE,
+        "its bytes are other ones", BARE),
     Row("a lying 206, and resets", to.answering(to.lying, ("good", "good", None)), "fail",
         Root.HANDSHAKE_RESET, "Also: requests for the rest of a body are answered wrongly", RAW),
-    Row("no HTTP", to.answering(to.garbage), "fail", Root.GARBLED, "BadStatusLine", RAW),
-    Row("503", to.answering(to.with_status("503 Busy")), "warn", Root.STATUS, "status 503", RAW),
-    Row("404", to.answering(to.with_status("404 Not Found")), "warn", Root.STATUS, "24 x status 404", RAW),
-    Row("401", to.answering(to.with_status("401 Unauthorized")), "warn", Root.STATUS, "24 x status 401", RAW),
-    Row("too many requests", to.answering(to.Rationed), "warn", Root.STATUS, "status 429", RAW),
+    Row("no HTTP", to.answering(to.garbage, ()), "fail", Root.GARBLED, "BadStatusLine", BARE),
+    Row("503", to.answering(to.with_status("503 Busy"), ()), "warn", Root.STATUS, "status 503", BARE),
+    Row("404", to.answering(to.with_status("404 Not Found"), ()), "warn", Root.STATUS,
+        "24 x status 404", BARE),
+    Row("401", to.answering(to.with_status("401 Unauthorized"), ()), "warn", Root.STATUS,
+        "24 x status 401", BARE),
+    Row("too many requests", to.answering(to.Rationed, ()), "warn", Root.STATUS, "status 429", BARE),
     Row("a clock that is off", to.answering(to.with_status("200 OK", Date="Mon, 01 Jan 2024 00:00:00 GMT")),
         "warn", Root.CLOCK, "clock is ahead of the server's", RAW),
 )
