@@ -54,7 +54,7 @@ TABLE = (
     Row(TLS, to.shared(), "ok", None, "the server answers a request with your certificate"),
     Row(PLAIN, to.plain(), "ok", None, "socket and ssl alone get the page"),
     Row(RAW, to.answering(to.good), "ok", None, "the server asks for no client certificate"),
-    Row(BARE, to.answering(to.good, ()), "ok", None, "the server keeps a connection for the next request"),
+    Row(BARE, to.answering(to.good, ()), "ok", None, "keeps a connection open for the next request"),
     Row("IPv6", to.another(host="::1"), "ok", None, "::1 is an address"),
     Row("TLS 1.2 only", to.another(max_tls="1.2"), "ok", None, "TLS 1.2, and no 1.3"),
     Row("no tickets", to.another(tickets="none"), "ok", None, "no session ticket"),
