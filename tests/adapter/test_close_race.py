@@ -64,4 +64,4 @@ def test_a_lease_that_is_over_must_be_leased_again(server, monkeypatch):
     )
     found = list(race(server, lambda session: session.close()))
 
-    assert {made for _, made in found} == {1, 5}
+    assert max(made for _, made in found) == 5

@@ -19,6 +19,12 @@ from tests.end_to_end import doctor_situations as to
 from tests.end_to_end.doctor_situations import Situation, World, always, half
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
+#: Where a connection is reset between its connect and its handshake, `SSLContext.wrap_socket` raises, and
+#: leaves a socket that it has made to the collector: stock's as well as one that is made by hand.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. <ssl\.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+)
+
 #: Seconds for each step where somebody is silent: what does answer takes a hundredth of that.
 PATIENCE = 3 * SHORT_TIMEOUT
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,9 +61,8 @@ class Call:
     attempts: Attempts
     #: Seconds that it took.
     seconds: float
-    #: Bytes of the decoded body, and their SHA-256.
+    #: Bytes of the decoded body.
     body_bytes: int = 0
-    digest: str = ""
     #: The response's header, by names in lower case. No value of it is ever shown.
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: The step at which it has failed; None: it has not.
@@ -85,9 +83,6 @@ def calls(
     *,
     together: bool = False,
     url: str | None = None,
-    method: str = "GET",
-    headers: Mapping[str, str] | None = None,
-    mark: Callable[[], object] = lambda: None,
 ) -> tuple[Call, ...]:
     """Make cold calls, each on a session of its own, one after the other or all at once.
 
@@ -101,21 +96,17 @@ def calls(
         count: how many.
         together: whether they begin at once, each in a thread of its own.
         url: None: the target's.
-        method: GET or HEAD.
-        headers: what is sent besides.
-        mark: is called after each.
     """
     visit.budget.request(count)
     if transport == OURS:
         registry.clear()
-    asked = (method, url or visit.target.url, dict(headers or {}))
+    asked = url or visit.target.url
 
     def one(number: int, most: int) -> Call:
         began = monotonic()
         made = _made(visit, transport, asked, most)
-        for row in _rows(visit, f"{method} by {transport}, call {number}", began, made, asked[1], method):
+        for row in _rows(visit, f"GET by {transport}, call {number}", began, made, asked):
             visit.add(row)
-        mark()
         return made
 
     # While somebody records, attempts say when each of their stages began.
@@ -283,8 +274,7 @@ def _leash(most: int) -> Iterator[_Leash]:
         unsubscribe(hook)
 
 
-def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]], most: int) -> Call:
-    method, url, headers = asked
+def _made(visit: Visit, transport: str, url: str, most: int) -> Call:
     began, options, target = monotonic(), visit.options, visit.target
     timeout, is_ours = (visit.connect_timeout, options.timeout), transport == OURS
     with visit.new_session() as session, _bounded(options.timeout) if is_ours else nullcontext():
@@ -297,34 +287,33 @@ def _made(visit: Visit, transport: str, asked: tuple[str, str, dict[str, str]], 
         repeats = isinstance(session.get_adapter(url), ResilientAdapter)
         with _leash(most) as leash:
             try:
-                answer = session.request(
-                    method, url, headers=headers, timeout=timeout, allow_redirects=False,
+                answer = session.get(
+                    url, timeout=timeout, allow_redirects=False,
                     verify=target.verify, proxies=target.proxies,
                     # Where it repeats, it repeats more if it has the whole body before the caller has it.
                     stream=not repeats or url in visit.long,
                 )  # fmt: skip
-                size, digest = _read(visit, url, answer)
+                size = _read(visit, url, answer)
             except _Enough:
                 return leash.ended(transport, monotonic() - began)
             except (requests.RequestException, ValueError, OSError) as error:
                 return _failure(transport, error, monotonic() - began)
         return Call(
             transport, answer.status_code, None, None, attempts_of(answer), monotonic() - began, size,
-            digest, {name.lower(): text for name, text in answer.headers.items()},
+            {name.lower(): text for name, text in answer.headers.items()},
         )  # fmt: skip
 
 
-def _read(visit: Visit, url: str, answer: requests.Response) -> tuple[int, str]:
-    """Read a body, or so much of it as is enough: bytes, and their SHA-256."""
-    hashed, count = hashlib.sha256(), 0
+def _read(visit: Visit, url: str, answer: requests.Response) -> int:
+    """Read a body, or so much of it as is enough; return how many bytes came."""
+    count = 0
     until = monotonic() + visit.options.timeout
     for piece in answer.iter_content(_PIECE):
-        hashed.update(piece)
         count += len(piece)
         if count >= MOST_BYTES or monotonic() > until:
             visit.long.add(url)
             break
-    return count, hashed.hexdigest()
+    return count
 
 
 def _bounded(timeout: float) -> Any:
@@ -339,7 +328,7 @@ def _failure(transport: str, error: Exception, seconds: float) -> Call:
     return Call(transport, None, why, classify(root), attempts, seconds, phase=phase)
 
 
-def _rows(visit: Visit, title: str, began: float, call: Call, url: str, method: str) -> Iterator[Row]:
+def _rows(visit: Visit, title: str, began: float, call: Call, url: str) -> Iterator[Row]:
     """A call as rows: the adapter tells of each attempt, of stock it is known how long it took."""
     later = began - visit.began
     outcome = call.error or f"status {call.status}"
@@ -348,4 +337,4 @@ def _rows(visit: Visit, title: str, began: float, call: Call, url: str, method: 
         whole = whole_row(title, later, call.seconds, call.phase or Phase.FIRST_BYTE, call.error)
         rows = (replace(whole, outcome=outcome, status=call.status, bytes_in=call.body_bytes),)
     for row in rows:
-        yield replace(row, method=method, url=origin_at(url) + path_at(url), label=call.transport)
+        yield replace(row, method="GET", url=origin_at(url) + path_at(url), label=call.transport)
