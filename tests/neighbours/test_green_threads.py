@@ -121,6 +121,6 @@ def test_a_conftest_may_patch(name, environment_of, tmp_path):
 def test_a_program_may_patch_late(name, environment_of, fault_server_factory):
     """After the import of the package, as gunicorn's workers do with --preload: an attempt is one call's."""
     plain = fault_server_factory(tls=False)
-    ran = environment_of(name, name).run("-m", "tests.neighbours.late_patch", FIRST[name], plain.url)
+    ran = environment_of(name, *HOLDS[name]).run("-m", "tests.neighbours.late_patch", FIRST[name], plain.url)
 
     assert json.loads(ran.stdout) == [1, 1, 2, None]
