@@ -47,7 +47,7 @@ def where(phase: Phase) -> str:
     return _WHERE.get(phase, f"at {phase.value}")
 
 
-def root_of(phase: Phase, cause: Cause) -> Root:
+def root_at(phase: Phase, cause: Cause) -> Root:
     """What a trouble comes from.
 
     Args:

@@ -8,7 +8,7 @@ from resilient_transport.cli.doctor.line import Trouble
 from resilient_transport.cli.doctor.root import Root
 from resilient_transport.cli.doctor.sections.by_hand import CONTROL, ByHand, Measured, judge, measure
 from resilient_transport.cli.doctor.sections.keep_alive import KEEP_ALIVE
-from resilient_transport.cli.doctor.trouble import root_of
+from resilient_transport.cli.doctor.trouble import root_at
 from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from resilient_transport.waterfall.chart import Phase
@@ -113,7 +113,7 @@ def test_one_failure_of_many_blames_nobody(phase):
     findings = found(CONTROL, Measured((GOOD,) * 8, lost(1, phase) + whole(7), ours(8)))
 
     assert "now and then" in findings["control.stock"].text
-    assert findings["control.stock"].root is root_of(phase, Cause.RESET)
+    assert findings["control.stock"].root is root_at(phase, Cause.RESET)
 
 
 def test_one_reset_by_hand_is_the_networks():
@@ -195,7 +195,7 @@ def test_no_answer_at_all_has_no_status():
 )
 def test_a_trouble_has_a_root(phase, cause, root):
     """Where the cause says enough it decides, elsewhere the step does."""
-    assert root_of(phase, cause) is root
+    assert root_at(phase, cause) is root
 
 
 def test_a_server_that_was_silent_before_is_asked_once_in_each_way(plain):

@@ -31,7 +31,7 @@ from ..program_calls import (
 )
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of, where
+from ..trouble import root_at, where
 from ..visit import Visit
 
 #: Calls that are made one after the other, before; and after, where the first ones do not tell enough.
@@ -116,7 +116,7 @@ def _alone(measured: Measured) -> Finding:
     phase, cause, told = usual(lost)
     text = f"calls fail even one after the other, {where(phase)} ({told})"
     hint = MOUNT if ours and not failed(ours) else why_it_ends()
-    return fail("burst.alone", text, hint, value, root_of(phase, cause), blocks=False)
+    return fail("burst.alone", text, hint, value, root_at(phase, cause), blocks=False)
 
 
 def _together(measured: Measured) -> Finding:
@@ -126,7 +126,7 @@ def _together(measured: Measured) -> Finding:
     if not lost:
         return ok("burst.together", f"{many} calls at once by {made[0].transport} work", value)
     phase, cause, told = usual(lost)
-    root = root_of(phase, cause)
+    root = root_at(phase, cause)
     is_race = leans(_lots(alone, made)) and root in _ENDED and measured.is_tls
     when = "fail, and none fails alone" if is_race else "fail"
     text = f"of {many} calls at once by {made[0].transport}, some {when} ({phase.value}: {told})"
@@ -163,7 +163,7 @@ def _gate(measured: Measured) -> Finding:
     phase, cause, told = usual(lost)
     text = f"calls at once by this adapter fail, too, {where(phase)} ({told})"
     hint = "export RESILIENT_TRANSPORT_HANDSHAKES=1"
-    return fail("burst.gate", text, hint, value, root_of(phase, cause), blocks=False)
+    return fail("burst.gate", text, hint, value, root_at(phase, cause), blocks=False)
 
 
 def _most(options: Options) -> int:

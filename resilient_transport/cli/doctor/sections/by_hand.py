@@ -22,7 +22,7 @@ from ..line import FAILURES, Trouble
 from ..program_calls import OURS, SILENT, STOCK, Call, calls, compared, failed, hollow, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of, where
+from ..trouble import root_at, where
 from ..visit import Visit
 from .keep_alive import Measured as KeptConnections
 
@@ -114,7 +114,7 @@ def _of_network(measured: Measured, troubles: list[Trouble]) -> Finding:
         f"socket and ssl alone fail in {len(troubles)} of {tried} requests, {where(phase)} ({told})",
         why_it_ends() if len(troubles) == tried or failed(measured.ours) else MOUNT,
         value,
-        root_of(phase, cause),
+        root_at(phase, cause),
         blocks=len(troubles) == tried,
     )
 
@@ -150,7 +150,7 @@ def _of_client(check: str, measured: Measured, made: tuple[Call, ...], troubles:
     if troubles:
         return warn(check, f"{who} fails, too ({told})", "do what control.by-hand says", value, Root.OTHER)
     hint = "--json > doctor.json   # its section control has each attempt" if failed(measured.ours) else MOUNT
-    root, blocks = root_of(phase, cause), False
+    root, blocks = root_at(phase, cause), False
     if leans(((0, len(measured.by_hand)), (len(lost), len(made)))):
         text = f"the network is fine, but {who} fails {where(phase)} ({told})"
         return fail(check, text, hint, value, root, blocks)

@@ -27,7 +27,7 @@ from ..handshake import Handshake, Place, Prober, idle_because, is_silent, usabl
 from ..line import Line
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of
+from ..trouble import root_at
 from ..trust import Trust, is_named, load, organisation, public_organisations, trust_of
 from ..validity import ends_soon, left_of, lifetime
 from ..visit import Visit
@@ -186,7 +186,7 @@ def _nothing_shown(measured: Measured) -> Finding:
         if trouble is None
         else f"the server shows no certificate ({trouble.error})"
     )
-    root = Root.OTHER if trouble is None else root_of(trouble.phase, trouble.cause)
+    root = Root.OTHER if trouble is None else root_at(trouble.phase, trouble.cause)
     return fail("server-certificate.chain", told, "--only tls   # it says why", "", root)
 
 
@@ -265,7 +265,7 @@ def _of_trust(measured: Measured) -> Finding:
         return _trusted(measured)
     if code is None:
         trouble = measured.verified.trouble
-        root = Root.OTHER if trouble is None else root_of(trouble.phase, trouble.cause)
+        root = Root.OTHER if trouble is None else root_at(trouble.phase, trouble.cause)
         return warn(check, "it is not known whether the certificate is trusted: each handshake ended before",
                     "--only tls   # it says why", "" if trouble is None else trouble.error, root)  # fmt: skip
     if code == _EXPIRED and not _odd(measured, code):

@@ -21,7 +21,7 @@ from ..hints import MOUNT, why_it_ends
 from ..program_calls import OURS, SILENT, STOCK, Call, are_silent, calls, compared, failed, takes_long, usual
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of, where
+from ..trouble import root_at, where
 from ..visit import Visit
 
 #: How often each page is asked for in each way: most, and least.
@@ -119,7 +119,7 @@ def _rates(measured: Measured) -> Finding:
         return ok("sizes.rates", "bodies of all sizes come whole", value)
     phase, cause, why = usual(lost)
     by_size = grows(measured.pages)
-    root = Root.CUT_BY_SIZE if by_size else root_of(phase, cause)
+    root = Root.CUT_BY_SIZE if by_size else root_at(phase, cause)
     text = (
         f"the larger a body is, the more often it is cut ({why})"
         if by_size
@@ -150,7 +150,7 @@ def _adapter(measured: Measured) -> Finding:
     phase, cause, why = usual(lost)
     text = f"the adapter fails, too, {where(phase)} ({why})"
     hint = "export RESILIENT_TRANSPORT_RETRIES=12"
-    return fail("sizes.adapter", text, hint, value, root_of(phase, cause), False)
+    return fail("sizes.adapter", text, hint, value, root_at(phase, cause), False)
 
 
 def _table(rows: Sequence[tuple[int | None, Sequence[Call]]]) -> str:

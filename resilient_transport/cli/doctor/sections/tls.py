@@ -20,7 +20,7 @@ from ..hints import MOUNT, why_it_ends
 from ..line import FAILURES, Line
 from ..root import Root
 from ..section import Check, Section
-from ..trouble import root_of
+from ..trouble import root_at
 from ..visit import Visit
 
 #: How often a handshake is tried: of handshakes of which half fail, all four fail once in 16 times.
@@ -201,7 +201,7 @@ def _of_ended(measured: Measured, failed: Sequence[Handshake], value: str) -> Fi
     hint = why_it_ends("handshakes", measured.origin) if never else MOUNT
     # What the two cannot agree on, they never can.
     comes_and_goes = cause is Cause.NO_COMMON_TLS and not never
-    root = Root.HANDSHAKE_RESET if comes_and_goes else root_of(Phase.HANDSHAKE, cause)
+    root = Root.HANDSHAKE_RESET if comes_and_goes else root_at(Phase.HANDSHAKE, cause)
     text = f"{how_many} {_VERB.get(cause, 'fail')} {place} ({told})"
     return fail("tls.handshake", text, hint, value, root, blocks=never)
 
