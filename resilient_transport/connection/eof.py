@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
@@ -34,6 +36,21 @@ class WatchedSSLSocket(ssl.SSLSocket):
             # In TLS 1.2 a server that misses a client certificate says no more than handshake_failure.
             error.answered = self.cipher() is not None  # type: ignore[attr-defined]
             raise
+
+    def getpeername(self) -> Any:
+        """Return the peer's address; a socket that has lost its peer before TLS has begun is closed.
+
+        `ssl` asks for it before it shakes hands. Where there is no peer any more, it leaves the socket open
+        (before Python 3.13), or takes one whose reset was met already for one that is to connect later.
+        """
+        try:
+            return super().getpeername()
+        except OSError as error:
+            if error.errno != errno.ENOTCONN or self.version() is not None:
+                raise
+            met = self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            self.close()
+            raise OSError(met, os.strerror(met)) from None
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Receive; this is how TLS within TLS shakes hands, in as many steps as the peer likes."""

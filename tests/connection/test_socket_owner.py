@@ -1,8 +1,20 @@
 """A socket has an owner from the moment it is connected: whatever raises next, somebody closes it."""
 
-import pytest
+import gc
+import select
+import socket
+import sys
+import warnings
 
+import pytest
+import requests
+
+from resilient_transport import attempts_of
+from resilient_transport.connection.eof import WatchedSSLSocket
+from resilient_transport.connection.tls_connection import TLSConnection
+from resilient_transport.testing import Script
 from tests.programs import run_python
+from tests.timeouts import LONG_TIMEOUT
 
 #: Calls a server that never answers. An audit hook meets the socket that has just been connected, before the
 #: connection goes on with it: it waits until the deadline is over, or it refuses.
@@ -69,3 +81,61 @@ def test_stock_leaves_a_socket_where_a_hook_refuses():
     _, left = closed("stock", "http", "refuse")
 
     assert "unclosed <socket.socket" in left
+
+
+def reset_before_tls(server, session, monkeypatch, is_met):
+    """POST to a server whose first connection is reset before TLS begins on it.
+
+    Args:
+        is_met: somebody has asked the socket for its error already, so that it tells of none.
+
+    Returns:
+        What the call came to, and the warnings of sockets that nobody has closed.
+    """
+    server.play(Script())
+    connect, struck = TLSConnection._new_conn, []
+
+    def connect_and_wait(connection):
+        sock = connect(connection)
+        if not struck:
+            struck.append(True)
+            server.wait_for(lambda counts: counts.accepts == 1)
+            server.reset_peers()
+            poll = select.poll()
+            poll.register(sock, 0)
+            assert poll.poll(LONG_TIMEOUT * 1000)
+            if is_met:
+                sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return sock
+
+    monkeypatch.setattr(TLSConnection, "_new_conn", connect_and_wait)
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        try:
+            outcome = session.post(server.url + "/echo", data=b"x")
+        except requests.RequestException as error:
+            outcome = error.with_traceback(None)
+        gc.collect()
+    return outcome, left
+
+
+@pytest.mark.parametrize("is_met", [False, True])
+def test_a_reset_before_tls_begins_is_one_of_the_handshake(server, dial, monkeypatch, is_met):
+    """The socket is closed, and the call is sent again: nothing of it had left."""
+    answer, left = reset_before_tls(server, dial(server), monkeypatch, is_met)
+
+    assert answer.text == "x"
+    assert [str(attempt.stage) for attempt in attempts_of(answer)] == ["handshake", "done"]
+    assert left == []
+
+
+@pytest.mark.parametrize("is_met", [False, True])
+def test_ssl_takes_it_for_another(server, dial, monkeypatch, is_met):
+    """The control: without our look at it, it is left open, or counts as one that has shaken hands."""
+    monkeypatch.delattr(WatchedSSLSocket, "getpeername")
+    outcome, left = reset_before_tls(server, dial(server), monkeypatch, is_met)
+
+    if is_met:
+        assert [str(attempt.stage) for attempt in attempts_of(outcome)][0] != "handshake"
+    else:
+        assert left or sys.version_info >= (3, 12)
