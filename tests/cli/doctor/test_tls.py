@@ -269,6 +269,20 @@ def test_faults_are_told_with_their_place_and_rate(
     assert bad(judge(never)) == []
 
 
+@pytest.mark.parametrize(
+    ("resets", "tries", "works"), [(0, 4, True), (5, 5, True), (12, 12, True), (13, 12, False)]
+)
+def test_it_tries_on_until_one_is_not_reset(
+    server: FaultServer, resets: int, tries: int, works: bool
+) -> None:
+    """The sections that follow need one. One more connection asks whether it is plain HTTP."""
+    server.play(Script((Rule(Fault(Moment.CLIENT_HELLO), first=resets),) if resets else ()))
+    found = measured(server.url, **as_alice(server))
+
+    assert len(found.tries) == tries
+    assert found.works is works
+
+
 def test_silence_ends_after_two_tries(server: FaultServer) -> None:
     """Each takes as long as a step may."""
     server.play(Script((Rule(Fault(Moment.CLIENT_HELLO, How.STALL)),)))

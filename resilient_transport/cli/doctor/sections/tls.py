@@ -23,8 +23,10 @@ from ..section import Check, Section
 from ..trouble import root_at
 from ..visit import Visit
 
-#: How often a handshake is tried: of handshakes of which half fail, all four fail once in 16 times.
+#: How often a handshake is tried, and how often at the most until one is not reset: the sections that follow
+#: need one. Where seven in ten are reset, all twelve are once in 70 times.
 TRIALS: Final = 4
+MOST_TRIALS: Final = 12
 #: Seconds for which a server's first word is waited for, at the least, so that a reset is not missed.
 _PATIENCE: Final = 0.05
 #: How often a session is offered, where that meets something else.
@@ -73,7 +75,7 @@ class Measured:
     @property
     def wants_certificate(self) -> bool:
         """Whether each ended without a word after the server had asked in vain for a client certificate."""
-        return bool(self.tries) and all(one.ends_without_certificate for one in self.tries)
+        return _want_certificate(self.tries)
 
 
 def measure(visit: Visit) -> Measured:
@@ -82,7 +84,7 @@ def measure(visit: Visit) -> Measured:
     plain = replace(target, scheme="http", url="http" + target.url[len(target.scheme) :])
     tries: list[Handshake] = []
     status = None
-    while len(tries) < TRIALS and not is_silent(tries) and not _is_plain(status):
+    while len(tries) < _wanted(tries) and not is_silent(tries) and not _is_plain(status):
         tries.append(prober.shake(f"handshake {len(tries) + 1}, by hand", patience=_PATIENCE))
         if len(tries) == 1 and tries[0].place in (Place.HELLO, Place.FLIGHT):
             status = _plain_status(visit, Line(plain, visit.budget, visit.options.timeout))
@@ -94,6 +96,16 @@ def measure(visit: Visit) -> Measured:
         )
         return replace(measured, asking=asking, resumed=_resumed(prober), choosing=choosing)
     return measured
+
+
+def _wanted(tries: Sequence[Handshake]) -> int:
+    """How many handshakes are to be made in all, by what came of those before."""
+    resets = [one for one in tries if one.trouble is not None and one.trouble.cause is Cause.RESET]
+    return MOST_TRIALS if len(resets) == len(tries) and not _want_certificate(tries) else TRIALS
+
+
+def _want_certificate(tries: Sequence[Handshake]) -> bool:
+    return bool(tries) and all(one.ends_without_certificate for one in tries)
 
 
 def _ask(line: Line) -> None:
