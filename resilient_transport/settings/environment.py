@@ -49,7 +49,7 @@ class Setting:
         return PREFIX + self.name.upper()
 
 
-#: The order of the README and of `python -m resilient_transport settings`.
+#: The order of `docs/operations.md` and of `python -m resilient_transport settings`.
 SETTINGS: Final = (
     Setting(
         "retries", kinds.COUNT_OR_NONE, None, "repetitions of a call; none: each cause has its own limit"

@@ -192,15 +192,15 @@ def test_what_this_transport_did_not_make_has_no_attempts(outcome):
     assert type(attempts_of(outcome)) is Attempts
 
 
-def test_the_readme_lists_every_event():
+def test_the_page_lists_every_event():
     """Each class that hooks may be shown is named there."""
     kinds = {
         name for name, one in vars(events).items() if isinstance(one, type) and issubclass(one, events.Event)
     }
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
     assert "ClientCertificateRefused" in kinds
-    assert {name for name in kinds - {"Event", "CallEvent"} if f"`{name}`" not in readme} == set()
+    assert {name for name in kinds - {"Event", "CallEvent"} if f"`{name}`" not in page} == set()
 
 
 @pytest.mark.parametrize(
