@@ -8,7 +8,7 @@ The rules:
    is not repeated at all.
 3. What is in no table has no name.  It gets one repetition, and is told by the name that it has elsewhere.
 
-The README's table is `CAUSES`; a test compares them.
+The table in docs/behaviour.md is `CAUSES`; a test compares them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Treatment(NamedTuple):
 
     #: The setting that counts it; None: it never heals, and is not repeated.
     limit: str | None
-    #: What belongs to it, as the README says it.
+    #: What belongs to it, as docs/behaviour.md says it.
     about: str
     #: What an error says of it, where `SENTENCES` has nothing more special; nothing for a response, and where
     #: stock's own words say all. `{who}` is who has failed.

@@ -63,14 +63,14 @@ class RetryPolicy:
 
     Args:
         retries: the most repetitions of a call, whatever their causes, together. None: each cause has a limit
-            of its own (the README has the table), and all else together has one.
+            of its own (docs/behaviour.md has the table), and all else together has one.
         connect_retries: for resets and whatever else may heal before the first byte of the request has left;
             None: the default of this cause, or `retries` where that is given. So for the next five:
         name_retries: for a host name that is not found.
         refused_retries: for a refused connection, as of a server that restarts.
         timeout_retries: for time-outs, at whatever stage, and hosts to which no route leads.
         proxy_retries: for a proxy that answers CONNECT with status 408, 429, 502, 503 or 504.
-        other_retries: for what has no name in the README's table of causes, at whatever stage.
+        other_retries: for what has no name in the table of causes (docs/behaviour.md), at whatever stage.
         retry_non_idempotent: repeat POST, PATCH and the other methods that are not idempotent, too.
         idempotency_key: give each such request that has none an `Idempotency-Key`, which lets it be repeated.
         allowed_methods: the methods that may be repeated once the request has left; None: every method.

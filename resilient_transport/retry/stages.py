@@ -11,7 +11,7 @@ The rules:
 4. What never heals (a bad certificate, a bad URL) is not repeated, whatever the method.
 5. A request body that was touched and cannot be rewound is never sent again: it would be sent empty.
 
-The README's table is this one; a test compares them.
+The table in docs/behaviour.md is this one; a test compares them.
 """
 
 from __future__ import annotations

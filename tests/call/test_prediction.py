@@ -1,7 +1,7 @@
 """How often a server is asked follows from what was said, whoever said it and wherever an attempt fails.
 
-`PREDICTION_EXAMPLES` says how many examples are tried. `oracle.py` predicts, and knows the README and nothing
-of the package; `player.py` has the server, and the network before it.
+`PREDICTION_EXAMPLES` says how many examples are tried. `oracle.py` predicts, and knows docs/behaviour.md and
+nothing of the package; `player.py` has the server, and the network before it.
 """
 
 import gc

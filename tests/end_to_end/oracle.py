@@ -1,7 +1,7 @@
 """How often a call is attempted, and how it ends, by what was said and by what goes wrong.
 
-Nothing here comes from the package: it is the README once more. `predict` follows the calls through a script,
-which is a list of the names of faults.
+Nothing here comes from the package: it is docs/behaviour.md once more. `predict` follows the calls through a
+script, which is a list of the names of faults.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,7 +184,7 @@ class Prediction:
         )
 
     def _is_final(self, fault: Fault) -> bool:
-        """The README's section "May it be sent again?"."""
+        """The table below "Will my POST be sent twice?" in docs/behaviour.md."""
         if fault.cause == "lasting":
             return True
         if is_early(fault):

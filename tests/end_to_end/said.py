@@ -1,4 +1,4 @@
-"""What may be said of repetitions, by whom, and what can go wrong: the README's tables in another hand.
+"""What may be said of repetitions, by whom, and what can go wrong: docs/behaviour.md in another hand.
 
 Nothing here comes from the package, so that its mistakes are not repeated.
 """
@@ -78,7 +78,7 @@ class Said:
         return self.values.get(name, default)
 
     def limits(self) -> list[Limit]:
-        """The README's section "How often"."""
+        """The section "How often is a call repeated?" of docs/behaviour.md."""
         together = self.override.get("retries")
         if self.source == "Retry" and together is None:
             return [
