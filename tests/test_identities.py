@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import re
 import sys
 import threading
 import time
@@ -21,15 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
 from resilient_transport import registry
 from resilient_transport.pool.identity_source import _ASK_EVERY, _PATIENCE
 from resilient_transport.testing import FaultServer, Script
+from tests.examples import headed_examples_of, run_example
 from tests.missing import require
+from tests.programs import ROOT
 
-PAGE = (Path(__file__).parents[1] / "docs" / "identities.md").read_text(encoding="utf-8")
-#: By the heading that they stand below.
-EXAMPLES = {
-    heading: found[1]
-    for heading, text in re.findall(r"\n## ([^\n]+)\n(.*?)(?=\n## |\Z)", PAGE, re.DOTALL)
-    if (found := re.search(r"```python\n(.*?)```", text, re.DOTALL))
-}
+PAGE = (ROOT / "docs" / "identities.md").read_text(encoding="utf-8")
+EXAMPLES = headed_examples_of("docs/identities.md")
 
 
 @pytest.fixture
@@ -54,18 +50,7 @@ def read(path):
 
 def run(heading, server, capsys, **names):
     """Run the example below a heading, with the real names; return its own names, and what it has printed."""
-    certificate, key = server.authority.client
-    source = EXAMPLES[heading]
-    for name, real in {
-        "https://api.example": server.url,
-        "ca.pem": server.authority.ca_file,
-        "client.pem": certificate,
-        "client.key": key,
-        **names,
-    }.items():
-        source = source.replace(name, real)
-    found = {"__name__": "example"}
-    exec(compile(source, "docs/identities.md", "exec"), found)
+    found = run_example(EXAMPLES[heading], server, **names)
     return found, capsys.readouterr().out
 
 
@@ -76,7 +61,6 @@ def who(found, server):
 
 def test_every_example_is_run():
     """None is passed over."""
-    assert PAGE.count("```python\n") == len(EXAMPLES)
     assert list(EXAMPLES) == ["A callable", "PKCS#12", "SPIFFE", "Vault", "Whom the system trusts"]
 
 

@@ -1,7 +1,6 @@
 """The examples of docs/clusters.md run as they stand, but for the names of the server and its files."""
 
 import json
-import re
 
 import cloudpickle
 import pytest
@@ -10,16 +9,11 @@ import requests
 from resilient_transport import uninstall
 from resilient_transport.installation import _installed
 from resilient_transport.testing import Fault, Moment, Rule, Script
+from tests.examples import for_server, headed_examples_of
 from tests.neighbours.environments import WORKERS
 from tests.programs import ROOT, run_python
 
-SECTIONS = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8").split("\n## ")
-#: By the headings that they stand below.
-EXAMPLES = {
-    section.partition("\n")[0]: code
-    for section in SECTIONS
-    for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-}
+EXAMPLES = headed_examples_of("docs/clusters.md")
 #: Stock loses the first call of a process to it.
 FIRST_IS_RESET = Script((Rule(Fault(Moment.EXECUTED), first=1),))
 PATHS = [f"/words/{number}" for number in range(1, 6)]
@@ -48,17 +42,12 @@ def uninstalled():
 @pytest.fixture
 def example(server):
     """Return a function that returns an example for the server, which then resets the first connection."""
-    certificate, key = server.authority.client
-    names = {"https://api.example": server.url, "ca.pem": server.authority.ca_file}
 
     def made(name, without=""):
         server.play(FIRST_IS_RESET)
         server.reset_peers()
         assert without in EXAMPLES[name]
-        text = EXAMPLES[name].replace(without, "", 1)
-        for told, real in {**names, "client.pem": certificate, "client.key": key}.items():
-            text = text.replace(told, real)
-        return text
+        return for_server(EXAMPLES[name].replace(without, "", 1), server)
 
     return made
 

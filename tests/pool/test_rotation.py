@@ -15,6 +15,7 @@ from resilient_transport.pool import identity, key, reaper
 from resilient_transport.pool.contexts import Contexts
 from resilient_transport.pool.identity import Sources
 from resilient_transport.testing import FaultServer, Script
+from tests.examples import examples_of, run_example
 from tests.pool.rotation import WAYS, Secret, put
 from tests.timeouts import LONG_TIMEOUT
 
@@ -463,20 +464,9 @@ PAGE = Path(__file__).parents[2].joinpath("docs", "rotation.md").read_text("utf-
 
 def test_the_example_of_the_page_runs(fault_server):
     """As it stands, but for the names of the server and its files."""
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    certificate, key = fault_server.authority.client
-    names = {
-        "https://api.example": fault_server.url,
-        "ca.pem": fault_server.authority.ca_file,
-        "client.pem": certificate,
-        "client.key": key,
-    }
-    for name, real in names.items():
-        example = example.replace(name, real)
-    namespace = {}
-    exec(compile(example, "rotation.md", "exec"), namespace)
+    (example,) = examples_of("docs/rotation.md")
 
-    assert namespace["told"](None) is None
+    assert run_example(example, fault_server)["told"](None) is None
 
 
 def test_the_numbers_of_the_page_are_the_codes():

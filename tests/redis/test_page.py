@@ -11,16 +11,16 @@ from resilient_transport.redis.presence import FIRST_PAUSE, LONGEST_PAUSE
 from resilient_transport.redis.shared_quota import GATHERED
 from resilient_transport.redis.store import CONNECTIONS, LOOK, REMEMBERED
 from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
+from tests.examples import examples_of, run_example
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shared_limits.md").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.split())
 
 
-def test_the_example_runs():
+def test_the_example_runs(server):
     """It makes a session, and asks no Redis for anything."""
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    made = {}
-    exec(compile(example, "shared_limits.md", "exec"), made)
+    (example,) = examples_of("docs/shared_limits.md")
+    made = run_example(example, server)
 
     assert made["session"].get_adapter("https://api.example").max_retries is not None
     assert len(resilient_transport.redis._stores) == 0
