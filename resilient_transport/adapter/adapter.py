@@ -78,13 +78,13 @@ class ResilientAdapter(HTTPAdapter):
 
     The four arguments of `requests.adapters.HTTPAdapter` keep their order and meaning. Without any, the
     settings are the recommended ones. What is not given and has a variable of the environment
-    (`RESILIENT_TRANSPORT_IDLE_TIMEOUT` and so on, see `resilient_transport.settings`) is taken from there.
+    (`RESILIENT_TRANSPORT_IDLE_TIMEOUT` and so on) is taken from there.
 
     Args:
         pool_connections: how many origins the adapter remembers.
         pool_maxsize: how many idle connections to an origin are kept; the largest of all adapters counts.
         max_retries: how often a call may be repeated, as an int; or a `urllib3.util.Retry`, which brings
-            its own rules (see `resilient_transport.retry.urllib3_retry`).
+            its own rules.
         pool_block: let this adapter use at most `pool_maxsize` connections to an origin at once.
         policy: when a call is repeated, and how often; not together with `max_retries`.
         ssl_context: a TLS context of your own, used as it is; `verify` and `cert` are not applied then.
@@ -95,8 +95,9 @@ class ResilientAdapter(HTTPAdapter):
             `verify=` name something else, that holds. Not together with `ssl_context`.
         warm: URLs of servers to connect to at once, in the background; or dicts of the arguments of `warm`,
             for servers that want a certificate.
-        connect_timeout, read_timeout: seconds to connect and between two bytes, sending included, for calls
-            without a time-out; None: no limit. 10 and 300 s.
+        connect_timeout: seconds to connect, for calls without a time-out; None: no limit. 10 s.
+        read_timeout: seconds between two bytes, sending included, for calls without a time-out; None: no
+            limit. 300 s.
         idle_timeout: seconds for which an idle connection is kept; less where the server asks for less.
         max_age: seconds after which a connection is not used again, some a tenth sooner; an hour. Then the
             name is asked anew, and connections to addresses that it has no more end. None: no limit.

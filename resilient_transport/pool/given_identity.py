@@ -38,13 +38,13 @@ class Identity:
         ValueError: there is no certificate, or no key, in PEM form.
     """
 
-    #: The client certificate, and what stands behind it.
+    #: The client certificate in PEM form, with the intermediate certificates after it.
     cert: str | bytes = field(repr=False)
-    #: Its private key.
+    #: Its private key in PEM form; None: it stands in `cert`, too.
     key: str | bytes | None = field(default=None, repr=False)
-    #: The password of the key.
+    #: The password of the key; None: the key is not encrypted.
     password: str | bytes | None = field(default=None, repr=False)
-    #: The trusted authorities.
+    #: The certificates of the trusted authorities in PEM form; None: `verify` decides.
     ca: str | bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -233,7 +233,7 @@ def contexts_in(key: Any) -> tuple[Any, Any]:
     return getattr(key, "key_ssl_context", None), proxy
 
 
-#: The one of this process.
+#: The `Registry` of this process.
 registry = Registry()
 count_connections_by(registry.connections)
 # A fork puts others in the place of those.

@@ -32,9 +32,9 @@ class Breaker:
         ValueError: a value is out of its range.
     """
 
-    #: So many failures in a row open the circuit,
+    #: So many failures in a row open the circuit, if they came within `window`.
     failures: int = 5
-    #: if they came within so many seconds.
+    #: Seconds within which these failures have to come.
     window: float = 10.0
     #: Seconds for which it stays open before a single probe is made.
     cool_down: float = 30.0

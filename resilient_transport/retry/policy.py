@@ -59,7 +59,7 @@ class RetryPolicy:
 
     The defaults are the recommendation. Every count is a number of repetitions, not of attempts.
     Derive another policy with `dataclasses.replace`. What is not given and has a variable
-    (`RESILIENT_TRANSPORT_RETRIES` and so on, see `resilient_transport.settings`) is taken from there.
+    (`RESILIENT_TRANSPORT_RETRIES` and so on) is taken from there.
 
     Args:
         retries: the most repetitions of a call, whatever their causes, together. None: each cause has a limit
@@ -115,7 +115,7 @@ class RetryPolicy:
     timeout_retries: int | None = None
     #: A proxy that answers CONNECT with status 408, 429, 502, 503 or 504. None: 2, or `retries`.
     proxy_retries: int | None = None
-    #: What has no name in `retry/causes.py`, at whatever stage. None: 1, or `retries`.
+    #: Failures of any other cause, at whatever stage. None: 1, or `retries`.
     other_retries: int | None = None
     #: Repeat POST, PATCH and the other methods that are not idempotent, too.
     retry_non_idempotent: bool = _setting("retry_non_idempotent")
@@ -160,7 +160,7 @@ class RetryPolicy:
     #: Keeps the retry quota of each origin, and the state of the breaker, for several processes
     #: (`resilient_transport.redis.RedisLimits`); None: each process has its own.
     shared: SharedLimits | None = None
-    #: Limits by stage and cause in place of the counts above; `policy_from` fills it from a `Retry`.
+    #: Limits by stage and cause in place of the counts above, as a `Retry` brings them. None: there are none.
     limits: tuple[Limit, ...] | None = None
 
     def raises_at(self, status: int, failures: Sequence[Failure]) -> bool:

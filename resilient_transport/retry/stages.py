@@ -32,15 +32,19 @@ class Stage(str, Enum):
 
     #: Waiting for a connection of the pool, or for leave to open one.
     QUEUE = "queue"
+    #: The addresses of the host's name.
     RESOLVE = "resolve"
+    #: The TCP connection.
     CONNECT = "connect"
     #: The proxy: TLS with it, and its answer to CONNECT.
     TUNNEL = "tunnel"
+    #: TLS with the server.
     HANDSHAKE = "handshake"
     #: The server's first flight after a TLS 1.3 handshake, in which it refuses a certificate.
     CONFIRM = "confirm"
     #: From the first byte of the request sent to the last byte of the response's head.
     REQUEST = "request"
+    #: The body of the response, after its head.
     BODY = "body"
     #: A whole response came, and its status says that a repetition may help.
     STATUS = "status"

@@ -38,8 +38,9 @@ class Counts:
 
     #: Calls that have returned or raised; connections that `warm` was asked for count, too.
     calls: int = 0
-    #: Full TLS handshakes, and resumed ones.
+    #: TLS handshakes in full.
     handshakes_full: int = 0
+    #: TLS handshakes that resumed a session.
     handshakes_resumed: int = 0
     #: How long callers waited at the gate for a connection, or for leave to make one; who did not wait is not
     #: counted.
@@ -50,8 +51,9 @@ class Counts:
     retries: int = 0
     #: Repetitions, or calls, that were not made, by reason.
     repetitions_not_made: dict[str, int] = field(default_factory=dict)
-    #: Bodies that were gone on with, and the bytes that did not come again for that.
+    #: Bodies that were cut, and were gone on with.
     resumes: int = 0
+    #: The bytes of these bodies that did not come again.
     bytes_saved: int = 0
     #: Calls that failed, by the name of the exception's type, as requests raises it. A stream that breaks off
     #: for good counts here, too, although its response was handed out.

@@ -27,8 +27,9 @@ class ClientCertificate:
 
     #: Whose it is, such as "CN=client, O=Example".
     subject: str
-    #: The first and the last second in which it is valid, in seconds since 1970, as `time.time()` has them.
+    #: The first second in which it is valid, in seconds since 1970, as `time.time()` has them.
     not_before: float
+    #: The last second in which it is valid.
     not_after: float
 
 

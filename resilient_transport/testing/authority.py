@@ -25,10 +25,12 @@ class Authority:
     `directory` is where the files go; without one they go to a temporary directory that vanishes with the
     object, at the latest when the process ends. Raises `ImportError` when trustme is missing.
 
-        session.verify = authority.ca_file
-        session.cert = authority.client
+    >>> session.verify = authority.ca_file
+    >>> session.cert = authority.client
     """
 
+    #: Where the files are.
+    directory: Path
     #: The bundle with the authority's certificate.
     ca_file: str
     #: The bundle with the stranger's certificate, which trusts nothing of ours.

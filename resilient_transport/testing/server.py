@@ -33,14 +33,15 @@ class FaultServer:
     construction to `close()`, or as a context manager. Raises `ValueError` for a script that such a server
     cannot play.
 
-        with FaultServer(Script((Rule(Fault(Moment.BODY, after_bytes=100), first=1),))) as server:
-            session.get(server.url + "/bytes/1000")
+    >>> with FaultServer(Script((Rule(Fault(Moment.BODY, after_bytes=100), first=1),))) as server:
+    ...     session.get(server.url + "/bytes/1000")
 
-    What it serves, to any method: `/` `/words/N` `/bytes/N` `/gzip/N` `/chunked/N` `/until-close/N` `/echo`
-    `/status/CODE?times=K&id=I&retry_after=S` (CODE for the first K requests with that id, then 200)
-    `/redirect?to=PATH&status=CODE` `/ntlm` `/whoami` `/slow/SECONDS` `/early/CODE` (before reading the body).
-    The pages of N bytes have strong validators and ranges; `?etag=weak`, `?etag=none`, `?etag=changing` and
-    `?ranges=none` take them away. It is a proxy too: it answers URLs itself and carries CONNECT to loopback.
+    What it serves, to any method: `/`, `/words/N`, `/bytes/N`, `/gzip/N`, `/chunked/N`, `/until-close/N`,
+    `/echo`, `/status/CODE?times=K&id=I&retry_after=S` (CODE for the first K requests with that id, then 200),
+    `/redirect?to=PATH&status=CODE`, `/ntlm`, `/whoami`, `/slow/SECONDS`, and `/early/CODE` (before it reads
+    the body). The pages of N bytes have strong validators and ranges; `?etag=weak`, `?etag=none`,
+    `?etag=changing` and `?ranges=none` take them away. It is a proxy too: it answers URLs itself and carries
+    CONNECT to loopback.
     """
 
     def __init__(
