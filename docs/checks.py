@@ -31,7 +31,7 @@ def check_reference(_: Sphinx, env: BuildEnvironment) -> None:
     """Compare the reference with the package."""
     shown = {
         name
-        for name, entry in env.domains.python_domain.objects.items()
+        for name, entry in env.get_domain("py").objects.items()
         if entry.docname == REFERENCE and entry.objtype != "module" and not entry.aliased
     }
     for difference in differences(shown, public_names()):

@@ -2,7 +2,6 @@
 
 import ast
 import re
-import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
+from docs.pages import AWAITED, HOMES
 from resilient_transport.gate.cold_start import HOLDS
 from resilient_transport.gate.gate import STALLED
 from resilient_transport.gate.window import MAXIMUM, MOST_STALLED
@@ -29,11 +29,6 @@ MARKDOWN = sorted(
     for pattern in ("*.md", "docs/*.md", ".github/**/*.md")
     for path in ROOT.glob(pattern)
 )
-SITE = runpy.run_path(str(ROOT / "docs" / "conf.py"))
-#: Pages that are being written.
-AWAITED = SITE["AWAITED"]
-#: By the files at the top, the pages that include them.
-HOMES = SITE["HOMES"]
 #: Where a path in a document may begin.
 BEGINNINGS = (ROOT, ROOT / PACKAGE)
 #: What is made to wait for somebody.

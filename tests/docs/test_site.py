@@ -1,0 +1,76 @@
+"""The site: `.ci/run docs` fails of what leads nowhere, and the pages are changed as they have to be."""
+
+import re
+
+import pytest
+
+from docs import pages
+from tests.programs import ROOT, run_python
+
+#: Pages with a mistake of each kind.
+WRONG = {
+    "index": "# A\n\n## Use\n\n- [Page](page.md): b.\n- [C](reference.md): c.\n- [Shelf](shelf.md): none.\n",
+    "page": "# A\n\n## Here\n\n[a](shelf.md) [b](reference.md#there) [c](#there) [d](#here)\n"
+    "[e](reference.md#here)\n",
+    "lost": "# Lost\n",
+    "reference": "# A\n\n## Here\n\n```{eval-rst}\n"
+    ".. autoclass:: resilient_transport.Breaker\n   :exclude-members: window\n```\n",
+}
+#: What is said of them.
+SAID = [
+    "target not found: 'shelf.md'",
+    "local id not found in doc 'reference': 'there'",
+    "target not found: 'there'",
+    "nonexisting document 'shelf'",
+    "lost.md: WARNING: document isn't included in any toctree",
+    "resilient_transport.Breaker.window is public, and the reference has not got it",
+]
+
+
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory):
+    """Return what Sphinx says of the wrong pages, with the settings of the right ones."""
+    folder = tmp_path_factory.mktemp("wrong")
+    for name, text in WRONG.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    sphinx = ("-m", "sphinx", "--quiet", "--builder", "dummy", "--conf-dir", "docs")
+    return run_python(*sphinx, str(folder), str(folder / "site"), measured=False).stderr
+
+
+@pytest.mark.parametrize("words", SAID)
+def test_what_leads_nowhere_is_found(complaints, words):
+    """The control of the build: a page, a heading elsewhere and here, a page in no list, a missing field."""
+    assert words in complaints
+
+
+@pytest.mark.parametrize("words", ["'here'", "Breaker.failures", "Breaker.cool_down"])
+def test_what_is_there_is_not_complained_of(complaints, words):
+    """The control of that: headings and fields that are there."""
+    assert words not in complaints
+
+
+def test_the_first_page_has_every_page():
+    """In the order of the sidebar, each once."""
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    told = re.findall(r"^- \[[^\]]+\]\((\w+)\.md\)", text, re.MULTILINE)
+    there = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+
+    assert sorted(told) == sorted(there | pages.AWAITED)
+
+
+def test_a_list_of_pages_becomes_a_part_of_the_sidebar():
+    """With its heading, in its order; a section without one has none."""
+    text = "# A\n\n## Use\n\n- [B](b.md): b.\n- [C](c.md): c.\n\n## More\n\nWords.\n"
+    tree = "```{toctree}\n:hidden:\n:caption: Use\n\nb\nc\n```\n"
+
+    assert pages.with_sidebar(text).count("{toctree}") == 1
+    assert tree in pages.with_sidebar(text)
+
+
+def test_links_of_an_included_file_lead_to_pages():
+    """It links to files from where it stands."""
+    text = pages.at_home("CONTRIBUTING.md")
+
+    assert "](architecture.md#locks)" in text
+    assert "](changelog.md)" in text
+    assert "](docs/" not in text
