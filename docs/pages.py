@@ -13,14 +13,16 @@ from resilient_transport.settings import SETTINGS
 HERE = Path(__file__).parent
 #: Pages that are being written. Until they are there, nothing complains of a link to them.
 AWAITED = {
-    "tutorial",
-    "programs",
-    "operations",
-    "failures",
     "behaviour",
-    "migration",
+    "bodies",
     "comparison",
+    "connections",
+    "failures",
+    "migration",
+    "operations",
+    "programs",
     "security",
+    "tutorial",
 }
 #: By where a file stands at the top of the project, the page that includes it.
 HOMES = {
@@ -87,8 +89,6 @@ def read(_: Sphinx, name: str, source: list[str]) -> None:
     """Change a page while Sphinx reads it."""
     text = INCLUDE.sub(lambda found: at_home(found[1]), source[0])
     text = linked(text, "../").replace("```{settings}\n```", settings_table())
-    if AWAITED:
-        text = re.sub(r"\]\(index\.md#[^)]*\)", "](index.md)", text)
     source[0] = with_sidebar(without_awaited(text)) if name == "index" else text
 
 
