@@ -2,10 +2,8 @@
 
 It takes back what `run` has put into the environment, and has the adapter installed as soon as the program
 has imported requests. It stands alone, in the syntax of Python 3.8: until then it imports nothing that Python
-itself has not imported.
+itself has not imported. So annotations are strings: `__future__` is a module, too.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -33,7 +31,7 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 _PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(FOLDER))))
 
 
-def environment_with(words: set[str]) -> dict[str, str]:
+def environment_with(words: "set[str]") -> "dict[str, str]":
     """A copy of the environment in which Python imports this file before a program.
 
     Args:
@@ -57,13 +55,13 @@ def word_for(name: str, path: str) -> str:
     return f"{name}={os.fsencode(os.path.abspath(path)).hex()}"
 
 
-def path_in(words: set[str], name: str) -> str | None:
+def path_in(words: "set[str]", name: str) -> "str | None":
     """The path that such a word tells; None: there is no such word."""
     told = next((word for word in words if word.startswith(f"{name}=")), None)
     return None if told is None else os.fsdecode(bytes.fromhex(told.partition("=")[2]))
 
 
-def named(words: set[str]) -> set[str]:
+def named(words: "set[str]") -> "set[str]":
     """The names of words, without what they tell."""
     return {_name(word) for word in words}
 
@@ -72,7 +70,7 @@ def _name(word: str) -> str:
     return word.partition("=")[0]
 
 
-def take_out(environment: MutableMapping[str, str]) -> set[str]:
+def take_out(environment: "MutableMapping[str, str]") -> "set[str]":
     """Undo in an environment what `environment_with` has done, and return its words; none, if it has not."""
     told = environment.pop(VARIABLE, "").partition("\n")[0].split()
     parts = environment.get("PYTHONPATH", "").split(os.pathsep)
@@ -90,13 +88,13 @@ class Finder:
     in the middle of its modules.
     """
 
-    def __init__(self, then: Callable[[], None], parent: str | None = None) -> None:
+    def __init__(self, then: "Callable[[], None]", parent: "str | None" = None) -> None:
         #: None: it has been called. The finder stays: another thread may be walking the list of finders.
         self.then: Callable[[], None] | None = then
         #: What holds the package, wherever the program looks for its modules; None: that is where it is.
         self._parent = parent
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
         """The spec that those give who are asked after this one, with a loader that calls `then`."""
         if name not in ("requests", _PACKAGE) or self.then is None or self not in sys.meta_path:
             return None
@@ -109,7 +107,7 @@ class Finder:
             spec.loader = _Loader(spec.loader, self)
         return spec
 
-    def _package(self) -> ModuleSpec | None:
+    def _package(self) -> "ModuleSpec | None":
         from importlib.machinery import PathFinder
 
         return PathFinder.find_spec(_PACKAGE, [self._parent]) if self._parent else None
@@ -124,19 +122,19 @@ class Finder:
 class _Loader:
     """The loader of a package, for the one time that it runs; then the real one is back in its place."""
 
-    def __init__(self, real: Any, finder: Finder) -> None:
+    def __init__(self, real: "Any", finder: "Finder") -> None:
         self._real = real
         self._finder = finder
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> "Any":
         return getattr(self._real, name)
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
         """As the real one does."""
         made: ModuleType | None = self._real.create_module(spec)
         return made
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: "ModuleType") -> None:
         """Run the package, then what is to follow; no other thread has the module before."""
         module.__loader__ = self._real
         if module.__spec__:
@@ -150,11 +148,11 @@ class _Loader:
 
 #: Python takes the frames of its own import system out of tracebacks, and counts none for a warning. By the
 #: name of the file it takes that of this method for one of them.
-_method: Any = _Loader.exec_module
+_method: "Any" = _Loader.exec_module
 _method.__code__ = _method.__code__.replace(co_filename="<frozen importlib._bootstrap>")
 
 
-def watch(words: set[str], prefix: str = sys.prefix) -> None:
+def watch(words: "set[str]", prefix: str = sys.prefix) -> None:
     """Have the adapter installed when requests is imported; at once, if somebody has imported it already."""
     at_exit: list[Callable[[], None]] = []
 
@@ -179,7 +177,7 @@ def watch(words: set[str], prefix: str = sys.prefix) -> None:
         finder.call()
 
 
-def _install(words: set[str], at_exit: list[Callable[[], None]]) -> None:
+def _install(words: "set[str]", at_exit: "list[Callable[[], None]]") -> None:
     import resilient_transport.public_names
 
     resilient_transport.installation.install_below_program()
