@@ -26,6 +26,7 @@ from tests.end_to_end.ways import clock, environment, pauses, say, thrifty  # no
 from tests.inside import inside  # noqa: F401 - a fixture
 from tests.loopback import only_loopback
 from tests.neighbours.allowed import lowest
+from tests.programs import forks, our_forks  # noqa: F401 - fixtures
 from tests.slate import clean_slate  # noqa: F401 - a fixture
 from tests.witness import certificates, names  # noqa: F401 - fixtures
 

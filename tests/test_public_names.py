@@ -13,7 +13,7 @@ import pytest
 import resilient_transport
 from resilient_transport import Breaker, RetryPolicy, public_names, registry
 from resilient_transport.testing import pytest_plugin
-from tests.programs import run_python
+from tests.programs import Forks
 
 #: What two lines of a program have imported, after requests.
 PROGRAM = """
@@ -35,39 +35,51 @@ LIGHT = ["resilient_transport", "resilient_transport.util", "resilient_transport
 HEAVY = {"asyncio", "backoff", "dataclasses", "difflib", "inspect", "multiprocessing", "uuid"}
 
 
-def imported(then: str) -> list[list[str]]:
+def imported(forks: Forks, then: str) -> list[list[str]]:
     """Return what a program imports with the package, and with what it does then."""
-    found: list[list[str]] = json.loads(run_python("-c", PROGRAM.format(then=then)).stdout)
+    found: list[list[str]] = json.loads(forks.run(PROGRAM.format(then=then)).stdout)
     return found
 
 
-def test_the_package_alone_imports_next_to_nothing():
+def test_the_package_alone_imports_next_to_nothing(forks):
     """Three small modules; the control asks for a name, and finds the rest of the package."""
-    light, rest = imported("resilient_transport.ResilientAdapter")
+    light, rest = imported(forks, "resilient_transport.ResilientAdapter")
 
     assert light == LIGHT
     assert len([name for name in rest if name.startswith("resilient_transport.")]) > 50
 
 
-def test_a_mounted_adapter_imports_nothing_heavy():
+def test_a_mounted_adapter_imports_nothing_heavy(forks):
     """Neither with the package nor with an adapter; the control imports one of them."""
-    _, mounted = imported("resilient_transport.mount(requests.Session())")
-    _, control = imported("import difflib")
+    _, mounted = imported(forks, "resilient_transport.mount(requests.Session())")
+    _, control = imported(forks, "import difflib")
 
     assert HEAVY & set(mounted) == set()
     assert HEAVY & set(control) == {"difflib"}
 
 
-@pytest.mark.parametrize("name", resilient_transport.__all__)
-def test_each_name_can_be_the_first(name):
-    """Whichever is asked for first, all are there then, and are what they are called."""
-    program = (
-        f"from resilient_transport import {name} as asked; import resilient_transport as ours; "
-        "from resilient_transport.public_names import BY_NAME; "
-        f"print(asked is BY_NAME[{name!r}], set(ours.__all__) <= set(vars(ours)))"
-    )
+#: A name of the package, as another process has pickled it if that can be done, is asked for first of all.
+FIRST = """
+import pickle, sys
+name, pickled = sys.argv[1:]
+if pickled:
+    asked = pickle.loads(bytes.fromhex(pickled))
+else:
+    from resilient_transport import registry as asked
+import resilient_transport as ours
+from resilient_transport.public_names import BY_NAME
+print(asked is BY_NAME[name], set(ours.__all__) <= set(vars(ours)))
+"""
 
-    assert run_python("-c", program).stdout.split() == ["True", "True"]
+
+@pytest.mark.parametrize("name", resilient_transport.__all__)
+def test_each_name_can_be_the_first(name, forks):
+    """Whichever is asked for first, all are there then, and are what they are called; a pickle asks so."""
+    # The registry is a value, which is the process's own.
+    pickled = b"" if name == "registry" else pickle.dumps(getattr(resilient_transport, name), 2)
+
+    assert not pickled or b"cresilient_transport\n" in pickled
+    assert forks.run(FIRST, name, pickled.hex()).stdout.split() == ["True", "True"]
 
 
 def test_the_lists_agree():
@@ -86,19 +98,19 @@ def test_the_lists_agree():
     assert dir(resilient_transport) == sorted({*vars(resilient_transport), *resilient_transport.__all__})
 
 
-def test_a_star_brings_all():
+def test_a_star_brings_all(forks):
     """`from resilient_transport import *` is all of `__all__`, and no more."""
     program = "names = {}; exec('from resilient_transport import *', names); del names['__builtins__']; "
     program += "import resilient_transport; print(sorted(names) == resilient_transport.__all__)"
 
-    assert run_python("-c", program).stdout.strip() == "True"
+    assert forks.run(program).stdout.strip() == "True"
 
 
 @pytest.mark.parametrize("module", ["events", "exceptions"])
-def test_two_modules_need_no_import_of_their_own(module):
+def test_two_modules_need_no_import_of_their_own(module, forks):
     """As an attribute, before anything else; a name that there is not is refused."""
     program = f"import resilient_transport as ours; print(ours.{module}.__name__); ours.no_such_name"
-    ran = run_python("-c", program, check=False)
+    ran = forks.run(program)
 
     assert ran.stdout.strip() == f"resilient_transport.{module}"
     assert "module 'resilient_transport' has no attribute 'no_such_name'" in ran.stderr
@@ -131,29 +143,19 @@ print(found == [True] * len(names))
 """
 
 
-def test_threads_may_ask_at_once():
+def test_threads_may_ask_at_once(forks):
     """Nobody sees a part of it."""
-    assert run_python("-c", AT_ONCE).stdout.strip() == "True"
+    assert forks.run(AT_ONCE).stdout.strip() == "True"
 
 
-@pytest.mark.parametrize("name", [name for name in resilient_transport.__all__ if name != "registry"])
-def test_public_classes_and_functions_pickle_by_the_packages_name(name):
-    """What a process has pickled, another finds by that name without having imported anything."""
-    pickled = pickle.dumps(getattr(resilient_transport, name), 2)
-    program = f"import pickle; print(pickle.loads({pickled!r}).__name__)"
-
-    assert b"cresilient_transport\n" in pickled
-    assert run_python("-c", program).stdout.strip() == name
-
-
-def test_values_of_public_classes_pickle():
+def test_values_of_public_classes_pickle(forks):
     """A policy is found as its class is."""
     pickled = pickle.dumps(RetryPolicy(retries=3, breaker=Breaker(7)))
     program = (
         f"import pickle; policy = pickle.loads({pickled!r}); print(policy.retries, policy.breaker.failures)"
     )
 
-    assert run_python("-c", program).stdout.split() == ["3", "7"]
+    assert forks.run(program).stdout.split() == ["3", "7"]
 
 
 def test_the_hints_of_a_policy_can_be_read():

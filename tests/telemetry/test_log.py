@@ -10,7 +10,6 @@ import requests
 
 from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy, events, override
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
-from tests.programs import run_python
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 FAST = {"backoff": 0.001, "backoff_max": 0.001}
@@ -40,22 +39,30 @@ def faultless(server):
     server.play(Script())
 
 
-def program(server, text=PROGRAM, **environment):
-    """Run a program against a server that breaks every request; return its output and its errors."""
+@pytest.fixture
+def program(server, forks, our_forks):
+    """Return what runs a program against a server that breaks every request; it returns output and errors.
+
+    The program imports this package, or finds it imported.
+    """
     server.play(BROKEN)
     paths = server.authority.ca_file, *server.authority.client
-    done = run_python("-c", text, server.url, *paths, check=False, measured=False, **environment)
-    return done.stdout.strip(), done.stderr
+
+    def run(text=PROGRAM, imports=False, **environment):
+        done = (forks if imports else our_forks).run(text, server.url, *paths, **environment)
+        return done.stdout.strip(), done.stderr
+
+    return run
 
 
-def test_silent_by_default(server):
+def test_silent_by_default(program):
     """A program without any logging sees nothing, not even of a call that gives up."""
-    assert program(server) == ("failed", "")
+    assert program(imports=True) == ("failed", "")
 
 
-def test_a_program_that_logs_sees_the_warning(server):
+def test_a_program_that_logs_sees_the_warning(program, server):
     """The control: with logging set up there is the one line."""
-    said, errors = program(server, "import logging\nlogging.basicConfig()" + PROGRAM)
+    said, errors = program("import logging\nlogging.basicConfig()" + PROGRAM, imports=True)
 
     assert said == "failed"
     line = rf"WARNING:{NAME}:POST {server.url}/ \(call 1, MainThread\) gave up: attempt 1: .*\n"
@@ -64,9 +71,9 @@ def test_a_program_that_logs_sees_the_warning(server):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "off"])
-def test_the_environment_can_ask_for_it(server, level):
+def test_the_environment_can_ask_for_it(program, level):
     """RESILIENT_TRANSPORT_LOG writes to standard error from a level on, without a change to the program."""
-    said, errors = program(server, RESILIENT_TRANSPORT_LOG=level)
+    said, errors = program(RESILIENT_TRANSPORT_LOG=level)
     levels = re.findall(rf"^\d{{4}}-\S+ \S+ (\w+) {NAME}: ", errors, re.MULTILINE)
     heard = ["DEBUG", "DEBUG", "WARNING"] if level == "debug" else ["WARNING"]
 
@@ -240,11 +247,11 @@ def gave_up(text):
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("own", OWN_LOGGING)
-def test_nothing_is_written_twice(server, own, moment):
+def test_nothing_is_written_twice(program, own, moment):
     """RESILIENT_TRANSPORT_LOG beside a program's own logging, set up before our import or after the mount."""
     text = program_with(OWN_LOGGING[own], moment)
     for asked in ("debug", "warning"):
-        said, errors = program(server, text, RESILIENT_TRANSPORT_LOG=asked)
+        said, errors = program(text, moment == "before", RESILIENT_TRANSPORT_LOG=asked)
 
         assert gave_up(said + errors) == 1
 
@@ -252,10 +259,10 @@ def test_nothing_is_written_twice(server, own, moment):
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("own", ELSEWHERE)
-def test_what_nobody_else_shows_is_written(server, own, moment):
+def test_what_nobody_else_shows_is_written(program, own, moment):
     """The control: the program's own logging goes elsewhere, or takes less."""
     text = program_with(ELSEWHERE[own], moment)
-    _, errors = program(server, text, RESILIENT_TRANSPORT_LOG="warning")
+    _, errors = program(text, moment == "before", RESILIENT_TRANSPORT_LOG="warning")
 
     assert gave_up(errors) == 1
     assert re.search(rf"^\d{{4}}-\S+ \S+ WARNING {NAME}: POST ", errors, re.MULTILINE)
@@ -301,10 +308,10 @@ BROKEN_LOGGING = {
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", ["warning", "off"])
 @pytest.mark.parametrize("name", BROKEN_LOGGING)
-def test_what_a_program_has_broken_breaks_no_call(server, name, asked):
+def test_what_a_program_has_broken_breaks_no_call(program, name, asked):
     """A call ends as it would without a log: nothing of somebody else's raises out of it."""
     setup, is_written = BROKEN_LOGGING[name]
-    said, errors = program(server, IMPORTS + setup + PROGRAM, RESILIENT_TRANSPORT_LOG=asked)
+    said, errors = program(IMPORTS + setup + PROGRAM, RESILIENT_TRANSPORT_LOG=asked)
 
     assert said.endswith("failed")
     assert "Traceback" not in errors or "--- Logging error" in errors
