@@ -12,10 +12,12 @@ import pytest
 from resilient_transport.cli.main import main
 from resilient_transport.cli.run import launcher, report
 from resilient_transport.cli.run.launcher import apart, options_of_python
+from resilient_transport.cli.run.startup.resilient_transport_hook import FOLDER, VARIABLE
 from resilient_transport.settings.environment import clean_environment
 from resilient_transport.telemetry.stats import OriginStats, Stats
 from resilient_transport.testing import Fault, Moment, Rule, Script
-from tests.cli.twice import BASE, RUN, started
+from tests.cli.twice import BASE, RUN, End, started
+from tests.programs import forks_with
 from tests.timeouts import LONG_TIMEOUT
 
 pytestmark = pytest.mark.slow
@@ -29,6 +31,36 @@ IN_BOTH_PROCESSES = pytest.mark.parametrize("options", [[], ["-E"]], ids=["exec"
 def under(code, *arguments, run=RUN, options=(), **environment):
     """Run code under `run`."""
     return started(*options, *run, "-c", code, *arguments, **environment)
+
+
+#: Begins as Python begins a program that `run` has told it to start: its arguments are the words, the program
+#: and what that is given.
+BEGIN = f"""
+import os, sys
+os.environ["PYTHONPATH"] = {FOLDER!r}
+os.environ[{VARIABLE!r}] = f"pid={{os.getpid()}} {{sys.argv.pop(1)}}\\n{{sys.prefix}}"
+sys.path.insert(0, {FOLDER!r})
+try:
+    import sitecustomize
+except ImportError:
+    "There is no other."
+exec(compile(sys.argv.pop(1), "<string>", "exec"))
+"""
+
+
+@pytest.fixture(scope="module")
+def begun():
+    """Return what runs code as `under` does, in a fork: without what starts it, which other tests are about.
+
+    What requests imports is there already.
+    """
+    with forks_with("urllib3", "idna", "certifi", "charset_normalizer", "http.cookies") as forks:
+
+        def run(code, *arguments, words="", **environment):
+            ended = forks.run(BEGIN, words, code, *arguments, **environment)
+            return End(ended.returncode, ended.stdout, ended.stderr)
+
+        yield run
 
 
 @pytest.mark.parametrize(
@@ -141,29 +173,36 @@ def test_the_adapter_comes_with_requests(options):
     assert ended.out == without.out.replace(STOCK, OURS)
 
 
-@IN_BOTH_PROCESSES
-@pytest.mark.parametrize(
-    "first",
-    [
-        "from resilient_transport import ResilientAdapter",
-        "import resilient_transport.exceptions",
-        "import resilient_transport.adapter.takeover",
-        "import resilient_transport; resilient_transport.stats()",
-    ],
+#: How a program may use this package before it uses requests.
+FIRST = (
+    "from resilient_transport import ResilientAdapter",
+    "import resilient_transport.exceptions",
+    "import resilient_transport.adapter.takeover",
+    "import resilient_transport; resilient_transport.stats()",
 )
-def test_a_program_may_import_this_package_first(first, options):
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_a_program_may_import_this_package_first(first, begun, forks):
     """What has the adapter installed does not come in the middle of its modules."""
     code = f"{first}\nimport requests\n{ADAPTER}"
-    without, ended = started("-c", code), under(code, options=options)
+    without, ended = forks.run(code), begun(code)
 
-    assert (without.out, without.err) == (STOCK, "")
-    assert (ended.out, ended.err) == (OURS, "")
+    assert (without.stdout, without.stderr) == (STOCK, "")
+    assert ended == End(0, OURS, "")
+
+
+@IN_BOTH_PROCESSES
+def test_a_program_that_run_starts_may_import_it_first(options):
+    """Also where `run` itself has imported some of its modules."""
+    assert under(f"{FIRST[0]}\nimport requests\n{ADAPTER}", options=options) == End(0, OURS, "")
 
 
 def test_pytest_may_run_under_it(tmp_path):
     """Its plugin of this package comes before all else."""
     (tmp_path / "test_one.py").write_text(f"import requests\ndef test_one():\n    {ADAPTER}")
-    ended = started(*RUN, "-m", "pytest", "-sqp", "no:cacheprovider", cwd=tmp_path)
+    slow = ["-p", "no:cacheprovider", "-p", "no:httpbin", "-p", "no:hypothesispytest"]
+    ended = started(*RUN, "-m", "pytest", "-sq", *slow, cwd=tmp_path)
 
     assert ended.status == 0
     assert OURS in ended.out
@@ -199,15 +238,15 @@ other.join()
     "meets",
     ["requests/__init__.py", "requests/api.py", "transport/__init__.py", "public_names.py", "adapter.py"],
 )
-def test_another_thread_may_use_this_package_meanwhile(meets):
+def test_another_thread_may_use_this_package_meanwhile(meets, begun):
     """Each of them gets modules that are whole."""
-    ended = under(f"{TWO_THREADS}{ADAPTER}", meets)
+    ended = begun(f"{TWO_THREADS}{ADAPTER}", meets)
 
     assert (ended.status, ended.out, ended.err) == (0, "Stats\n" + OURS, "")
 
 
 @pytest.mark.parametrize("meets", ["requests.sessions", "resilient_transport.adapter.takeover"])
-def test_an_import_that_was_interrupted_is_made_again(meets):
+def test_an_import_that_was_interrupted_is_made_again(meets, begun):
     """Ctrl-C in the middle of it, in requests' modules or in ours, which the program survives."""
     code = (
         "import sys\nclass Once:\n done = False\n def find_spec(self, name, path=None, target=None):\n"
@@ -215,12 +254,12 @@ def test_an_import_that_was_interrupted_is_made_again(meets):
         "sys.meta_path.insert(0, Once())\ntry: import requests\nexcept KeyboardInterrupt: print('again')\n"
         f"import requests\n{ADAPTER}"
     )
-    ended = under(code)
+    ended = begun(code)
 
     assert (ended.out, ended.err) == ("again\n" + OURS, "")
 
 
-def test_threads_may_import_requests_at_once():
+def test_threads_may_import_requests_at_once(begun):
     """Each of them gets a module whose sessions have the adapter."""
     code = (
         "import threading\nline = threading.Barrier(8)\n"
@@ -229,25 +268,22 @@ def test_threads_may_import_requests_at_once():
         "threads = [threading.Thread(target=work) for _ in range(8)]\n"
         "[one.start() for one in threads]; [one.join() for one in threads]"
     )
-    ended = under(code)
+    ended = begun(code)
 
     assert (ended.out, ended.err) == (OURS * 8, "")
 
 
-def test_a_module_of_that_name_is_left_alone(tmp_path):
+def test_a_module_of_that_name_is_left_alone(tmp_path, begun):
     """A program's own requests.py, or a folder of that name, is not the library."""
     (tmp_path / "file").mkdir()
     (tmp_path / "file" / "requests.py").write_text("print('mine')")
     (tmp_path / "folder" / "requests").mkdir(parents=True)
-    file = under("import requests", PYTHONPATH=str(tmp_path / "file"))
-    # Site-packages, where the library is, would come before it.
-    where = (
-        f"import sys; sys.path[:] = {[str(tmp_path / 'folder')]!r}; import requests; print(requests.__file__)"
-    )
-    folder = under(where)
+    # Site-packages, where the library is, would come before the folder.
+    where = "import sys; sys.path[:] = [sys.argv[1]]; import requests; print(requests.__file__)"
+    file, folder = (begun(where, str(tmp_path / name)) for name in ("file", "folder"))
 
-    assert (file.status, file.out, file.err) == (0, "mine\n", "")
-    assert (folder.status, folder.out, folder.err) == (0, "None\n", "")
+    assert file == End(0, f"mine\n{tmp_path / 'file' / 'requests.py'}\n", "")
+    assert folder == End(0, "None\n", "")
 
 
 def test_without_the_library_all_is_as_without():
@@ -272,29 +308,22 @@ def test_requests_may_fail_at_first():
     assert ended.out == "urllib3\n" + OURS
 
 
-def test_requests_may_be_there_already():
+def test_requests_may_be_there_already(forks):
     """Something that comes before every program (a .pth file) has imported it."""
     hook = "resilient_transport.cli.run.startup.resilient_transport_hook"
     code = f"import requests\nfrom {hook} import watch\nwatch(set())"
-    ended = started("-c", f"{code}\n{ADAPTER}")
+    ended = forks.run(f"{code}\n{ADAPTER}")
 
-    assert (ended.out, ended.err) == (OURS, "")
+    assert (ended.stdout, ended.stderr) == (OURS, "")
 
 
-def test_nothing_warns_where_warnings_are_errors():
-    """In development mode, with the adapter installed and settings of the environment."""
+def test_the_environments_settings_hold_and_nothing_warns():
+    """They are what tells such a program what to do; in development mode, where warnings are errors."""
     options = ["-X", "dev", "-W", "error"]
-    ended = under(f"import requests; {ADAPTER}", options=options, RESILIENT_TRANSPORT_RETRIES="3")
+    code = f"import requests; {ADAPTER}; print(requests.Session().get_adapter('https://x').policy.retries)"
+    ended = under(code, options=options, RESILIENT_TRANSPORT_RETRIES="3")
 
-    assert (ended.status, ended.out, ended.err) == (0, OURS, "")
-
-
-def test_the_environments_settings_hold():
-    """They are what tells such a program what to do."""
-    code = "import requests; print(requests.Session().get_adapter('https://x').policy.retries)"
-    ended = under(code, RESILIENT_TRANSPORT_RETRIES="3")
-
-    assert (ended.out, ended.err) == ("3\n", "")
+    assert ended == End(0, OURS + "3\n", "")
 
 
 @IN_BOTH_PROCESSES
@@ -319,15 +348,15 @@ def test_what_is_no_setting_is_told_at_the_start(options):
     )
 
 
-def test_a_programs_own_installation_is_no_disagreement():
+def test_a_programs_own_installation_is_no_disagreement(begun):
     """`run` has no settings that could differ; a second one of the program's has, and is told."""
-    install = "import resilient_transport as r; print(r.install(max_retries=2)); import requests\n"
-    one = under(install + ADAPTER, options=["-Werror"])
-    two = under(install + "r.install(max_retries=3)", options=["-Werror"])
+    install = "import warnings; warnings.simplefilter('error'); import resilient_transport as r\n"
+    install += "print(r.install(max_retries=2)); import requests\n"
+    one, two = begun(install + ADAPTER), begun(install + "r.install(max_retries=3)")
 
     assert (one.status, one.err) == (0, "")
-    assert one.out == f"<Installation of ResilientAdapter at <string>:1, active>\n{OURS}"
-    assert two.err.splitlines()[-1].startswith("RuntimeWarning: install() at <string>:2 differs")
+    assert one.out == f"<Installation of ResilientAdapter at <string>:2, active>\n{OURS}"
+    assert two.err.splitlines()[-1].startswith("RuntimeWarning: install() at <string>:3 differs")
 
 
 def test_a_folder_that_pythonpath_cannot_name_is_refused(monkeypatch, capsys):
@@ -349,9 +378,9 @@ def test_a_folder_that_pythonpath_cannot_name_is_refused(monkeypatch, capsys):
     ],
     ids=["setting", "urllib3"],
 )
-def test_an_adapter_that_cannot_be_installed_is_no_secret(first, why):
+def test_an_adapter_that_cannot_be_installed_is_no_secret(first, why, begun):
     """The import of requests fails, and not as one that a program without requests would get along with."""
-    ended = under(f"{first}\ntry:\n import requests\nexcept ImportError:\n print('without')")
+    ended = begun(f"{first}\ntry:\n import requests\nexcept ImportError:\n print('without')")
 
     assert (ended.status, ended.out) == (1, "")
     assert "RuntimeError: resilient_transport run cannot install its adapter: " in ended.err
@@ -390,10 +419,9 @@ def test_where_there_is_no_exec_the_status_is_handed_on(capfd):
 FETCH = "import requests, sys; requests.get(sys.argv[1], verify=sys.argv[2], cert=sys.argv[3:5])\n"
 
 
-def fetching(server, *options, after="", run=RUN, **environment):
-    """Run a program that makes one call, and then something else."""
-    material = [server.url, server.authority.ca_file, *server.authority.client]
-    return under(FETCH + after, *material, run=(*run, *options), **environment)
+def material(server):
+    """What a program needs to make that call."""
+    return [server.url, server.authority.ca_file, *server.authority.client]
 
 
 @IN_BOTH_PROCESSES
@@ -404,7 +432,7 @@ def test_the_summary_has_a_line_for_each_origin(options, server):
         "print('end', file=sys.stderr)\n"
         "try: requests.get('http://127.0.0.1:1/')\nexcept requests.ConnectionError: pass\nsys.exit(4)"
     )
-    ended = fetching(server, "--summary", after=more, run=(*options, *RUN))
+    ended = under(FETCH + more, *material(server), run=(*options, *RUN, "--summary"))
     lines = ended.err.splitlines()
 
     assert ended.status == 4
@@ -416,26 +444,26 @@ def test_the_summary_has_a_line_for_each_origin(options, server):
 
 
 @pytest.mark.parametrize("code", ["pass", "import requests", "import requests; requests.Session()"])
-def test_without_calls_there_is_no_summary(code):
+def test_without_calls_there_is_no_summary(code, begun):
     """A process that has made none says nothing."""
-    ended = under(code, run=(*RUN, "--summary"))
+    ended = begun(code, words="summary")
 
     assert (ended.status, ended.err) == (0, "")
 
 
-def test_without_the_option_there_is_no_summary(server):
+def test_without_the_option_there_is_no_summary(server, begun):
     """The control: the same calls, and not a word."""
     server.play(Script())
-    ended = fetching(server)
+    ended = begun(FETCH, *material(server))
 
     assert (ended.status, ended.err) == (0, "")
 
 
 @pytest.mark.parametrize("broken", ["sys.stderr.close()", "sys.stderr = None", "import os; os.close(2)"])
-def test_a_summary_breaks_no_exit(broken, server):
+def test_a_summary_breaks_no_exit(broken, server, begun):
     """Where it cannot be written, the program ends as it would have ended."""
     server.play(Script())
-    ended = fetching(server, "--summary", after=f"{broken}; sys.exit(6)")
+    ended = begun(f"{FETCH}{broken}; sys.exit(6)", *material(server), words="summary")
 
     assert ended.status == 6
 
@@ -446,58 +474,54 @@ def test_a_summary_breaks_no_exit(broken, server):
     [("", 0), ("try: print('x', file=sys.stderr)\nexcept OSError: pass", 120)],
     ids=["summary", "control"],
 )
-def test_a_summary_that_cannot_be_written_changes_no_status(more, status, server):
+def test_a_summary_that_cannot_be_written_changes_no_status(more, status, server, begun):
     """The control is a program that has written something itself, and loses it at exit."""
     server.play(Script())
-    material = [server.url, server.authority.ca_file, *server.authority.client]
-    # Where Python keeps nothing, nothing is lost at exit.
-    environment = {**clean_environment(), "PYTHONUNBUFFERED": ""}
-    with open("/dev/full", "w") as full:
-        command = [sys.executable, *RUN, "--summary", "-c", FETCH + more, *material]
-        ended = subprocess.run(command, stderr=full, env=environment, timeout=LONG_TIMEOUT, check=False)
+    full = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
+    ended = begun(full + FETCH + more, *material(server), words="summary")
 
-    assert ended.returncode == status
+    assert ended.status == status
 
 
-def test_calls_at_exit_are_in_the_summary(server):
+def test_calls_at_exit_are_in_the_summary(server, begun):
     """Also those of a handler that was there before requests was."""
     server.play(Script())
     at_exit = f"import atexit\n@atexit.register\ndef last():\n import requests\n {FETCH}"
-    material = [server.url, server.authority.ca_file, *server.authority.client]
-    ended = under(at_exit + FETCH, *material, run=(*RUN, "--summary"))
+    ended = begun(at_exit + FETCH, *material(server), words="summary")
 
     assert ended.err == f"resilient_transport: {server.url}: 2 calls, 0 failed, 0 repeated, 0 saved\n"
 
 
-def test_the_summary_names_what_was_left_alone():
+def test_the_summary_names_what_was_left_alone(begun):
     """An adapter of a class of the program's own is not ours, and the summary says so."""
     code = (
         "import requests\nclass Theirs(requests.adapters.HTTPAdapter): pass\n"
         "requests.Session().mount('https://', Theirs())"
     )
-    ended = under(code, run=(*RUN, "--summary"))
+    ended = begun(code, words="summary")
 
     line = "resilient_transport: left as they are, with their own retries: 1 x __main__.Theirs\n"
     assert (ended.status, ended.err) == (0, line)
 
 
-def test_a_forked_process_without_calls_tells_nothing():
+def test_a_forked_process_without_calls_tells_nothing(begun):
     """What was left alone is the parent's, and told by it once."""
     code = (
         "import os, requests\nclass Theirs(requests.adapters.HTTPAdapter): pass\n"
         "requests.Session().mount('https://', Theirs())\nif child := os.fork(): os.waitpid(child, 0)"
     )
-    ended = under(code, run=(*RUN, "--summary"))
+    ended = begun(code, words="summary")
 
     assert ended.err.count("left as they are") == 1
 
 
-def test_a_forked_process_tells_its_number(server):
+def test_a_forked_process_tells_its_number(server, begun):
     """What the parent did is the parent's; a child that has made calls has lines of its own."""
     server.play(Script())
-    fork = "import os\nchild = os.fork()\n" + FETCH + "if child: print(child); os.waitpid(child, 0)"
     # Python warns of a fork where threads are: the reaper of idle connections is one.
-    ended = fetching(server, "--summary", after=fork, PYTHONWARNINGS="ignore")
+    fork = "import os, warnings\nwarnings.simplefilter('ignore')\nchild = os.fork()\n"
+    code = FETCH + fork + FETCH + "if child: print(child); os.waitpid(child, 0)"
+    ended = begun(code, *material(server), words="summary")
     child = ended.out.strip()
 
     assert ended.err.splitlines() == [
@@ -615,7 +639,7 @@ def test_children_tell_their_numbers_in_the_summary(server):
         "import subprocess\nwith subprocess.Popen([sys.executable, '-c', "
         f"{FETCH!r}, *sys.argv[1:]]) as child: print(child.pid)"
     )
-    ended = fetching(server, "--summary", "--children", after=child)
+    ended = under(FETCH + child, *material(server), run=(*RUN, "--summary", "--children"))
 
     assert ended.err.splitlines() == [
         f"resilient_transport[{ended.out.strip()}]: {server.url}: 1 calls, 0 failed, 0 repeated, 0 saved",
