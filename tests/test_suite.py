@@ -43,7 +43,8 @@ def test_a_hung_test_ends_the_run(tmp_path, which):
         "-k",
         which,
     ]
-    in_parallel = ["-n1", "--max-worker-restart=0", "-p", "no:cacheprovider"]
+    # The second plugin takes long to import.
+    in_parallel = ["-n1", "--max-worker-restart=0", "-p", "no:cacheprovider", "-p", "no:httpbin"]
     limit = LONG_TIMEOUT if which == "waits" else 1
     limits = ["-o", f"faulthandler_timeout={limit}", "-o", "faulthandler_exit_on_timeout=true"]
     run = subprocess.run(
