@@ -24,6 +24,8 @@ except requests.ConnectionError:
 """
 #: What keeps that short.
 ONCE = {"RESILIENT_TRANSPORT_RETRIES": "0"}
+#: The same, where coverage sees nothing new.
+UNMEASURED = {**ONCE, "COVERAGE_PROCESS_CONFIG": None}
 
 
 def urls(path):
@@ -51,7 +53,7 @@ def test_files_are_written_at_exit(tmp_path, options):
 def test_a_traceback_ends_a_program_as_well(tmp_path):
     """The page is there, and the traceback is the program's."""
     path = tmp_path / "page.html"
-    end = started(*RUN, "--html", str(path), "-c", "import requests; 1 / 0", **ONCE)
+    end = started(*RUN, "--html", str(path), "-c", "import requests; 1 / 0", **UNMEASURED)
 
     assert (end.status, "ZeroDivisionError" in end.err) == (1, True)
     assert "0 calls." in path.read_text(encoding="utf-8")
@@ -68,16 +70,10 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_children_have_files_of_their_own(tmp_path):
-    """With the number of the process; what has made no call writes none, and a fork does not disturb."""
-    code = (
-        "import os, subprocess, sys\n"
-        "subprocess.run([sys.executable, '-c', 'import requests'], check=True)\n"
-        f"subprocess.run([sys.executable, '-c', {CALLS!r}])\n"
-        "import requests\n"
-        "if not os.fork(): sys.exit()\n"
-        f"os.wait()\n{CALLS}"
-    )
-    end = started(*RUN, "--children", "--html", str(tmp_path / "page.html"), "-c", code, **ONCE)
+    """With the number of the process."""
+    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {CALLS!r}])\n"
+    files = ["--children", "--html", str(tmp_path / "page.html")]
+    end = started(*RUN, *files, "-c", child + CALLS, **UNMEASURED)
     names = sorted(path.name for path in tmp_path.iterdir())
 
     assert (end.status, end.err) == (3, "")
@@ -87,9 +83,9 @@ def test_children_have_files_of_their_own(tmp_path):
 
 
 def test_a_fork_leaves_its_parents_file_alone(tmp_path):
-    """It writes one of its own, with its number."""
-    code = f"import os, requests\nif not os.fork():\n pass\nelse:\n os.wait()\n{CALLS}"
-    started(*RUN, "--har", str(tmp_path / "calls.har"), "-c", code, **ONCE)
+    """It writes one of its own, with its number; one that has made no call writes none."""
+    forks = "import os, requests, sys\nif not os.fork(): sys.exit()\nos.wait()\nif os.fork(): os.wait()\n"
+    started(*RUN, "--har", str(tmp_path / "calls.har"), "-c", forks + CALLS, **ONCE)
     names = sorted(path.name for path in tmp_path.iterdir())
 
     assert len(names) == 2

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 PROGRAM = str(Path(__file__).with_name("starting.py"))
 #: How often the program is started; and without what is tested, where most fail.
-STARTS, CONTROLS = 6, 4
+STARTS, CONTROLS = 3, 3
 #: Every connection whose handshake overlaps with another one is reset.
 RACE = Script((Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),), handshake_delay=0.01)
 
