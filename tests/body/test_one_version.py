@@ -17,7 +17,7 @@ from resilient_transport import RetryPolicy, mount
 from resilient_transport.call import origin_state
 from tests.end_to_end.verbatim_server import FIN, KEEP, RST, Answer, VerbatimServer, told
 
-EXAMPLES = int(os.environ.get("BODY_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("BODY_EXAMPLES", "150"))
 #: In how many tests: each ends in seconds, on a busy machine, too.
 SHARES = 5
 ENCODERS = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}

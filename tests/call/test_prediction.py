@@ -24,7 +24,7 @@ from tests.end_to_end.player import BODY, Player, contexts
 from tests.end_to_end.said import FAULTS, IDEMPOTENT, Said
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
-EXAMPLES = int(os.environ.get("PREDICTION_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("PREDICTION_EXAMPLES", "150"))
 #: In how many tests: each ends in seconds, on a busy machine, too.
 SHARES = 5
 #: Whether the environment has a say.
