@@ -15,7 +15,7 @@ from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 pytestmark = pytest.mark.slow
 
-STARTS = 25
+STARTS = 15
 RACE = Script((Rule(Fault(Moment.CLIENT_HELLO), in_flight_over=1),), handshake_delay=0.002)
 COIN = Script((Rule(Fault(Moment.CLIENT_HELLO), probability=0.5),), seed=7)
 LATE_COIN = Script((Rule(Fault(Moment.HANDSHAKE), probability=0.5),), seed=11)
