@@ -1,28 +1,35 @@
-"""The README is true: its examples run, its table is the code's, its numbers are the defaults."""
+"""The README is true: its examples run, its error is the one that comes, its numbers are the project's."""
 
+import configparser
 import re
+import struct
+import sys
+import traceback
 from pathlib import Path
 
 import pytest
 import requests
 
-from resilient_transport import RetryPolicy, registry, settings, uninstall
-from resilient_transport.cli.show_settings import shown
-from resilient_transport.connection.keepalive import FRESH_FOR
-from resilient_transport.gate.cold_start import HOLDS
-from resilient_transport.gate.window import MAXIMUM, MOST_STALLED
-from resilient_transport.pool import expiry
-from resilient_transport.pool.reaper import LOOK_EVERY
-from resilient_transport.pool.shared_pool import THRIFT
-from resilient_transport.retry.budget import CAPACITY, RETRY_COST, TIMEOUT_COST
-from resilient_transport.retry.causes import CAUSES, DEFAULT_LIMITS
-from resilient_transport.retry.decision import RESET_PAUSE
-from resilient_transport.retry.stages import TABLE
-from resilient_transport.settings.options import DEFAULT_OPTIONS
+from resilient_transport import registry, uninstall
+from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.examples import examples_of, run_example
+from tests.test_docs import told_to_install
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Without line breaks, as a sentence is looked for.
+FLOWING = re.sub(r"\s+", " ", README)
 EXAMPLES = examples_of("README.md")
+#: The pages that a reader has to find, one click away.
+QUESTIONS = {
+    "Will my POST be sent twice?": "docs/behaviour.md#will-my-post-be-sent-twice",
+    "How do I turn it on in a program I can't edit?": "docs/programs.md#a-program-you-cant-edit",
+    "It failed: what now?": "docs/failures.md",
+}
+#: Extras for those who work on the project.
+FOR_CONTRIBUTORS = {"dev", "docs"}
+MOST_LINES = 150
+MOST_BYTES = 200_000
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +41,22 @@ def clean_slate(monkeypatch):
     registry.clear()
 
 
+@pytest.fixture(scope="module")
+def setup():
+    """What setup.cfg says."""
+    read = configparser.ConfigParser()
+    read.read(ROOT / "setup.cfg", encoding="utf-8")
+    return read
+
+
+def test_it_is_short():
+    """It fits on a few screens, and no line is too long for one."""
+    lines = README.splitlines()
+
+    assert len(lines) <= MOST_LINES
+    assert [line for line in lines if len(line) > 140] == []
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_examples_run(fault_server, example, capsys):
     """Every example runs as it stands, but for the names of the server and its files."""
@@ -42,71 +65,136 @@ def test_examples_run(fault_server, example, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def rows(after):
-    """The cells of the table that follows a heading, without its first two lines."""
-    lines = README.split(f"\n## {after}\n", 1)[1].split("\n## ", 1)[0].splitlines()
-    table = [line for line in lines if line.startswith("|")][2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+def end_of_traceback(example, server):
+    """Run an example that fails, and return what its traceback says of the last exception."""
+    with pytest.raises(requests.RequestException) as failed:
+        run_example(example, server)
+    whole = "".join(traceback.format_exception(failed.value))
+    return whole[whole.rindex("\nrequests.exceptions.") :]
 
 
-def test_the_replay_table_is_the_codes():
-    """Row by row, word by word."""
-    code = [
-        [situation.value, *(verdict.value for verdict in verdicts)] for situation, verdicts in TABLE.items()
+def without_incidentals(text):
+    """Return it in one line, without what differs from run to run and from machine to machine."""
+    text = re.sub(r"https://[\w.]+(:\d+)?", "SERVER", text)
+    text = re.sub(r"\d+\.\d+\.\d+\.\d+:\d+", "ADDRESS", text)
+    text = re.sub(r"\d+ bytes out", "BYTES out", re.sub(r"\d+\.\d+ s\b", "SECONDS", text))
+    return " ".join(text.split())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes")
+def test_the_traceback_is_the_one_that_comes(fault_server):
+    """A server executes the POST of the example and closes; but for time, port and size the words agree."""
+    (told,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+    fault_server.play(Script((Rule(Fault(Moment.EXECUTED, How.FIN)),)))
+
+    assert without_incidentals(end_of_traceback(EXAMPLES[-1], fault_server)) == without_incidentals(told)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes")
+def test_another_failure_has_another_traceback(fault_server):
+    """The control: the same example, and a server that closes in the handshake."""
+    (told,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+    fault_server.play(Script((Rule(Fault(Moment.CLIENT_HELLO)),)))
+
+    assert without_incidentals(end_of_traceback(EXAMPLES[-1], fault_server)) != without_incidentals(told)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_three_questions_are_one_click_away(question):
+    """Each is a link to the section that answers it."""
+    assert f"[{question}]({QUESTIONS[question]})" in README
+
+
+def test_the_picture_is_shown():
+    """The README shows a PNG that loads fast, and says in words what it shows."""
+    ((alternative, name),) = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
+    picture = (ROOT / name).read_bytes()
+    width, height = struct.unpack(">II", picture[16:24])
+
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(picture) <= MOST_BYTES
+    assert 900 <= width <= 2000
+    assert height <= width
+    assert len(alternative.split()) > 20
+
+
+def test_the_extras_are_those_of_the_package(setup):
+    """Each that is for users has a row, and no other has one."""
+    told = re.findall(r"^\| `\.\[(\w+)\]` \|", README, re.MULTILINE)
+    there = set(setup["options.extras_require"]) - FOR_CONTRIBUTORS
+
+    assert len(told) == len(there)
+    assert set(told) == there
+
+
+def test_the_commands_are_there(setup):
+    """What is typed in a clone: commands of `.ci/run`, and extras that exist."""
+    fences = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+    typed = [line.partition("  #")[0].strip() for line in fences.splitlines()]
+    commands = {line for line in typed if line.startswith(".ci/run")}
+    source = re.search(r"^Source = (\S+)$", setup["metadata"]["project_urls"], re.MULTILINE)[1]
+    extras = re.findall(r"^pip install '\.\[(\w+)\]'", "\n".join(typed), re.MULTILINE)
+
+    assert commands == {".ci/run demo", ".ci/run"}
+    assert re.search(r"\btest \| demo\b", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert extras == ["otel"]
+    assert set(extras) <= set(setup["options.extras_require"])
+    assert f"git clone {source}.git" in typed
+
+
+def known_numbers(setup):
+    """Return each phrase of the README that has a number, as the project's own files have it."""
+    needed = re.sub(
+        r"(?m) *([>=<]+) *|, *", lambda found: found[1] or ",", setup["options"]["install_requires"]
+    )
+    python = setup["options"]["python_requires"].removeprefix(">=")
+    return [*needed.split(), f"Python {python} or newer"]
+
+
+#: What is called by a number, and is no figure of the project.
+NAMES_WITH_NUMBERS = ("HTTP/2", "HTTP/3", "PKCS #12", "Python 3.11 or newer")
+
+
+def numbers_left(text, known):
+    """Return the digits in a text's sentences and tables that no known phrase accounts for."""
+    prose = re.sub(r"```.*?```|\]\([^)]+\)|^\d\. ", "", text, flags=re.DOTALL | re.MULTILINE)
+    for phrase in known:
+        prose = prose.replace(phrase, "")
+    return re.findall(r"\S*\d\S*", prose)
+
+
+def test_every_number_is_known(setup):
+    """Each stands in a phrase that the project's files have; one that is added needs a test, too."""
+    known = known_numbers(setup)
+
+    assert [phrase for phrase in known if phrase not in FLOWING] == []
+    assert numbers_left(README, [*known, *NAMES_WITH_NUMBERS, "pkcs12"]) == []
+
+
+def test_a_number_that_is_not_known_is_found(setup):
+    """The control: another bound, and a figure of nowhere."""
+    text = README + "It needs `requests>=2.31` and takes 25 ms."
+
+    assert numbers_left(text, [*known_numbers(setup), *NAMES_WITH_NUMBERS, "pkcs12"]) == [
+        "`requests>=2.31`",
+        "25",
     ]
 
-    assert rows("May it be sent again?") == code
 
+def test_it_is_as_fast_as_the_benchmarks_say():
+    """The fifth is what is in the newest table of benchmarks/README.md."""
+    table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    head = next(line for line in table.splitlines() if line.startswith("| what |")).split("|")
+    row = next(
+        line for line in table.splitlines() if line.startswith("| keep-alive, Session.get, 1 B | nginx | CPU")
+    )
+    ratio = float(row.split("|")[head.index(" ResilientAdapter ")].split("±")[0])
 
-def test_the_causes_are_the_codes():
-    """Each with what it is, how often it is repeated, and the setting that says so."""
-    code = []
-    for cause, treatment in CAUSES.items():
-        name = treatment.limit
-        said = ["none", ""] if name is None else [str(DEFAULT_LIMITS[name]), f"`{name}`"]
-        code.append([cause.value, treatment.about, *said])
-
-    assert rows("How often") == code
-
-
-def test_the_limits_in_force_are_those_of_the_causes():
-    """The control: the table's numbers are what a policy without arguments does."""
-    assert {limit.name: limit.most for limit in RetryPolicy().in_force()} == DEFAULT_LIMITS
-
-
-def test_the_settings_are_the_codes():
-    """Each with what is allowed, its default and what it is."""
-    code = [
-        [f"`{one.variable}`", one.kind.allowed, shown(one.default), one.about] for one in settings.SETTINGS
-    ]
-
-    assert rows("Settings from the environment") == code
-
-
-@pytest.mark.parametrize(
-    "number",
-    [
-        f"{CAPACITY} tokens; {RETRY_COST} each, {TIMEOUT_COST} after a time-out",
-        f"closed after {DEFAULT_OPTIONS.idle_timeout:g} s",
-        f"within the last {FRESH_FOR:g} s",
-        f"up to {MAXIMUM} handshakes may run at once",
-        f"up to {HOLDS * 1000:g} ms after the failure",
-        f"Up to {MOST_STALLED} such connects",
-        f"in the first {THRIFT * 1000:g} ms some calls",
-        f"at most {RESET_PAUSE * 1000:g} ms after a reset inside a handshake",
-        f"looks every {LOOK_EVERY:g} s",
-        f"the newest {settings.default('max_idle')} are kept",
-        f"{RetryPolicy().backoff * 1000:g} ms to {RetryPolicy().backoff_max:g} s",
-        f"up to {RetryPolicy().retry_after_max:g} s",
-        "with {:g}, {:g} and {:g} days left".format(*(left / expiry.DAY for left in expiry._LEFT)),
-        f"lives for less than {expiry._LONG / expiry.DAY:g} days",
-    ],
-)
-def test_numbers(number):
-    """A number in the README is the one in the code."""
-    assert number in re.sub(r"\s+", " ", README)
+    assert "`Session.get` takes a fifth less CPU" in FLOWING
+    assert ratio == pytest.approx(0.8, abs=0.03)
 
 
 def test_no_line_names_a_machine():
-    """Nothing in it belongs to one machine or one registry."""
+    """Nothing in it belongs to one machine or one registry, where our name may be a stranger's."""
     assert not re.search(r"/(root|home|work|tmp)/|pypi\.|localhost:\d", README)
+    assert told_to_install(README) == []
