@@ -105,6 +105,18 @@ def test_three_questions_are_one_click_away(question):
     assert f"[{question}]({QUESTIONS[question]})" in README
 
 
+def test_every_page_is_linked():
+    """Who reads the README finds each page, and each file for readers at the top of the project."""
+    top = {path.name for path in ROOT.glob("*.md")} - {"README.md"}
+    # These have the text of files at the top.
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {name.lower() for name in top}
+
+    assert len(pages) > 7
+    assert [
+        name for name in sorted({*top, *(f"docs/{page}" for page in pages)}) if f"]({name})" not in README
+    ] == []
+
+
 def test_the_picture_is_shown():
     """The README shows a PNG that loads fast, and says in words what it shows."""
     ((alternative, name),) = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
