@@ -1,6 +1,7 @@
 """Who checks types sees a wrong name and a wrong value before the program runs."""
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from resilient_transport import (
     mount,
     override,
 )
+from tests.neighbours.conftest import no_hang_timeout
+from tests.neighbours.environments import Environment
 from tests.programs import ROOT, run_python
 from tests.timeouts import HANG_TIMEOUT
 from tests.typing.accepted import wrap
@@ -53,15 +56,43 @@ def test_mypy_accepts_what_is_allowed(version):
     assert complaints("accepted.py", version) == ([], "Success: no issues found in 1 source file")
 
 
+def refused_lines():
+    """Return the lines that a type checker has to refuse."""
+    lines = (HERE / "refused.py").read_text().splitlines()
+    return [number for number, line in enumerate(lines, 1) if line.endswith("# refused")]
+
+
 @pytest.mark.slow
 def test_mypy_refuses_what_is_wrong():
     """Each typo and each value of another type, and nothing else in the file."""
-    lines = (HERE / "refused.py").read_text().splitlines()
-    wrong = [number for number, line in enumerate(lines, 1) if line.endswith("# refused")]
     found, _ = complaints("refused.py", "3.10")
 
-    assert len(wrong) == 21
-    assert found == wrong
+    assert len(refused_lines()) == 21
+    assert found == refused_lines()
+
+
+@pytest.fixture(scope="module")
+def pyright(request):
+    """Return an environment with basedpyright: pyright, and the node that it needs, from no other place."""
+    with no_hang_timeout(request.config):
+        return Environment.of("pyright", "basedpyright>=1.31")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.10", "3.13"])
+def test_pyright_says_the_same(pyright, version, tmp_path):
+    """Strictly, it accepts what is allowed, and refuses the same lines as mypy; that is the control."""
+    files = [str(HERE / name) for name in ("accepted.py", "refused.py")]
+    settings = {"include": files, "extraPaths": [str(ROOT)], "typeCheckingMode": "strict"}
+    project = tmp_path / "pyrightconfig.json"
+    project.write_text(json.dumps({**settings, "pythonVersion": version}), encoding="utf-8")
+    options = ["--pythonpath", sys.executable, "--project", str(project), "--outputjson"]
+    told = json.loads(pyright.run("-m", "basedpyright", *options, check=False).stdout)
+    errors = [each for each in told["generalDiagnostics"] if each["severity"] == "error"]
+    found = {(Path(each["file"]).name, each["range"]["start"]["line"] + 1) for each in errors}
+
+    assert told["summary"]["filesAnalyzed"] == 2
+    assert found == {("refused.py", line) for line in refused_lines()}
 
 
 @pytest.mark.parametrize("line", (HERE / "refused.py").read_text().splitlines()[11:])
