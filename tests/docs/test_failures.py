@@ -27,7 +27,8 @@ from resilient_transport import (
 from resilient_transport.retry.policy import STATUSES
 from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
 from tests.docs.test_tutorial import alike, files_of, play, shown_by
-from tests.end_to_end.verbatim_server import FIN, Answer, VerbatimServer, told
+from tests.end_to_end.provoked import closed_port
+from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.programs import ROOT
 from tests.timeouts import SHORT_TIMEOUT
 
@@ -163,10 +164,9 @@ def redirected(session: requests.Session, server: FaultServer) -> None:
     session.get(f"{server.url}/redirect")
 
 
-def through_refusing_proxy(session: requests.Session, server: FaultServer) -> None:
-    """Ask by a proxy that allows nothing."""
-    with VerbatimServer([Answer(told("403 Forbidden", b"", Content_Length="0"), FIN)]) as proxy:
-        session.get(server.url, proxies={"https": proxy.url})
+def through_no_proxy(session: requests.Session, server: FaultServer) -> None:
+    """Ask by a proxy that is not there."""
+    session.get(server.url, proxies={"https": f"http://localhost:{closed_port()}"})
 
 
 def of_bad_gzip(session: requests.Session, _: FaultServer) -> None:
@@ -198,7 +198,7 @@ PROVOKED: dict[str, tuple[Fault | None, dict[str, Any], Provoker]] = {
     "DeadlineExceeded": (SILENT, {}, overdue),
     "SSLError": (None, {}, get("/", verify=True)),
     "ClientCertificateRejected": (REFUSED, {}, get("/")),
-    "ProxyError": (None, {}, through_refusing_proxy),
+    "ProxyError": (None, ONCE, through_no_proxy),
     "ChunkedEncodingError": (CUT, ONCE, get("/words/30")),
     "ContentDecodingError": (None, {}, of_bad_gzip),
     "RetryError": (None, {"policy": RetryPolicy(retries=0, raise_on_status=True)}, get("/status/503")),
@@ -282,6 +282,15 @@ def test_every_field_of_an_attempt_has_a_row():
 
     assert tuple(fields) == Attempt._fields
     assert fields["stage"] == f"how far it got: {', '.join(map(str, Stage))}"
+
+
+def test_the_text_that_is_quoted_is_said():
+    """It is in the file that has the texts of all failures, which is compared with them."""
+    texts = (ROOT / "tests/end_to_end/errors.txt").read_text(encoding="utf-8")
+    quoted = re.findall(r"^--> .+$", TEXT, re.MULTILINE)
+
+    assert len(quoted) == 1
+    assert set(quoted) <= set(texts.splitlines())
 
 
 def test_the_statuses_are_the_codes():
