@@ -75,7 +75,7 @@ def test_nothing_of_an_example_stays(server):
 
 
 #: What runs the code of an example, or a program that is made of it.
-RUNNERS = {"exec", "for_server", "run_example", "run_python"}
+RUNNERS = {"exec", "for_server", "play", "run_example", "run_python"}
 
 
 def is_run(fence: Fence) -> bool:
