@@ -16,6 +16,7 @@ from requests import PreparedRequest
 from requests.exceptions import UnrewindableBodyError
 
 from ..retry.stages import Stage
+from ..util.bounded_dict import keep_newest
 from ..util.identity_dict import IdentityDict
 
 #: How much of a file is sent at a time, in bytes; as much as urllib3 takes.
@@ -25,6 +26,10 @@ _BLOCK: Final = 16384
 _TOUCHED: Final[IdentityDict[bool]] = IdentityDict()
 #: The same for those that take no weak reference, such as `iter([...])`, by their request: they last as long.
 _TOUCHED_WITH: Final[IdentityDict[Any]] = IdentityDict()
+#: And the newest of these by their number, for who sends one again when its request is gone.
+_TOUCHED_LAST: Final[dict[int, Any]] = {}
+#: How many of them are kept. One that is at its end takes a few bytes; another keeps what it has not given.
+_MOST_KEPT: Final = 64
 #: Where files began when they were sent first.
 _BEGAN: Final[IdentityDict[int]] = IdentityDict()
 
@@ -136,11 +141,15 @@ def touch(body: Any, request: PreparedRequest) -> None:
         _TOUCHED.put(body, True)
     except TypeError:
         _TOUCHED_WITH.put(request, body)
+        _TOUCHED_LAST[id(body)] = body
+        keep_newest(_TOUCHED_LAST, _MOST_KEPT)
 
 
 def was_touched(body: Any) -> bool:
     """Whether a call has touched a body that cannot be rewound."""
-    return _TOUCHED.get(body, False) or any(one is body for one in _TOUCHED_WITH.values())
+    if _TOUCHED.get(body, False) or any(one is body for one in _TOUCHED_WITH.values()):
+        return True
+    return id(body) in _TOUCHED_LAST and _TOUCHED_LAST.get(id(body)) is body
 
 
 class Spool:

@@ -560,7 +560,7 @@ def test_an_interrupted_body_is_touched(server, dial):
 
 
 def test_an_iterator_that_takes_no_weak_reference(server, dial):
-    """It is remembered as long as its request is, however many others follow; and no longer."""
+    """It is remembered as long as its request is, however many others follow; then these take its place."""
     session = dial(server)
 
     class Held:
@@ -581,6 +581,22 @@ def test_an_iterator_that_takes_no_weak_reference(server, dial):
     gc.collect()
 
     assert reference() is None
+
+
+@pytest.mark.parametrize(
+    "made", [lambda: iter([b"a"]), lambda: map(bytes, [b"a"]), generator], ids=["list", "map", "generator"]
+)
+def test_an_iterator_is_refused_when_its_request_is_gone(server, dial, made):
+    """It is at its end: the control, stock, sends a second request with nothing in it."""
+    body, control = made(), made()
+    session, stock = dial(server), dial(server, HTTPAdapter())
+    session.put(server.url + "/echo", data=body)
+    stock.put(server.url + "/echo", data=control)
+    gc.collect()
+
+    assert stock.put(server.url + "/echo", data=control).content == b""
+    with pytest.raises(requests.exceptions.UnrewindableBodyError):
+        session.put(server.url + "/echo", data=body)
 
 
 def test_a_map_of_memory_is_sent_twice(server, dial, tmp_path):
