@@ -186,7 +186,7 @@ def attempts_of(outcome: Any) -> Attempts:
     """The attempts of the call that an exception or a response came from.
 
     Args:
-        outcome: a `requests.Response` or an exception.
+        outcome: a `requests.Response` or an exception; that of `raise_for_status` has its response's.
 
     Returns:
         The attempts, oldest first; empty when this transport did not make it.
@@ -205,4 +205,5 @@ def attempts_of(outcome: Any) -> Attempts:
             # What requests makes of an error in a body has that error in it.
             inner = (*found.args, found.__cause__, found.__context__)
             ahead += [one for one in inner if isinstance(one, BaseException)]
+            ahead.append(getattr(found, "response", None))
     return Attempts()

@@ -267,13 +267,15 @@ def test_a_call_that_never_began_is_no_give_up(server, caplog, name, verify, gav
     assert len(caplog.records) == len(gave_up)
 
 
-def test_an_http_error_has_its_attempts_in_its_response(server):
-    """And not in itself: requests has made it."""
+def test_an_http_error_has_the_attempts_of_its_response(server):
+    """It is one that requests has made; the control, stock, has none in either."""
     fault, told_to_adapter, ask = PROVOKED["HTTPError"]
     error = raised(server, ResilientAdapter(**told_to_adapter), fault, ask)
+    control = raised(server, HTTPAdapter(), fault, ask)
 
-    assert len(attempts_of(error)) == 0
-    assert len(attempts_of(error.response)) == 1
+    assert len(attempts_of(error)) == 1
+    assert attempts_of(error) == attempts_of(error.response)
+    assert len(attempts_of(control)) == len(attempts_of(control.response)) == 0
 
 
 def test_every_field_of_an_attempt_has_a_row():
