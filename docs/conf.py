@@ -17,10 +17,11 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", docstrings.__name__, pages.__
 myst_heading_anchors = 6
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 #: What stands in backticks in a docstring is code, and a link where it names something of the reference.
 default_role = "py:obj"
+#: Dashes only: quoted values stay as they are typed.
+smartquotes_action = "D"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 

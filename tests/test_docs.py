@@ -26,7 +26,7 @@ DOCUMENTS = (ARCHITECTURE, CONTRIBUTING, "docs/works_with.md")
 #: All that people read.
 MARKDOWN = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", ".github/**/*.md")
+    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", ".github/**/*.md")
     for path in ROOT.glob(pattern)
 )
 #: Where a path in a document may begin.

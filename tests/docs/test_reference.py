@@ -1,5 +1,7 @@
 """The reference has what the package has: the check that `.ci/run docs` makes finds what is missing."""
 
+import inspect
+import re
 import sys
 from enum import Enum
 from types import ModuleType
@@ -110,6 +112,13 @@ def test_a_module_without_a_list_has_what_it_defines(monkeypatch, tmp_path):
     import shelf_of_names
 
     assert names_in(shelf_of_names) == {"shelf_of_names.size"}
+
+
+def test_every_argument_of_the_adapter_is_explained():
+    """In the docstring of its class, which the reference shows."""
+    told = re.findall(r"^    ([a-z_]+): ", inspect.getdoc(resilient_transport.ResilientAdapter), re.MULTILINE)
+
+    assert set(resilient_transport.AdapterArguments.__annotations__) <= set(told)
 
 
 SITE = {
