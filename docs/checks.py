@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +19,7 @@ REFERENCE = "reference"
 log = logging.getLogger(__name__)
 
 
-def differences(shown: set[str], public: set[str]) -> Iterator[str]:
+def differences(shown: Set[str], public: Set[str]) -> Iterator[str]:
     """Yield what is wrong with a reference that shows these names."""
     for name in sorted(public - shown):
         yield f"{name} is public, and the reference has not got it: has it a docstring, or `#:` above it?"
@@ -73,5 +73,6 @@ def check_links(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     """Connect what this file does."""
+    public_names()  # before autodoc, which may change what a class says of itself
     app.connect("env-check-consistency", check_reference)
     app.connect("build-finished", check_links)

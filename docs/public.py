@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import Enum
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, get_origin
 
 PACKAGE = "resilient_transport"
 #: The modules that users import from; where one has no `__all__`, what it defines without an underscore.
@@ -76,7 +76,8 @@ def is_shown(name: str) -> bool:
     return not last.startswith("_") and name not in INTERNAL | AS_IN_REQUESTS
 
 
-def public_names() -> set[str]:
+@functools.cache
+def public_names() -> frozenset[str]:
     """Return the full name of all that the reference has to have."""
     found: set[str] = set()
     for place in MODULES:
@@ -84,7 +85,7 @@ def public_names() -> set[str]:
     for place in RETURNED:
         module, _, name = (PACKAGE + place).rpartition(".")
         found |= set(with_members(module, name))
-    return found
+    return frozenset(found)
 
 
 def names_in(module: ModuleType) -> set[str]:
@@ -107,7 +108,7 @@ def with_members(module: str, name: str) -> Iterator[str]:
     """Yield the full name of what a module has, and of the members that it has if it is a class."""
     value = getattr(import_module(module), name)
     yield f"{module}.{name}"
-    if isinstance(value, type):
+    if isinstance(value, type) and not get_origin(value):  # before Python 3.11 an alias is one, too
         yield from (
             f"{module}.{name}.{member}" for member in members_of(value) if is_shown(f"{name}.{member}")
         )
