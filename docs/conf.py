@@ -31,7 +31,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!resilient_transport\b).*"),
     ("py:obj", ".*"),
     ("py:class", r"resilient_transport\.(retry|util)\..*|.*\.[A-Z]"),
-    ("myst", rf"({'|'.join(sorted(pages.AWAITED))})\.md(#.*)?"),
 ]
 
 html_theme = "furo"

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-
-from sphinx.application import Sphinx
+from typing import TYPE_CHECKING
 
 from resilient_transport.cli.show_settings import shown
 from resilient_transport.settings import SETTINGS
 
-HERE = Path(__file__).parent
-#: Pages that are being written. Until they are there, nothing complains of a link to them.
-AWAITED = {
-    "behaviour",
-    "bodies",
-    "comparison",
-    "connections",
-    "failures",
-    "migration",
-    "operations",
-    "programs",
-    "security",
-    "tutorial",
-}
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+TOP = Path(__file__).parents[1]
 #: By where a file stands at the top of the project, the page that includes it.
 HOMES = {
     "CHANGELOG.md": "changelog.md",
@@ -35,17 +24,10 @@ HOMES = {
 INCLUDE = re.compile(r"^```\{include\} \.\./(\w+\.md)\n```$", re.MULTILINE)
 
 
-def is_awaited(name: str) -> bool:
-    """Tell whether a page is not there yet."""
-    return name in AWAITED and not (HERE / f"{name}.md").exists()
-
-
 def at_home(name: str) -> str:
     """Return the text of a file of the project's top, with links as a page has them."""
-    path = HERE.parent / name
-    if name.removesuffix(".md").lower() in AWAITED and not path.exists():
-        return f"# {name}\n"
-    return linked(path.read_text(encoding="utf-8").replace("](docs/", "]("), "")
+    text = (TOP / name).read_text(encoding="utf-8")
+    return linked(text.replace("](docs/", "]("), "")
 
 
 def linked(text: str, top: str) -> str:
@@ -71,12 +53,6 @@ def tree_of(part: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def without_awaited(text: str) -> str:
-    """Return the first page without the lines of pages that are not there yet."""
-    lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if not is_awaited(line.partition("](")[2].partition(".md")[0]))
-
-
 def settings_table() -> str:
     """Return the table of what the environment can say."""
     rows = [
@@ -89,7 +65,7 @@ def read(_: Sphinx, name: str, source: list[str]) -> None:
     """Change a page while Sphinx reads it."""
     text = INCLUDE.sub(lambda found: at_home(found[1]), source[0])
     text = linked(text, "../").replace("```{settings}\n```", settings_table())
-    source[0] = with_sidebar(without_awaited(text)) if name == "index" else text
+    source[0] = with_sidebar(text) if name == "index" else text
 
 
 def setup(app: Sphinx) -> None:
