@@ -57,14 +57,6 @@ def test_it_is_short():
     assert [line for line in lines if len(line) > 140] == []
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_examples_run(fault_server, example, capsys):
-    """Every example runs as it stands, but for the names of the server and its files."""
-    run_example(example, fault_server)
-
-    assert "Traceback" not in capsys.readouterr().err
-
-
 def end_of_traceback(example, server):
     """Run an example that fails, and return what its traceback says of the last exception."""
     with pytest.raises(requests.RequestException) as failed:
