@@ -22,6 +22,12 @@ SMALL = ["demo", "--rounds", "3", "--scenario", "race", "--scenario", "resets", 
 LOST = cell(outcome("GET", "ConnectionError", "request"))
 
 
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch):
+    """Let coverage see nothing of the processes that the demo starts: `test_starts` runs the same."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture
 def played(monkeypatch):
     """Put these cells in the place of a run."""

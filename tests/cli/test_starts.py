@@ -29,6 +29,12 @@ def order(server, transport=OURS, path="/words/1", digest=None, in_detail=False)
     return Order(transport, server.url, server.authority.ca_file, server.authority.client, calls, in_detail)
 
 
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """Let coverage see nothing of the processes that a test starts: others run the same."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 both_ways = pytest.mark.parametrize("forks", [True, False], ids=["fork", "spawn"])
 
 
@@ -71,7 +77,7 @@ def test_a_process_that_does_not_end_is_killed(monkeypatch):
     assert started._process.returncode == -signal.SIGKILL
 
 
-def test_a_kill_ends_the_start_that_runs(authority):
+def test_a_kill_ends_the_start_that_runs(authority, unmeasured):
     """Its connection ends, although nobody answers there. To kill again is harmless."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(LONG_TIMEOUT)
@@ -126,7 +132,7 @@ def test_a_failure_is_told_with_its_stage(fault_server):
     assert all(0 <= each.began <= each.seconds for each in (*stock.outcomes, *detailed.outcomes))
 
 
-def test_a_lane_plays_a_scenario(authority):
+def test_a_lane_plays_a_scenario(authority, unmeasured):
     """It counts what the server saw, ticks after each start, and begins at zero each time."""
     ticks = []
     with Lane(OURS, authority) as ours:
@@ -142,7 +148,7 @@ def test_a_lane_plays_a_scenario(authority):
     assert len(ticks) == 4
 
 
-def test_a_lane_without_a_good_answer_is_refused(authority):
+def test_a_lane_without_a_good_answer_is_refused(authority, unmeasured):
     """When calls fail without any fault, there is nothing to compare with."""
     with Lane(STOCK, authority) as stock, pytest.raises(NotTrustworthy, match="status 404"):
         stock.reference(Scenario("lost", "nowhere", (), path="/nowhere"))
