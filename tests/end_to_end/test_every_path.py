@@ -4,6 +4,7 @@ import pickle
 import socket
 import ssl
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 import requests
@@ -12,7 +13,7 @@ from urllib3.poolmanager import PoolManager
 
 import resilient_transport
 from resilient_transport import DeadlineExceeded, EndpointDisabled, ResilientAdapter, mount, registry
-from resilient_transport.testing import Fault, How, Moment, Rule, Script
+from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
 from tests.end_to_end.socks5 import SOCKS5
 from tests.end_to_end.ways import CONSTRUCTOR, ENVIRONMENT, arguments, most_at_once, resolved_to_both
 from tests.missing import require
@@ -77,8 +78,29 @@ PATHS = [*MADE, "http", "forwarded", "tunnel", "https tunnel", "socks", "plain s
 SECURE = [name for name in PATHS if name not in ("http", "forwarded", "plain socks")]
 
 
+@pytest.fixture(scope="module")
+def server_with(authority):
+    """Return a function to the server of this module that has these options."""
+    with ExitStack() as stack:
+        yield cache(lambda **options: stack.enter_context(FaultServer(authority=authority, **options)))
+
+
 @pytest.fixture
-def path(request, server, fault_server_factory):
+def faultless(server_with):
+    """Return the same function; what a server has met in tests before is forgotten."""
+    registry.clear()
+
+    def begun_anew(**options):
+        server = server_with(**options)
+        server.reset_peers()
+        server.play(Script())
+        return server
+
+    return begun_anew
+
+
+@pytest.fixture
+def path(request, server, faultless):
     """The way that the test is given by its name."""
     name = request.param
     server.play(Script())
@@ -87,14 +109,14 @@ def path(request, server, fault_server_factory):
     elif name in ("socks", "plain socks"):
         require("socks")
         socks = SOCKS5()
-        yield Path(server if name == "socks" else fault_server_factory(tls=False), socks=socks)
+        yield Path(server if name == "socks" else faultless(tls=False), socks=socks)
         registry.clear()
         socks.close()
     elif name in ("tunnel", "https tunnel"):
         secure = {"client_auth": "none"} if name == "https tunnel" else {"tls": False}
-        yield Path(server, fault_server_factory(**secure))
+        yield Path(server, faultless(**secure))
     else:
-        plain = fault_server_factory(tls=False)
+        plain = faultless(tls=False)
         yield Path(plain, plain if name == "forwarded" else None)
 
 
