@@ -138,7 +138,9 @@ UNMEASURED = (
     "tests/pool/test_contexts_interrupted.py",
     "tests/real/test_bodies.py",
     "tests/real/test_gate_",
+    "tests/test_layout.py",
     "tests/test_public_names.py",
+    "tests/test_suite.py",
     "tests/typing/",
 )
 #: Nor what is slow here.
