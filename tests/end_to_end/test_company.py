@@ -217,6 +217,8 @@ while True:
         continue
     gc.collect()
     found += [(number, repr(gate)) for gate in restless()]
+    if found:
+        break
     assert session.get(url, timeout=5).ok
     calls[0] += 1
 print(f"left behind: {found}" if found else "nothing left", flush=True)
