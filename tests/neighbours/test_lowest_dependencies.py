@@ -11,19 +11,22 @@ from packaging.version import Version
 from tests.neighbours.allowed import bounds, lowest
 
 #: What meets the most of requests and urllib3, side by side.
-CHOICE = {
-    "calls": ["tests/adapter/test_adapter.py", "tests/adapter/test_hooks.py", "tests/call/test_statuses.py"],
-    "bodies": ["tests/body/test_unread.py", "tests/body/test_buffered.py"],
-    "connections": ["tests/connection/test_proxys_own_tls.py", "tests/pool/test_key.py"],
-}
+CHOICE = (
+    "tests/adapter/test_adapter.py",
+    "tests/adapter/test_hooks.py",
+    "tests/call/test_statuses.py",
+    "tests/body/test_unread.py",
+    "tests/body/test_buffered.py",
+    "tests/connection/test_proxys_own_tls.py",
+    "tests/pool/test_key.py",
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHOICE)
-def test_the_lowest_versions_will_do(environment_of, name):
+def test_the_lowest_versions_will_do(environment_of):
     """What works with the newest works with the lowest; the control: it runs with these."""
     environment = environment_of("lowest", *lowest())
-    ran = environment.run("-m", "pytest", "-p", "no:cacheprovider", *CHOICE[name], check=False)
+    ran = environment.run("-m", "pytest", "-p", "no:cacheprovider", *CHOICE, check=False)
     head = re.search(r"^dependencies: (.*)$", ran.stdout, re.MULTILINE)
 
     assert ran.returncode == 0, ran.stdout
