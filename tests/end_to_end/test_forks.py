@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
 ]
 
-FORKS = 8
+FORKS = 12
 STATES = {
     "building": Script(),
     "at_the_gate": Script((Rule(Fault(Moment.CLIENT_HELLO), probability=0.3),), handshake_delay=0.01),
@@ -34,7 +34,7 @@ def forked(server, forks, *states):
 
 @pytest.mark.parametrize("state", STATES)
 def test_forks_beside_busy_threads(server, state):
-    """40 in all: no child hangs or fails, and no thread of the parent does."""
+    """60 in all: no child hangs or fails, and no thread of the parent does."""
     server.play(STATES[state])
     said, besides = forked(server, FORKS, state)
     ended, met, calls, hung = said[state]
