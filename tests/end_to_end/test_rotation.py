@@ -21,9 +21,9 @@ from resilient_transport.testing import FaultServer, Script
 from tests.pool.rotation import WAYS, Secret
 from tests.timeouts import LONG_TIMEOUT
 
-SECONDS = float(os.environ.get("ROTATION_SECONDS", "8"))
+SECONDS = float(os.environ.get("ROTATION_SECONDS", "30"))
 #: Stock fails much sooner: as soon as somebody meets a pair that does not match, and 2 s after a rotation.
-STOCK_SECONDS = 3.0
+STOCK_SECONDS = 5.0
 #: Seconds from one rotation to the next, and for which files are left half-written, at the most.
 PERIOD, HALF = 0.1, 0.006
 #: So old may be what a call shows, in seconds.

@@ -29,8 +29,8 @@ from resilient_transport.util.inbox import Inbox
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 STRESS_SECONDS = float(os.environ.get("STRESS_SECONDS", "3"))
-THREADS, CROWD = 200, 400
-IDENTITY_THREADS, IDENTITY_CALLS = 8, 600
+THREADS, CROWD = 200, 1000
+IDENTITY_THREADS, IDENTITY_CALLS = 8, 2000
 #: Long enough for a call whose time-out is SHORT_TIMEOUT, and far from any other.
 STALL = 2 * SHORT_TIMEOUT
 #: Seconds after which everybody turns to a pool that is cold.
@@ -326,7 +326,7 @@ def crowd(server, session, number):
 
 @pytest.mark.usefixtures("small_stacks")
 def test_a_crowd_on_a_slow_leader_is_released(server, dial):
-    """400 threads that wait for a leader whose handshake stalls are all served, over a few connections."""
+    """1,000 threads that wait for a leader whose handshake stalls are all served, over a few connections."""
     server.play(Script((Rule(Fault(Moment.CLIENT_HELLO, How.STALL, seconds=1.5), first=1),)))
 
     hung, escaped, answers = crowd(server, dial(server), CROWD)
@@ -369,7 +369,7 @@ DYING = Script(
 
 
 def test_no_call_is_made_on_the_others_certificate(server, dial):
-    """Two sessions, 8 threads, 600 calls, connections dying all the time: each is seen as itself."""
+    """Two sessions, 8 threads, 2,000 calls, connections dying all the time: each is seen as itself."""
     server.play(DYING)
     patient = RetryPolicy(retries=30, backoff=0.001, backoff_max=0.005)
     sessions = [dial(server, policy=patient) for _ in range(2)]
@@ -386,7 +386,7 @@ def test_no_call_is_made_on_the_others_certificate(server, dial):
     assert (hung, escaped) == (0, [])
     assert seen == [{"alice": IDENTITY_CALLS / 2}, {"bob": IDENTITY_CALLS / 2}]
     assert counts.resumptions > 0
-    assert counts.accepts > IDENTITY_CALLS / 10
+    assert counts.accepts > 200
 
 
 class Shared(HTTPAdapter):

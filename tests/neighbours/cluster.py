@@ -22,7 +22,7 @@ from tests.tblib_installed import tblib_installed
 from tests.timeouts import HANG_TIMEOUT
 
 #: How many workers there are, and how many URLs of a server each of them is to fetch.
-WORKERS, EACH = 4, 500
+WORKERS, EACH = 4, 1000
 #: What calls have in their headers and queries.
 SECRET = "8f14e45fceea167a"
 #: How many URLs one task fetches.

@@ -1,4 +1,4 @@
-"""4 workers of dask map 500 URLs each over a server that resets; one is killed, and so is Redis."""
+"""4 workers of dask map 1,000 URLs each over a server that resets; one is killed, and so is Redis."""
 
 import os
 import time
