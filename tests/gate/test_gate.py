@@ -978,4 +978,4 @@ class Account(RuleBasedStateMachine):
 class TestAccount(Account.TestCase):
     """Never more being made than the window allows, no lost wake-up, each item in exactly one place."""
 
-    settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+    settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
