@@ -184,7 +184,7 @@ def test_threads_that_install_end_and_mount_at_once():
         session = requests.Session()
         try:
             together.wait(LONG_TIMEOUT)
-            for count in range(200):
+            for count in range(60):
                 with install(pool_maxsize=number + 1, mounted=bool(count % 5)):
                     requests.Session()
                     session.mount("https://", HTTPAdapter(max_retries=2))
