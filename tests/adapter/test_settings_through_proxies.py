@@ -35,10 +35,18 @@ def secure_proxy(authority):
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def plain_proxy(authority):
+    """A proxy without TLS."""
+    with FaultServer(authority=authority, tls=False) as proxy:
+        yield proxy
+
+
 @pytest.fixture
-def proxies_for(fault_server_factory, secure_proxy):
+def proxies_for(plain_proxy, secure_proxy):
     """Return a function from a way to `proxies=`."""
-    secure_proxy.play(Script())
+    for proxy in (plain_proxy, secure_proxy):
+        proxy.play(Script())
     with contextlib.ExitStack() as stack:
 
         def make(way):
@@ -50,7 +58,7 @@ def proxies_for(fault_server_factory, secure_proxy):
                 stack.callback(registry.clear)
                 url = f"socks5://127.0.0.1:{proxy.port}"
             else:
-                url = secure_proxy.url if way == "https" else fault_server_factory(tls=False).url
+                url = (secure_proxy if way == "https" else plain_proxy).url
             return {"https": url, "http": url}
 
         yield make
