@@ -20,7 +20,7 @@ from tests.real.conftest import at_once
 from tests.real.servers import BOTH_VERSIONS
 from tests.timeouts import LONG_TIMEOUT
 
-ALONE = 20
+ALONE = 50
 TOGETHER = 16
 TOGETHER_TRIES = 5
 #: What is wrong with the certificate: the attribute of `Authority`, the alert, and the subject.
@@ -113,7 +113,7 @@ def test_a_burst_that_nginx_refuses_gets_a_response_each(nginx, dial, certificat
 @wrongs
 @methods
 def test_a_refusal_by_alert_is_told_as_such(haproxy, dial, authority, certificate, protocol, wrong, method):
-    """20 of 20: the alert, whose certificate it was and when it expires, after one connection each."""
+    """Fifty of fifty: the alert, whose certificate it was and when it expires, after one connection each."""
     server = haproxy(verify_client="required", protocols=[protocol])
     cert = certificate(wrong)
     alert, subject = WRONG[wrong][1:]
