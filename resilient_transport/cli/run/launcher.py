@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from ..command import UNUSABLE, Command
@@ -168,6 +169,9 @@ def _let_coerce(environment: MutableMapping[str, str]) -> None:
 
 
 def _become(command: Sequence[str], environment: MutableMapping[str, str]) -> NoReturn:
+    # What a `sitecustomize` has printed would be lost.
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
     os.execve(sys.executable, list(command), dict(environment))  # noqa: S606 - no shell
 
 
