@@ -36,6 +36,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+#: By these, a program that a test starts loses nothing that it has printed when it ends in an unusual way.
+PRINTING_VARIABLES = frozenset({"PYTHONUNBUFFERED"})
 #: What `requests` and OpenSSL read from the environment to find another CA bundle.
 CA_VARIABLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 
@@ -64,7 +66,7 @@ def loopback_only() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def nobodys_settings() -> Iterator[None]:
-    """Drop proxies, CA bundles and this package's own settings from the environment."""
+    """Drop from the environment what changes a request, or what a program prints."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if is_setting(name):
@@ -73,9 +75,13 @@ def nobodys_settings() -> Iterator[None]:
 
 
 def is_setting(name: str) -> bool:
-    """Tell whether this environment variable changes what a request does."""
+    """Tell whether this environment variable changes what a request does, or what is printed."""
     folded = name.upper()
-    return folded in CA_VARIABLES or folded.endswith("_PROXY") or folded.startswith("RESILIENT_TRANSPORT_")
+    return (
+        folded in CA_VARIABLES | PRINTING_VARIABLES
+        or folded.endswith("_PROXY")
+        or folded.startswith("RESILIENT_TRANSPORT_")
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
