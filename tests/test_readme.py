@@ -156,7 +156,7 @@ def known_numbers(setup):
 
 
 #: What is called by a number, and is no figure of the project.
-NAMES_WITH_NUMBERS = ("HTTP/2", "HTTP/3", "PKCS #12", "Python 3.11 or newer")
+NAMES_WITH_NUMBERS = ("`urllib3`", "HTTP/2", "HTTP/3", "PKCS #12", "Python 3.11 or newer")
 
 
 def numbers_left(text, known):
