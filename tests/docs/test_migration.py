@@ -25,12 +25,14 @@ from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, S
 from tests.end_to_end.verbatim_server import FIN, Answer, VerbatimServer, told
 from tests.programs import ROOT
 from tests.retry.test_retry_to_the_letter import CUT, GOOD, SOON, ended, status
+from tests.timeouts import SHORT_TIMEOUT
 
 TEXT = (ROOT / "docs/migration.md").read_text(encoding="utf-8")
 CLOSED = Answer(b"", FIN)
 HANDSHAKE = Fault(Moment.CLIENT_HELLO)
 DAMAGED = Fault(Moment.EXECUTED, How.CORRUPT)
 LOST = Fault(Moment.EXECUTED)
+SILENT = Fault(Moment.REQUEST, How.STALL)
 #: A failure of the past.
 PAST = RequestHistory("GET", "/", None, 503, None)
 
@@ -215,6 +217,34 @@ def test_each_field_does_what_its_row_says(server, name):
     assert instead == ([] if case.instead is None and not given else [case.instead])
 
 
+def told_by(adapter: HTTPAdapter, server: FaultServer, fault: Fault | None, **values: Any) -> tuple[int, str]:
+    """How many connections a GET takes that fails so each time, and the type of its error."""
+    server.play(Script((Rule(fault),) if fault else ()))
+    with session_for(server, adapter) as session, pytest.raises(requests.RequestException) as failed:
+        session.get(server.url, **values)
+    return server.counts().accepts, type(failed.value).__name__
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize(
+    ("fault", "values", "stock", "ours", "without"),
+    [
+        (None, {"verify": True}, (2, "SSLError"), (1, "SSLError"), (1, "SSLError")),
+        (
+            Fault(Moment.HANDSHAKE, How.ALERT, seconds=0),
+            *({}, (2, "SSLError"), (1, "ClientCertificateRejected"), (1, "SSLError")),
+        ),
+        (SILENT, {"timeout": SHORT_TIMEOUT}, (2, ERROR), (2, "ReadTimeout"), (1, "ReadTimeout")),
+    ],
+    ids=["not trusted", "refused", "time-out"],
+)
+def test_what_differs_with_the_same_retry(server, fault, values, stock, ours, without):
+    """A certificate ends the call at once, and a time-out is one; stock with a Retry, and without, as controls."""
+    adapters = HTTPAdapter(max_retries=Retry(1)), ResilientAdapter(max_retries=Retry(1)), HTTPAdapter()
+
+    assert [told_by(adapter, server, fault, **values) for adapter in adapters] == [stock, ours, without]
+
+
 def test_urllib3_itself_follows_redirects_by_its_retry():
     """The control of the inert ones: without requests they say something."""
     answers = [Answer(told("302 Found", b"", Location="/there", Content_Length="0"), FIN), GOOD]
@@ -267,6 +297,8 @@ def busy_and_closed(adapter: HTTPAdapter, server: FaultServer) -> list[Any]:
         ({"pool_maxsize": 1}, pairs, 3, 3),
         ({"pool_maxsize": 2}, pairs, 2, 2),
         ({"max_retries": 3}, busy_and_closed, [(1, 503), (4, ERROR)], [(4, 503), (4, ERROR)]),
+        ({"max_retries": 3}, calls(status(503, **SOON), GOOD), (2, 200), (2, 200)),
+        ({"max_retries": 0}, calls(status(503, **SOON), GOOD), (1, 503), (1, 503)),
         ({"max_retries": 0}, busy_and_closed, [(1, 503), (1, ERROR)], [(1, 503), (1, ERROR)]),
         ({"pool_block": True, "pool_maxsize": 2}, crowd, True, True),
         ({"pool_block": False, "pool_maxsize": 2}, crowd, False, False),
