@@ -1,6 +1,7 @@
 """The page on failures is true: its traceback, its log line, and each exception that it names."""
 
 import inspect
+import pickle
 import re
 import socket
 import sys
@@ -158,10 +159,10 @@ def switched_off(session: requests.Session, server: FaultServer) -> None:
     session.get(server.url)
 
 
-def redirected(session: requests.Session, server: FaultServer) -> None:
+def redirected(session: requests.Session, server: FaultServer, query: str = "") -> None:
     """Ask for a page that is elsewhere, and go nowhere."""
     session.max_redirects = 0
-    session.get(f"{server.url}/redirect")
+    session.get(f"{server.url}/redirect{query}")
 
 
 def through_no_proxy(session: requests.Session, server: FaultServer) -> None:
@@ -265,6 +266,25 @@ def test_a_call_that_never_began_is_no_give_up(server, caplog, name, verify, gav
 
     assert [event.error for event in heard if isinstance(event, events.GaveUp)] == gave_up
     assert len(caplog.records) == len(gave_up)
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "in_text", "in_pickle"),
+    [
+        ("HTTPError", lambda *call: get("/status/404?secret")(*call).raise_for_status(), True, True),
+        ("TooManyRedirects", lambda session, server: redirected(session, server, "?secret"), False, True),
+        ("MissingSchema", lambda session, _: session.get("localhost/?secret"), True, True),
+        ("InvalidHeader", get("/", headers={"X-Key": "secret\n"}), True, True),
+        ("RetryError", get("/status/503?secret"), False, False),
+    ],
+)
+def test_what_requests_itself_raises_tells_more(server, name, ask, in_text, in_pickle):
+    """A query, or a header; what the adapter raises, the control, does not."""
+    _, told_to_adapter, _ = PROVOKED["RetryError"]
+    error = raised(server, ResilientAdapter(**told_to_adapter), None, ask)
+
+    assert type(error).__name__ == name
+    assert ("secret" in str(error), b"secret" in pickle.dumps(error)) == (in_text, in_pickle)
 
 
 def test_an_http_error_has_the_attempts_of_its_response(server):
