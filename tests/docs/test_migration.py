@@ -239,7 +239,7 @@ def told_by(adapter: HTTPAdapter, server: FaultServer, fault: Fault | None, **va
     ids=["not trusted", "refused", "time-out"],
 )
 def test_what_differs_with_the_same_retry(server, fault, values, stock, ours, without):
-    """A certificate ends the call at once, and a time-out is one; stock with a Retry, and without, as controls."""
+    """A certificate ends the call at once, a time-out is called one; stock, the control, does not do so."""
     adapters = HTTPAdapter(max_retries=Retry(1)), ResilientAdapter(max_retries=Retry(1)), HTTPAdapter()
 
     assert [told_by(adapter, server, fault, **values) for adapter in adapters] == [stock, ours, without]
