@@ -245,6 +245,17 @@ def test_what_differs_with_the_same_retry(server, fault, values, stock, ours, wi
     assert [told_by(adapter, server, fault, **values) for adapter in adapters] == [stock, ours, without]
 
 
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize(("kind", "level"), [(HTTPAdapter, "WARNING"), (ResilientAdapter, "DEBUG")])
+def test_a_repetition_is_logged_at_a_level(caplog, kind, level):
+    """At DEBUG; stock, the control, warns."""
+    with caplog.at_level("DEBUG"):
+        assert ended(kind(max_retries=Retry(1)), [CLOSED, GOOD], "GET") == (2, 200)
+
+    failed = re.compile("RemoteDisconnected|ConnectionResetError")
+    assert {record.levelname for record in caplog.records if failed.search(record.getMessage())} == {level}
+
+
 def test_urllib3_itself_follows_redirects_by_its_retry():
     """The control of the inert ones: without requests they say something."""
     answers = [Answer(told("302 Found", b"", Location="/there", Content_Length="0"), FIN), GOOD]
