@@ -249,10 +249,11 @@ def test_what_differs_with_the_same_retry(server, fault, values, stock, ours, wi
 @pytest.mark.parametrize(("kind", "level"), [(HTTPAdapter, "WARNING"), (ResilientAdapter, "DEBUG")])
 def test_a_repetition_is_logged_at_a_level(caplog, kind, level):
     """At DEBUG; stock, the control, warns."""
-    with caplog.at_level("DEBUG"):
-        assert ended(kind(max_retries=Retry(1)), [CLOSED, GOOD], "GET") == (2, 200)
-
     failed = re.compile("RemoteDisconnected|ConnectionResetError")
+    with caplog.at_level("DEBUG"):
+        came = ended(kind(max_retries=Retry(1)), [CLOSED, GOOD], "GET")
+
+    assert came == (2, 200)
     assert {record.levelname for record in caplog.records if failed.search(record.getMessage())} == {level}
 
 
