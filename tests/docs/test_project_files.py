@@ -5,11 +5,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
+from resilient_transport import mount
 from resilient_transport.connection.response_head import _INTERIM_AT_MOST
 from resilient_transport.retry.policy import RetryPolicy
 from resilient_transport.retry.stages import TABLE, Situation
+from resilient_transport.testing import Script
+from tests.end_to_end.verbatim_server import FIN, Answer, VerbatimServer
+from tests.end_to_end.verbatim_server import told as answered
 from tests.test_docs import broken_links, text_of, told_to_install
 
 ROOT = Path(__file__).parents[2]
@@ -171,6 +176,20 @@ def test_security_has_the_numbers_of_the_code():
     assert f"After {_INTERIM_AT_MOST} of them" in text
     assert "a POST sent once more, by the status 421" in text
     assert repeated == {"EARLY", Situation.MISDIRECTED.name}
+
+
+@pytest.mark.parametrize(("status", "method"), [("307", "POST"), ("308", "POST"), ("302", "GET")])
+def test_a_redirect_takes_a_post_and_the_certificate_along(server, status, method):
+    """As SECURITY.md says of 307 and 308; after a 302, the control, it is a GET."""
+    server.play(Script())
+    answer = answered(f"{status} Elsewhere", b"", Content_Length="0", Location=f"{server.url}/whoami")
+    with VerbatimServer([Answer(answer, FIN)]) as hostile, requests.Session() as session:
+        session.trust_env = False
+        session.verify, session.cert = server.authority.ca_file, server.authority.client
+        mount(session)
+        response = session.post(hostile.url, data=b"x")
+
+    assert (response.request.method, response.json()["client"]) == (method, "alice")
 
 
 def test_golden_files_are_renewed_as_contributors_are_told():
