@@ -449,6 +449,20 @@ def attempted(session: requests.Session, url: str) -> Any:
         return type(error).__name__
 
 
+@pytest.mark.parametrize(("kind", "connections"), [(HTTPAdapter, 2), (ResilientAdapter, 1)])
+def test_a_closed_session_leaves_its_connection_to_the_next(server, kind, connections):
+    """Until the registry is cleared; stock, the control, closes it."""
+    server.play(Script())
+    for _ in range(2):
+        with session_for(server, kind()) as session:
+            session.get(server.url)
+    accepted, kept = server.counts().accepts, " 1 idle connection" in repr(registry)
+    registry.clear()
+
+    assert (accepted, kept) == (connections, kind is ResilientAdapter)
+    assert " 0 idle connections" in repr(registry)
+
+
 @pytest.mark.parametrize("beside", [{"cert": "client.pem"}, {"verify": False}, {"verify": "ca.pem"}])
 def test_what_would_have_no_effect_is_refused(beside):
     """Certificates of a call beside a context of the caller's own."""
