@@ -273,6 +273,7 @@ def test_a_call_that_never_began_is_no_give_up(server, caplog, name, verify, gav
     [
         ("HTTPError", lambda *call: get("/status/404?secret")(*call).raise_for_status(), True, True),
         ("TooManyRedirects", lambda session, server: redirected(session, server, "?secret"), False, True),
+        ("InvalidSchema", lambda session, _: session.get("ftp://me:secret@localhost"), True, True),
         ("MissingSchema", lambda session, _: session.get("localhost/?secret"), True, True),
         ("InvalidHeader", get("/", headers={"X-Key": "secret\n"}), True, True),
         ("RetryError", get("/status/503?secret"), False, False),
