@@ -91,7 +91,7 @@ _BESIDE: Final = (
     "spool_bytes",
 )
 
-#: What urllib3 2.6 and later default to, and earlier ones did not bound.
+#: What urllib3 2.6.3 and later default to, and earlier ones did not bound.
 _SIX_HOURS: Final = 21600.0
 
 _LIMITS: Final = (

@@ -191,7 +191,7 @@ KNOWN = set(inspect.signature(Retry.__init__).parameters) - {"self"}
 
 
 def test_every_field_has_a_row_and_a_case():
-    """Of the urllib3 that is installed; `retry_after_max` is none before 2.6."""
+    """Of the urllib3 that is installed; `retry_after_max` is none before 2.6.3."""
     assert set(RETRY_ROWS) - {"retry_after_max"} == KNOWN - {"retry_after_max"}
     assert {name.partition(",")[0] for name in CASES} == set(RETRY_ROWS) >= KNOWN
 
