@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from requests import PreparedRequest
 from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import ReadTimeout as RequestsReadTimeout
 from requests.exceptions import RequestException, SSLError, Timeout
 from urllib3.exceptions import HTTPError
 
@@ -90,6 +91,14 @@ class DeadlineExceeded(_Portable, Timeout):
 
     It is a `requests.exceptions.Timeout`. The failure of the attempt that got furthest, if there was one,
     is its `__cause__`.
+    """
+
+
+class ReadTimeout(_Portable, RequestsReadTimeout, RequestsConnectionError):
+    """The server was silent for too long, where a `urllib3.util.Retry` says what is repeated.
+
+    Stock raises `requests.exceptions.ConnectionError` then when the repetitions are used up, and
+    `requests.exceptions.ReadTimeout` when there is none. It is both, so that either is caught.
     """
 
 

@@ -36,7 +36,7 @@ from .client_certificate import rejection
 from .cookies import carry_cookies, cookies_set_by, with_cookies_of
 from .explanation import deadline_exceeded, explain, explanation
 from .foreign import fail_as_met
-from .outcome import as_cut_body, discard, name_of, too_many, with_attempts, with_reason
+from .outcome import as_cut_body, as_with_retry, discard, name_of, too_many, with_attempts, with_reason
 from .plan import CallPlan
 from .record import Record, is_proven
 from .redaction import forget_frames, redact
@@ -543,6 +543,8 @@ class Call:
         """Raise what fits best: the error that is not the wire's, the deadline, or what got furthest."""
         plan, record = self.plan, self.record
         rank, furthest, said = self.furthest if self.furthest is not None else (0, error, "")
+        if plan.policy.limits is not None:
+            furthest = as_with_retry(furthest)
         if decision is _NOT_THE_WIRE and error is not None:
             failed = error
         elif furthest is None or record.deadline.is_over():

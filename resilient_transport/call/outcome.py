@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from requests import PreparedRequest, Response
+from requests import exceptions as requests_errors
 from requests.exceptions import (
     ChunkedEncodingError,
     ConnectionError,  # noqa: A004 - it is what requests calls it
@@ -22,7 +23,7 @@ from ..body.streamed import Streamed
 from ..body.unread import abandon
 from ..connection.timed_stream import hasten
 from ..events.attempt import Attempt, Attempts
-from ..exceptions import add_note, leave_request_behind
+from ..exceptions import ReadTimeout, add_note, leave_request_behind
 from .redaction import without_query
 
 E = TypeVar("E", bound=BaseException)
@@ -93,6 +94,19 @@ def as_cut_body(raised: Exception, met: BaseException | None) -> Exception:
         error.__context__ = raised.__context__
         return error.with_traceback(raised.__traceback__)
     return raised
+
+
+def as_with_retry(raised: Exception | None) -> Exception | None:
+    """What is raised under a `Retry`: a read time-out is what stock makes of it with one, and without.
+
+    Args:
+        raised: what requests has raised, to whom each attempt is a call without one.
+    """
+    if type(raised) is not requests_errors.ReadTimeout:
+        return raised
+    error = ReadTimeout(*raised.args, request=raised.request)
+    error.__cause__, error.__context__ = raised.__cause__, raised.__context__
+    return error.with_traceback(raised.__traceback__)
 
 
 def with_reason(error: BaseException, why: str) -> BaseException:

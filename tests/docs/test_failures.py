@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from resilient_transport import (
     Attempt,
@@ -100,7 +101,7 @@ ELSEWHERE = {
 }
 CLASSES = {
     name: kind
-    for module in (requests.exceptions, exceptions)
+    for module in (exceptions, requests.exceptions)  # of two `ReadTimeout`, that of requests
     for name, kind in vars(module).items()
     if inspect.isclass(kind) and issubclass(kind, requests.RequestException) and name == kind.__name__
     if not name.startswith("_")
@@ -286,6 +287,21 @@ def test_what_requests_itself_raises_tells_more(server, name, ask, in_text, in_p
 
     assert type(error).__name__ == name
     assert ("secret" in str(error), b"secret" in pickle.dumps(error)) == (in_text, in_pickle)
+
+
+def test_with_a_retry_a_silent_server_ends_in_both(server):
+    """It is what stock raises with one, and without; the controls, stock, raise the one or the other."""
+    _, _, ask = PROVOKED["ReadTimeout"]
+    adapters = [ResilientAdapter(max_retries=Retry(0)), HTTPAdapter(max_retries=Retry(0)), HTTPAdapter()]
+    ours, with_one, without = (raised(server, adapter, SILENT, ask) for adapter in adapters)
+    pickled = pickle.loads(pickle.dumps(ours))
+
+    assert isinstance(ours, requests.ReadTimeout)
+    assert isinstance(ours, requests.ConnectionError)
+    assert isinstance(with_one, requests.ConnectionError)
+    assert not isinstance(with_one, requests.ReadTimeout)
+    assert type(without) is requests.ReadTimeout
+    assert (type(pickled), str(pickled), attempts_of(pickled)) == (type(ours), str(ours), attempts_of(ours))
 
 
 def test_an_http_error_has_the_attempts_of_its_response(server):
