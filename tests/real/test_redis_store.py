@@ -617,7 +617,7 @@ def list_of(store):
         store._slots.put(slot)
     return found
 
-print(take(), take())
+print(take(), take(), flush=True)
 own = ports()
 child = os.fork()
 if not child:
