@@ -287,7 +287,7 @@ def says(page: str, words: str) -> bool:
         (CONNECTIONS, f"after {DEFAULTS['tcp_keepalive']} s of silence"),
         (CONNECTIONS, f"asks {socket_options._SHARE} times"),
         (CONNECTIONS, f"with {keepalive.SPARE:g} s to spare"),
-        (CONNECTIONS, f"From {keepalive._LONGEST:g} s on, the limit is forgotten"),
+        (CONNECTIONS, f"A limit of {keepalive._LONGEST:g} s or more is forgotten"),
         (CONNECTIONS, f"nothing, {keepalive.FRESH_FOR:g} s, which is half of gunicorn's"),
         (CONNECTIONS, f"up to {keepalive._SHARE * keepalive._SEEN_AT_MOST:g} s;"),
         (CONNECTIONS, "with {:g}, {:g} and {:g} days".format(*(left / expiry.DAY for left in expiry._LEFT))),

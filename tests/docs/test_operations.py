@@ -29,13 +29,11 @@ from resilient_transport.call import origin_state
 from resilient_transport.call.record import MOST_ATTEMPTS
 from resilient_transport.cli.main import main
 from resilient_transport.cli.show_settings import shown
-from resilient_transport.connection import failed_addresses, tls_sessions
+from resilient_transport.connection import failed_addresses, tls_connection, tls_sessions
 from resilient_transport.gate.window import MAXIMUM, MOST_STALLED
-from resilient_transport.pool import contexts, expiry
-from resilient_transport.pool.reaper import LOOK_EVERY
+from resilient_transport.pool import contexts, expiry, identity
 from resilient_transport.pool.registry import MOST_UNLEASED
 from resilient_transport.settings import environment
-from resilient_transport.settings.options import DEFAULT_OPTIONS
 from resilient_transport.telemetry import left_alone
 from resilient_transport.telemetry.counters import BUCKETS
 from resilient_transport.telemetry.stats import OriginStats, Stats
@@ -394,11 +392,8 @@ def test_opentelemetry_is_told_these_names(server, watched):
 @pytest.mark.parametrize(
     "words",
     [
-        f"closed after {DEFAULT_OPTIONS.idle_timeout:g} s",
-        f"looks every {LOOK_EVERY:g} s",
-        f"the newest {settings.default('max_idle')} are kept",
-        "with {:g}, {:g} and {:g} days left".format(*(left / expiry.DAY for left in expiry._LEFT)),
-        f"lives for less than {expiry._LONG / expiry.DAY:g} days",
+        f"up to {'a second' if identity.LOADING == 1 else '?'} for threads that load certificates",
+        f"it waits up to {'a tenth of a second' if tls_connection._SHAKING == 0.1 else '?'}",
         f"circuits | {origin_state.ORIGINS:,} |",
         f"different `Breaker` | {origin_state._CIRCUITS} |",
         f"idle connections of the process | {settings.default('max_idle')} ",
