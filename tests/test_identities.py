@@ -66,7 +66,7 @@ def test_every_example_is_run():
 
 def test_numbers():
     """Those of the page are those of the code."""
-    assert f"({_PATIENCE:g} s without either)" in PAGE
+    assert f"at most {_PATIENCE:g} s" in PAGE
     assert "at most once a second" in PAGE
     assert _ASK_EVERY == 1.0
 
