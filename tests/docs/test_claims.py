@@ -8,7 +8,8 @@ import requests
 from resilient_transport import DeadlineExceeded, RetryPolicy, attempts_of, override, registry
 from resilient_transport.retry.causes import DEFAULT_LIMITS
 from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
-from tests.docs.test_behaviour import BEHAVIOUR, BODIES, CONNECTIONS, says
+from tests.docs.test_behaviour import BEHAVIOUR, CONNECTIONS, says
+from tests.examples import examples_of, run_example
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
 PROGRAMS = "programs"
@@ -88,29 +89,30 @@ def test_a_time_out_of_none_counts_as_none_given(server, dial):
     assert patient.ok
 
 
-def test_a_built_in_iterator_is_known_while_its_request_is_there(server, dial):
-    """Of a generator it is known at any time; of the other only as long as the response is held."""
-    session = dial(server)
-
-    def generate():
-        yield b"x"
-
-    made = generate()
-    session.post(server.url + "/echo", data=made)
-    with pytest.raises(requests.exceptions.UnrewindableBodyError):
-        session.post(server.url + "/echo", data=made)
-    built_in = iter([b"x"])
-    first = session.post(server.url + "/echo", data=built_in)
-    with pytest.raises(requests.exceptions.UnrewindableBodyError):
-        session.post(server.url + "/echo", data=built_in)
-    assert first.content == b"x"
-    del first
-    second = session.post(server.url + "/echo", data=built_in)
-
-    assert says(BODIES, 'Python remembers nothing of a built-in iterator such as `iter([b"x"])`')
-    assert second.content == b""
-
-
 def test_a_sentence_that_is_not_there_is_found():
     """The control of all of them."""
     assert not says(BEHAVIOUR, "even by a sooner one")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "attempts"), [(None, 503, 6), ({500}, 503, 1), ({500}, 421, 2)]
+)
+def test_statuses_take_the_place_of_the_five(server, dial, statuses, status, attempts):
+    """And not their side; the last response is handed back; 421 is repeated whatever they are."""
+    told = {} if statuses is None else {"statuses": statuses}
+    session = dial(server, policy=RetryPolicy(backoff=0, **told))
+    response = session.get(f"{server.url}/status/{status}")
+
+    assert says(
+        BEHAVIOUR, "takes the place of the five statuses of the table. Status 421 is repeated in any case"
+    )
+    assert response.status_code == status
+    assert len(attempts_of(response)) == attempts
+
+
+def test_an_adapter_is_shown_as_the_page_has_it(capsys, server):
+    """By the example below the question whether it is on."""
+    example = next(code for code in examples_of("docs/programs.md") if "get_adapter" in code)
+    run_example(example, server)
+
+    assert says(PROGRAMS, capsys.readouterr().out.strip())
