@@ -23,6 +23,7 @@ from ..body.unread import (
     read_leniently,
     take_place,
 )
+from ..connection.timed_stream import hurriable
 from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import AttemptSucceeded, CallEnded
@@ -234,6 +235,7 @@ class Call:
     def _follow(self, raw: Any) -> None:
         """Hear of the body of a stream: how it breaks off, and for who listens how it ends."""
         report_errors(raw, self._broke_off, follow=self.record.dispatcher is not None)
+        hurriable(getattr(getattr(raw, "_original_response", None), "fp", None))
 
     def _stream_ended(self, whole: bool, received: int) -> None:
         self.body_read(received)
@@ -372,7 +374,9 @@ class Call:
         Returns:
             What the caller gets.
         """
-        record, deadline = self.record, self.record.deadline
+        record = self.record
+        # The reader may be in a block of `override` of its own.
+        deadline = record.deadline = self.plan.deadline.sooner(overrides().expires)
         why = "only the body of a GET without a body is"
         if self.resumer is not None:
             why = self.resumer.why_not()

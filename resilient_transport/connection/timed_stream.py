@@ -1,7 +1,8 @@
 """A stream in which no read waits longer than the deadline of its call allows.
 
 A time-out of a socket holds for each operation: a server that sends a byte now and then could go on for ever.
-So each operation gets the smaller of the caller's time-out and what is left.
+So each operation gets the smaller of the caller's time-out and what is left. A stream is read in a block of
+`override`, maybe, that its call knew nothing of: what is left of that counts, too.
 
 Leans on `_sock` of `socket.SocketIO`, pinned in `tests/test_upstream.py`.
 """
@@ -12,6 +13,7 @@ import socket
 from typing import Any
 
 from ..retry.deadline import Deadline
+from ..settings.override import overrides
 from .trace import CURRENT
 
 
@@ -35,8 +37,17 @@ class Timed(socket.SocketIO):
 
     def hurry(self) -> None:
         """Let the next operation wait no longer than it may."""
-        if self.deadline is not None and self._sock is not None:
-            arm(self._sock, self.deadline, self.patience)
+        sock, ends = self._sock, overrides().expires
+        if sock is None or (self.deadline is None and ends is None):
+            return
+        if self.deadline is None:
+            patience = timeout_of(sock)
+            if patience == 0:
+                # Nothing waits.
+                return
+            # What holds again when the block has ended.
+            self.deadline, self.patience = Deadline(), patience
+        arm(sock, self.deadline.sooner(ends), self.patience)
 
 
 def arm(sock: Any, deadline: Deadline, patience: float | None) -> None:
@@ -84,6 +95,11 @@ def hasten(file: Any, seconds: float) -> None:
     if raw is not None and raw._sock is not None:
         raw.patience = timeout_of(raw._sock)
         raw.deadline = Deadline(seconds) if raw.deadline is None else raw.deadline.within(seconds)
+
+
+def hurriable(file: Any) -> None:
+    """Let a response's file hurry where it is read in a block of `override` of its own."""
+    _stream_under(getattr(file, "file", file))
 
 
 def timed(file: Any) -> None:

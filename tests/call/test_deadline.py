@@ -1,6 +1,7 @@
 """The deadline of a call ends it, whatever the peer does, and however slowly."""
 
 import gc
+import socket
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from resilient_transport import DeadlineExceeded, attempts_of, override
+from resilient_transport.connection.timed_stream import hurriable
 from tests.end_to_end.slow_calls import CASES, OK, STREAMS, context_of, dial, lateness, overrun, stock
 from tests.end_to_end.slow_peers import PACE, Answering, Dripping, Stalling
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
@@ -101,6 +103,41 @@ def test_a_deadline_around_a_block_ends_its_stream(authority):
 
     assert isinstance(error, DeadlineExceeded)
     assert -SLACK <= late < LATE
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "name", ["stream, sized, http, by iter_content", "stream, chunks, https, by raw.stream"]
+)
+def test_a_block_around_the_reading_alone_ends_it(authority, tls, name, method):
+    """Though the call has no deadline, and came before the block; nothing else bounds what drips on."""
+
+    def call():
+        with session.request(method, peer.url, stream=True) as response, override(deadline=SHORT_TIMEOUT):
+            STREAMS[name].read(response)
+
+    context = tls if "https" in name else None
+    with STREAMS[name].peer(context) as peer, dial(authority) as session:
+        late, error = overrun(call)
+
+    assert isinstance(error, DeadlineExceeded)
+    assert -SLACK <= late < LATE
+
+
+def test_after_the_block_a_socket_has_its_own_time_out_again():
+    """The block lends a socket its time, and takes it back."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as file:
+        ours.settimeout(2 * LONG_TIMEOUT)
+        hurriable(file)
+        with override(deadline=LONG_TIMEOUT):
+            file.raw.hurry()
+            inside = ours.gettimeout()
+        file.raw.hurry()
+        after = ours.gettimeout()
+
+    assert inside <= LONG_TIMEOUT
+    assert after == 2 * LONG_TIMEOUT
 
 
 def test_a_stream_takes_its_deadline_out_of_the_block(authority):
