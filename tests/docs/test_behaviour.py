@@ -261,7 +261,7 @@ def says(page: str, words: str) -> bool:
         (BEHAVIOUR, f"has {DEFAULTS['connect_timeout']:g} s to connect"),
         (BEHAVIOUR, f"up to {DEFAULTS['read_timeout']:g} s between two bytes"),
         (CONNECTIONS, f"Up to {window.MAXIMUM} TLS handshakes"),
-        (CONNECTIONS, f"within {resolver.SHARED_FOR:g} s share the answer"),
+        (CONNECTIONS, f"asked for at most {resolver.SHARED_FOR:g} s before"),
         (CONNECTIONS, f"after {milliseconds(happy_eyeballs.DELAY)} of silence"),
         (CONNECTIONS, f"last for {failed_addresses.FIRST:g} s"),
         (CONNECTIONS, f"doubles, up to {failed_addresses.LONGEST:g} s"),
