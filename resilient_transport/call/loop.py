@@ -235,7 +235,7 @@ class Call:
     def _follow(self, raw: Any) -> None:
         """Hear of the body of a stream: how it breaks off, and for who listens how it ends."""
         report_errors(raw, self._broke_off, follow=self.record.dispatcher is not None)
-        hurriable(getattr(getattr(raw, "_original_response", None), "fp", None))
+        hurriable(raw)
 
     def _stream_ended(self, whole: bool, received: int) -> None:
         self.body_read(received)

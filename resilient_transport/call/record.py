@@ -300,9 +300,9 @@ class Record:
         response.attempts = Attempts(self.attempts)  # type: ignore[attr-defined]
 
     def lift_attempt_limit(self, trace: Trace) -> None:
-        """Let an attempt last as long as its call may."""
-        if trace.deadline is not None and trace.deadline is not self.deadline:
-            trace.deadline.put_off_to(self.deadline)
+        """Let an attempt last as long as its call may; a block of `override` bounds each read by itself."""
+        if trace.deadline is not None:
+            trace.deadline.put_off_to(self.plan.deadline)
 
 
 def is_proven(trace: Trace) -> bool:

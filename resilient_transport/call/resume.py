@@ -25,6 +25,7 @@ from ..body.range_request import ask_again
 from ..body.ranges import OK, Part, Representation, is_compressed_on_the_way, representation_of
 from ..body.skip import be_done_with, pass_over
 from ..body.source import Rest, free_slot, watch
+from ..connection.timed_stream import hurriable
 from ..connection.timeouts import bounded
 from ..connection.trace import CURRENT, Trace
 from ..events import BodyResumed
@@ -304,6 +305,7 @@ class Resumer:
             owner.is_resumed = True
         if record.is_handed_out:
             record.lift_attempt_limit(trace)
+            hurriable(response)
         attempt = record.write_down(trace, None, f"resumes the body from byte {at}")
         # What was passed over came again.
         record.plan.counters.resumed(at - part.skip)

@@ -97,8 +97,9 @@ def hasten(file: Any, seconds: float) -> None:
         raw.deadline = Deadline(seconds) if raw.deadline is None else raw.deadline.within(seconds)
 
 
-def hurriable(file: Any) -> None:
-    """Let a response's file hurry where it is read in a block of `override` of its own."""
+def hurriable(response: Any) -> None:
+    """Let urllib3's response hurry where it is read in a block of `override` of its own."""
+    file = getattr(getattr(response, "_original_response", None), "fp", None)
     _stream_under(getattr(file, "file", file))
 
 

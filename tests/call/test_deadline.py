@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -129,7 +130,7 @@ def test_after_the_block_a_socket_has_its_own_time_out_again():
     ours, theirs = socket.socketpair()
     with ours, theirs, ours.makefile("rb") as file:
         ours.settimeout(2 * LONG_TIMEOUT)
-        hurriable(file)
+        hurriable(SimpleNamespace(_original_response=SimpleNamespace(fp=file)))
         with override(deadline=LONG_TIMEOUT):
             file.raw.hurry()
             inside = ours.gettimeout()

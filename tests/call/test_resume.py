@@ -11,6 +11,7 @@ import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from importlib import import_module
 
 import pytest
 import requests
@@ -20,6 +21,7 @@ from resilient_transport import DeadlineExceeded, ResilientAdapter, RetryPolicy,
 from resilient_transport.retry.deadline import Deadline
 from resilient_transport.testing import Fault, How, Moment, Rule, Script
 from tests.end_to_end.verbatim_server import FIN, KEEP, RST, STALL, Answer, VerbatimServer, told
+from tests.end_to_end.ways import Later
 from tests.missing import require
 from tests.timeouts import LONG_TIMEOUT, SHORT_TIMEOUT
 
@@ -861,6 +863,38 @@ def test_an_override_around_the_reading_bounds_it(session):
         response.content  # noqa: B018 - reading it is the point
 
     assert "the deadline leaves" in attempts_of(caught.value)[-1].decision
+
+
+def test_a_block_around_the_rest_alone_ends_it(session):
+    """Though the body was resumed before the block began."""
+    with (
+        VerbatimServer([whole(cut=700), part(700, cut=100, then=STALL)]) as server,
+        session.get(server.url, stream=True, timeout=2 * LONG_TIMEOUT) as response,
+    ):
+        response.raw.read(750)
+        block = Deadline(LONG_TIMEOUT)
+        with override(deadline=SHORT_TIMEOUT), pytest.raises(DeadlineExceeded):
+            response.content  # noqa: B018 - reading it is the point
+        is_over = block.is_over()
+
+    assert not is_over
+
+
+def test_a_rest_that_came_in_a_block_does_not_end_with_it(session, monkeypatch):
+    """It is read on after the block, and is not asked for once more."""
+    clock = Later()
+    monkeypatch.setattr(Deadline.__init__, "__defaults__", (None, clock))
+    monkeypatch.setattr(import_module("resilient_transport.settings.override"), "monotonic", clock)
+    long = BODY * 100
+    with VerbatimServer([whole(long, cut=700), part(700, long), part(750, long)]) as server:
+        raw = session.get(server.url, stream=True).raw
+        with override(deadline=LONG_TIMEOUT):
+            begin = raw.read(750)
+        clock.ahead = 2 * LONG_TIMEOUT
+        body = begin + raw.read()
+
+    assert body == long
+    assert len(server.heads) == 2
 
 
 def test_a_stream_goes_on_without_its_response(session):
