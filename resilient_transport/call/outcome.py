@@ -90,9 +90,7 @@ def as_cut_body(raised: Exception, met: BaseException | None) -> Exception:
         met: what the wire has met.
     """
     if getattr(met, "announces_body", False) and isinstance(raised, RequestException):
-        error = ChunkedEncodingError(*raised.args, request=raised.request)
-        error.__context__ = raised.__context__
-        return error.with_traceback(raised.__traceback__)
+        return _as(ChunkedEncodingError, raised)
     return raised
 
 
@@ -102,10 +100,14 @@ def as_with_retry(raised: Exception | None) -> Exception | None:
     Args:
         raised: what requests has raised, to whom each attempt is a call without one.
     """
-    if type(raised) is not requests_errors.ReadTimeout:
-        return raised
-    error = ReadTimeout(*raised.args, request=raised.request)
-    error.__cause__, error.__context__ = raised.__cause__, raised.__context__
+    return _as(ReadTimeout, raised) if type(raised) is requests_errors.ReadTimeout else raised
+
+
+def _as(kind: type[RequestException], raised: RequestException) -> RequestException:
+    """An error of another kind in the place of one that requests has raised."""
+    error = kind(*raised.args, request=raised.request)
+    # It has no cause. To set one, even None, would hide the context in tracebacks.
+    error.__context__ = raised.__context__
     return error.with_traceback(raised.__traceback__)
 
 

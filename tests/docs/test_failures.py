@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -302,6 +303,7 @@ def test_with_a_retry_a_silent_server_ends_in_both(server):
     assert not isinstance(with_one, requests.ReadTimeout)
     assert type(without) is requests.ReadTimeout
     assert (type(pickled), str(pickled), attempts_of(pickled)) == (type(ours), str(ours), attempts_of(ours))
+    assert "\nTimeoutError: " in "".join(format_exception(ours))
 
 
 def test_an_http_error_has_the_attempts_of_its_response(server):
