@@ -21,7 +21,7 @@ from tests.timeouts import SHORT_TIMEOUT
 #: Seconds between two drops: so few that a time-out per operation of SHORT_TIMEOUT never expires.
 PACE = SHORT_TIMEOUT / 8
 #: Seconds after which a peer has had enough: much longer than any call may take that has a deadline.
-FOR_EVER = SHORT_TIMEOUT * 10
+FOR_EVER = SHORT_TIMEOUT * 40
 
 
 class Slow(Listening):
