@@ -126,7 +126,25 @@ def test_a_reset_before_tls_begins_is_one_of_the_handshake(server, dial, monkeyp
 
     assert answer.text == "x"
     assert [str(attempt.stage) for attempt in attempts_of(answer)] == ["handshake", "done"]
+    assert attempts_of(answer)[0].error == "ConnectionResetError: Connection reset by peer"
     assert left == []
+
+
+def test_a_reset_after_tls_has_begun_closes_nothing(server, dial):
+    """Who asks for the peer's address hears that it is gone, and the socket is its owner's."""
+    server.play(Script())
+    with dial(server).get(server.url + "/bytes/1000", stream=True) as response:
+        sock = response.raw._connection.sock
+        poll = select.poll()
+        poll.register(sock, 0)
+        server.reset_peers()
+        assert poll.poll(LONG_TIMEOUT * 1000)
+        with pytest.raises(OSError, match="not connected"):
+            sock.getpeername()
+        is_open = sock.fileno() >= 0
+
+    assert isinstance(sock, WatchedSSLSocket)
+    assert is_open
 
 
 @pytest.mark.parametrize("is_met", [False, True])
