@@ -14,7 +14,14 @@ from resilient_transport.cli.doctor.finding import Finding, Level
 from resilient_transport.cli.doctor.handshake import Handshake, Place
 from resilient_transport.cli.doctor.line import Trouble
 from resilient_transport.cli.doctor.root import Root
-from resilient_transport.cli.doctor.sections.tls import TLS, Measured, judge
+from resilient_transport.cli.doctor.sections.tls import (
+    MOST_TRIALS,
+    TLS,
+    TRIALS,
+    Measured,
+    _wanted,
+    judge,
+)
 from resilient_transport.retry.causes import Cause
 from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, Script
 from resilient_transport.waterfall.chart import Phase
@@ -281,6 +288,14 @@ def test_it_tries_on_until_one_is_not_reset(
 
     assert len(found.tries) == tries
     assert found.works is works
+
+
+def test_a_certificate_that_is_missing_is_no_reason_to_try_on() -> None:
+    """Not where each ends without a word; the control: where one was shown, it is a reset as any other."""
+    silent = replace(ended(Cause.RESET, Place.REPLY), asks=True)
+    tried = [(silent,) * 4, (replace(silent, shows=True),) * 4, (silent, DONE)]
+
+    assert list(map(_wanted, tried)) == [TRIALS, MOST_TRIALS, TRIALS]
 
 
 def test_silence_ends_after_two_tries(server: FaultServer) -> None:
