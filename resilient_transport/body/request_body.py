@@ -26,7 +26,8 @@ _BLOCK: Final = 16384
 _TOUCHED: Final[IdentityDict[bool]] = IdentityDict()
 #: The same for those that take no weak reference, such as `iter([...])`, by their request: they last as long.
 _TOUCHED_WITH: Final[IdentityDict[Any]] = IdentityDict()
-#: And the newest of these by their number, for who sends one again when its request is gone.
+#: And the newest of these by their `id`, which is nobody else's while they are here: for who sends one again
+#: when its request is gone.
 _TOUCHED_LAST: Final[dict[int, Any]] = {}
 #: How many of them are kept. One that is at its end takes a few bytes; another keeps what it has not given.
 _MOST_KEPT: Final = 64
@@ -147,9 +148,11 @@ def touch(body: Any, request: PreparedRequest) -> None:
 
 def was_touched(body: Any) -> bool:
     """Whether a call has touched a body that cannot be rewound."""
-    if _TOUCHED.get(body, False) or any(one is body for one in _TOUCHED_WITH.values()):
-        return True
-    return id(body) in _TOUCHED_LAST and _TOUCHED_LAST.get(id(body)) is body
+    return (
+        _TOUCHED.get(body, False)
+        or id(body) in _TOUCHED_LAST
+        or any(one is body for one in _TOUCHED_WITH.values())
+    )
 
 
 class Spool:
