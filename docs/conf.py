@@ -5,13 +5,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from docs import checks, docstrings, pages
+from docs import checks, docstrings, pages, tables
 from resilient_transport import __version__
 
 project = "resilient_transport"
 author = "The resilient_transport authors"
 release = version = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", docstrings.__name__, pages.__name__, checks.__name__]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    docstrings.__name__,
+    pages.__name__,
+    checks.__name__,
+    tables.__name__,
+]
 
 #: As deep as headings go: each has the anchor that a code host gives it.
 myst_heading_anchors = 6

@@ -3,8 +3,9 @@
 import re
 
 import pytest
+from docutils import nodes
 
-from docs import pages
+from docs import pages, tables
 from tests.programs import ROOT, run_python
 
 #: Pages with a mistake of each kind.
@@ -74,3 +75,23 @@ def test_links_of_an_included_file_lead_to_pages():
     assert "](architecture.md#locks)" in text
     assert "](changelog.md)" in text
     assert "](docs/" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("RESILIENT_TRANSPORT_MAX_IDLE", ["RESILIENT_TRANSPORT_", "MAX_", "IDLE"]),
+        ("RetryPolicy(backoff=0.5)", ["RetryPolicy(", "backoff=0.5)"]),
+        ("gate/gate.py", ["gate/", "gate.py"]),
+        ("stats", ["stats"]),
+    ],
+)
+def test_a_name_in_a_table_goes_on_after_a_joint(name, parts):
+    """The text stays the same; a break is allowed between its parts."""
+    code = nodes.literal("", "", nodes.Text(name))
+    page = nodes.document(None, None, "", nodes.entry("", code))
+    tables.break_names(None, page, "")
+    breaks = [part.astext() for part in code.findall(nodes.raw)]
+
+    assert [part.astext() for part in code.children if isinstance(part, nodes.Text)] == parts
+    assert breaks == ["<wbr>"] * (len(parts) - 1)
