@@ -46,7 +46,8 @@ class Recording:
         failed = sum(notes.error is not None for notes in kept)
         troubled = sum(notes.has_failed for notes in kept)
         which = f", {len(kept)} kept:" if len(kept) < self._total else ","
-        return f"<Recording: {self._total} calls{which} {troubled} with failed attempts, {failed} failed>"
+        calls = f"{self._total} {'call' if self._total == 1 else 'calls'}"
+        return f"<Recording: {calls}{which} {troubled} with failed attempts, {failed} failed>"
 
     @property
     def total(self) -> int:

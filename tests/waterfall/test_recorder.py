@@ -47,7 +47,7 @@ def test_a_call_is_a_chart(server, dial):
     assert [bar.failed for bar in failed.bars].count(True) == 1
     assert phases(good)[-2:] == [Phase.FIRST_BYTE, Phase.BODY]
     assert (good.status, good.tls_version, good.bytes_in) == (200, "TLSv1.3", 100)
-    assert repr(record) == "<Recording: 1 calls, 1 with failed attempts, 0 failed>"
+    assert repr(record) == "<Recording: 1 call, 1 with failed attempts, 0 failed>"
 
 
 def test_what_comes_after_the_block_is_not_recorded(server, dial):
@@ -312,7 +312,7 @@ def test_the_example_of_the_guide(server, tmp_path, monkeypatch, capsys):
     names = run_example(example, server)
     names["session"].close()
 
-    assert capsys.readouterr().out == "<Recording: 1 calls, 0 with failed attempts, 0 failed>\n"
+    assert capsys.readouterr().out == "<Recording: 1 call, 0 with failed attempts, 0 failed>\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.har", "calls.html"]
 
 

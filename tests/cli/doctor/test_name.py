@@ -116,8 +116,17 @@ def test_a_name_is_asked_for_three_times_and_in_each_family(monkeypatch: pytest.
     assert [str(one) for one in measured.dialled.addresses] == ["127.0.0.1:443", "127.0.0.2:443"]
     assert len(measured.dialled.lookups) == 3
     assert measured.dialled.of_ipv6.is_absent
-    assert len(visit.charts()[0].rows) == 3
+    assert [row.outcome for row in visit.charts()[0].rows] == ["2 addresses"] * 3
     assert bad(judge(measured)) == []
+
+
+def test_a_single_address_is_no_plural(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the rows of the page, which tell of each time that the name is asked for."""
+    resolve_to(monkeypatch, ("127.0.0.1", 443))
+    visit = visit_to("https://somewhere/")
+    NAME.measure(visit)
+
+    assert {row.outcome for row in visit.charts()[0].rows} == {"1 address"}
 
 
 def test_a_name_that_nobody_knows_is_measured() -> None:

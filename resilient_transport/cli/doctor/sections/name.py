@@ -99,7 +99,8 @@ def _is_silent(lookups: list[Lookup]) -> bool:
 def _row(visit: Visit, host: str, began: float, lookup: Lookup) -> Row:
     failed = lookup.error is not None
     bar = Bar(Phase.NAME, began - visit.began, lookup.seconds, failed, lookup.error or "")
-    outcome = lookup.error or f"{len(lookup.addresses)} addresses"
+    count = len(lookup.addresses)
+    outcome = lookup.error or f"{count} address{'es' if count > 1 else ''}"
     return Row(f"the name {host}", (bar,), outcome, failed)
 
 
