@@ -37,3 +37,10 @@ def test_what_a_fork_does_is_its_own(forks, our_forks):
 
     assert forks.run(text).stdout.split() == ["False"] * 3
     assert our_forks.run(text).stdout.split() == ["False", "False", "True"]
+
+
+def test_a_fork_has_the_environment_of_now(forks, monkeypatch):
+    """And nothing of the one in which its parent was started."""
+    monkeypatch.delenv("PATH")
+
+    assert forks.run("import os; print('PATH' in os.environ)").stdout == "False\n"

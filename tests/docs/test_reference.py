@@ -11,8 +11,10 @@ import pytest
 
 import resilient_transport
 from docs.checks import broken_links, differences
+from docs.docstrings import process_signature, without_arguments
 from docs.public import PACKAGE, members_of, names_in, public_names
-from resilient_transport import settings
+from resilient_transport import events, settings
+from resilient_transport.telemetry.stats import Stats
 from resilient_transport.util.frozen import dataclass
 
 
@@ -112,6 +114,42 @@ def test_a_module_without_a_list_has_what_it_defines(monkeypatch, tmp_path):
     import shelf_of_names
 
     assert names_in(shelf_of_names) == {"shelf_of_names.size"}
+
+
+def test_the_arguments_of_a_class_are_left_out_where_its_fields_are_explained():
+    """Up to what follows them."""
+    told = [
+        "It retries.",
+        "",
+        "Args:",
+        "    retries: how often.",
+        "",
+        "        At most.",
+        "",
+        "Raises:",
+        "    E: x.",
+    ]
+
+    assert without_arguments(told) == [*told[:2], *told[-2:]]
+    assert without_arguments(told[:2]) == told[:2]
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "signature"),
+    [
+        (resilient_transport.Attempt, "Attempt", ""),
+        (resilient_transport.EndpointDisabled, "EndpointDisabled", ""),
+        (events.GaveUp, "events.GaveUp", ""),
+        (Stats, "telemetry.stats.Stats", ""),
+        (resilient_transport.RetryPolicy, "RetryPolicy", "(a=..., b=1)"),
+    ],
+)
+def test_a_signature_is_shown_of_what_somebody_makes(value, name, signature):
+    """And a default without a spelling is left out."""
+    told = "(a=<factory>, b=1)"
+    shown = process_signature(None, "class", f"{PACKAGE}.{name}", value, None, told, None)
+
+    assert shown == (signature, None)
 
 
 def test_every_argument_of_the_adapter_is_explained():
