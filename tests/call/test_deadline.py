@@ -232,7 +232,7 @@ def test_a_block_spans_the_rounds_of_digest_authentication(authority, stream):
     def get():
         return session.get(peer.url, auth=HTTPDigestAuth("ann", "secret"), stream=stream)
 
-    with Answering(answer, pause=SHORT_TIMEOUT * 0.7) as peer, dial(authority, retries=0) as session:
+    with Answering(answer, pause=SHORT_TIMEOUT * 0.9) as peer, dial(authority, retries=0) as session:
         with get() as unhurried:
             pass
         with override(deadline=SHORT_TIMEOUT):
