@@ -40,6 +40,7 @@ import os, sys
 os.environ["PYTHONPATH"] = {FOLDER!r}
 os.environ[{VARIABLE!r}] = f"pid={{os.getpid()}} {{sys.argv.pop(1)}}\\n{{sys.prefix}}"
 sys.path.insert(0, {FOLDER!r})
+sys.modules.pop("sitecustomize", None)  # Debian's Python has one
 try:
     import sitecustomize
 except ImportError:
