@@ -8,6 +8,8 @@ from docutils import nodes
 from docs import pages, tables
 from tests.programs import ROOT, run_python
 
+#: What `.ci/run docs` tells Sphinx, but for where things are.
+OPTIONS = re.search(r"-m sphinx (--.*?) \\\n", (ROOT / ".ci" / "run").read_text("utf-8"))[1].split()
 #: Pages with a mistake of each kind.
 WRONG = {
     "index": "# A\n\n## Use\n\n- [Page](page.md): b.\n- [C](reference.md): c.\n- [Shelf](shelf.md): none.\n",
@@ -29,13 +31,24 @@ SAID = [
 
 
 @pytest.fixture(scope="module")
-def complaints(tmp_path_factory):
-    """Return what Sphinx says of the wrong pages, with the settings of the right ones."""
+def failed(tmp_path_factory):
+    """Return how the build of the wrong pages ends, with the settings of the right ones."""
     folder = tmp_path_factory.mktemp("wrong")
     for name, text in WRONG.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    sphinx = ("-m", "sphinx", "--quiet", "--builder", "dummy", "--conf-dir", "docs")
-    return run_python(*sphinx, str(folder), str(folder / "site"), measured=False).stderr
+    sphinx = ("-m", "sphinx", *OPTIONS, "--builder", "dummy", "--conf-dir", "docs")
+    return run_python(*sphinx, str(folder), str(folder / "site"), check=False, measured=False)
+
+
+@pytest.fixture
+def complaints(failed):
+    """Return what it says."""
+    return failed.stderr
+
+
+def test_what_leads_nowhere_is_an_error(failed):
+    """And not a warning alone."""
+    assert failed.returncode == 1
 
 
 @pytest.mark.parametrize("words", SAID)
