@@ -95,10 +95,10 @@ class DeadlineExceeded(_Portable, Timeout):
 
 
 class ReadTimeout(_Portable, RequestsReadTimeout, RequestsConnectionError):
-    """The server was silent for too long, where a `urllib3.util.Retry` says what is repeated.
+    """The server was silent for too long, where a `urllib3.util.Retry` or a number says how often to repeat.
 
     Stock raises `requests.exceptions.ConnectionError` then when the repetitions are used up, and
-    `requests.exceptions.ReadTimeout` when there is none. It is both, so that either is caught.
+    `requests.exceptions.ReadTimeout` where nobody has said so. It is both, so that either is caught.
     """
 
 

@@ -547,7 +547,7 @@ class Call:
         """Raise what fits best: the error that is not the wire's, the deadline, or what got furthest."""
         plan, record = self.plan, self.record
         rank, furthest, said = self.furthest if self.furthest is not None else (0, error, "")
-        if plan.policy.limits is not None:
+        if plan.policy.limits is not None or plan.policy.retries:
             furthest = as_with_retry(furthest)
         if decision is _NOT_THE_WIRE and error is not None:
             failed = error

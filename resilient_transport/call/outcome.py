@@ -95,7 +95,7 @@ def as_cut_body(raised: Exception, met: BaseException | None) -> Exception:
 
 
 def as_with_retry(raised: Exception | None) -> Exception | None:
-    """What is raised under a `Retry`: a read time-out is what stock makes of it with one, and without.
+    """What is raised where somebody says how often to repeat: a read time-out is what stock makes of it, too.
 
     Args:
         raised: what requests has raised, to whom each attempt is a call without one.

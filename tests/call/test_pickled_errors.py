@@ -9,7 +9,7 @@ import weakref
 import pytest
 import requests
 
-from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of
+from resilient_transport import ResilientAdapter, RetryPolicy, attempts_of, exceptions
 from tests.end_to_end.slow_peers import Stalling
 from tests.end_to_end.verbatim_server import FIN, RST, Answer, VerbatimServer, told
 from tests.timeouts import SHORT_TIMEOUT
@@ -20,7 +20,7 @@ SECRETS = [secret.encode() for secret in (HEADER, QUERY, BODY)]
 FAILURES = {
     "reset": (lambda: VerbatimServer(lambda _: Answer(b"", RST)), requests.ConnectionError),
     "closed": (lambda: VerbatimServer(lambda _: Answer(b"", FIN)), requests.ConnectionError),
-    "silent": (Stalling, requests.ReadTimeout),
+    "silent": (Stalling, exceptions.ReadTimeout),
     "cut": (lambda: VerbatimServer(lambda _: CUT), requests.exceptions.ChunkedEncodingError),
     "refused": (lambda: Nobody(), requests.ConnectionError),
 }
@@ -76,7 +76,7 @@ def same(told, error):
 
 @pytest.mark.parametrize("name", WITH_REQUEST)
 def test_a_failure_has_its_request(name):
-    """In memory it is as stock raises it: type, request and all."""
+    """In memory it is as stock raises it, or derived from that: type, request and all."""
     error = failed(name)
 
     assert type(error) is FAILURES[name][1]

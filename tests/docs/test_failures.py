@@ -290,10 +290,12 @@ def test_what_requests_itself_raises_tells_more(server, name, ask, in_text, in_p
     assert ("secret" in str(error), b"secret" in pickle.dumps(error)) == (in_text, in_pickle)
 
 
-def test_with_a_retry_a_silent_server_ends_in_both(server):
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize("retries", [Retry(0), Retry(1), 1], ids=["none", "Retry", "number"])
+def test_with_a_retry_a_silent_server_ends_in_both(server, retries):
     """It is what stock raises with one, and without; the controls, stock, raise the one or the other."""
     _, _, ask = PROVOKED["ReadTimeout"]
-    adapters = [ResilientAdapter(max_retries=Retry(0)), HTTPAdapter(max_retries=Retry(0)), HTTPAdapter()]
+    adapters = [ResilientAdapter(max_retries=retries), HTTPAdapter(max_retries=retries), HTTPAdapter()]
     ours, with_one, without = (raised(server, adapter, SILENT, ask) for adapter in adapters)
     pickled = pickle.loads(pickle.dumps(ours))
 

@@ -16,6 +16,7 @@ from docs.public import PACKAGE, members_of, names_in, public_names
 from resilient_transport import events, settings
 from resilient_transport.telemetry.stats import Stats
 from resilient_transport.util.frozen import dataclass
+from tests import tblib_installed  # noqa: F401 - takes back what `resilient_transport.dask` imports
 
 
 @pytest.fixture(scope="module")
