@@ -31,7 +31,6 @@ from ..events.attempt import Attempts
 from ..retry.budget import PAY_BACK
 from ..retry.decision import Decision, given_up
 from ..retry.stages import Failure, Stage
-from ..settings.override import overrides
 from .circuit import CircuitCheck
 from .client_certificate import rejection
 from .cookies import carry_cookies, cookies_set_by, with_cookies_of
@@ -251,8 +250,7 @@ class Call:
             requests.exceptions.RequestException: as `run` does.
         """
         self.known_status, self.is_left = raw.status, False
-        # The reader may be in a block of `override` of its own.
-        self.record.deadline = self.plan.deadline.sooner(overrides().expires)
+        self.record.heed_reader()
         self._is_abandoned = lambda: raw.is_abandoned
         error = self._read_now(raw)
         try:
@@ -375,8 +373,8 @@ class Call:
             What the caller gets.
         """
         record = self.record
-        # The reader may be in a block of `override` of its own.
-        deadline = record.deadline = self.plan.deadline.sooner(overrides().expires)
+        record.heed_reader()
+        deadline = record.deadline
         why = "only the body of a GET without a body is"
         if self.resumer is not None:
             why = self.resumer.why_not()

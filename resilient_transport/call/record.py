@@ -29,6 +29,7 @@ from ..retry.decision import Decision, first_stale, given_up, judge
 from ..retry.retry_after import retry_after
 from ..retry.stages import Column, Failure, Situation, Stage
 from ..retry.urllib3_retry import ONE_ATTEMPT
+from ..settings.override import overrides
 from ..telemetry.dispatch import Dispatcher, dispatcher_for
 from ..util.clock import monotonic
 from ..util.frozen import replace
@@ -298,6 +299,10 @@ class Record:
             forget_frames(entry.error for entry in self.history)
             response.raw.retries = ONE_ATTEMPT.new(history=self.history)
         response.attempts = Attempts(self.attempts)  # type: ignore[attr-defined]
+
+    def heed_reader(self) -> None:
+        """Go by the reader's deadline: the body may be read in a block of `override` of its own."""
+        self.deadline = self.plan.deadline.sooner(overrides().expires)
 
     def lift_attempt_limit(self, trace: Trace) -> None:
         """Let an attempt last as long as its call may; a block of `override` bounds each read by itself."""

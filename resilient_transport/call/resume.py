@@ -32,7 +32,6 @@ from ..events import BodyResumed
 from ..retry.budget import PAY_BACK
 from ..retry.decision import Decision, judge
 from ..retry.stages import Stage
-from ..settings.override import overrides
 from ..util.frozen import replace
 from .record import Record
 from .rotation import unless_rotated
@@ -160,8 +159,7 @@ class Resumer:
     def _seek(self, known: Representation, received: int, owed: int, error: Exception | None) -> Rest | None:
         record, broken = self._record, self._record.carrier
         if record.is_handed_out:
-            # The reader may be in a block of `override` of its own.
-            record.deadline = record.plan.deadline.sooner(overrides().expires)
+            record.heed_reader()
         broken.bytes_in = received - self.since
         broken.mark(Stage.BODY)
         broken.fail(error or IncompleteRead(b""))
