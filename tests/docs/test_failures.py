@@ -33,16 +33,11 @@ from tests.docs.test_tutorial import alike, files_of, play, shown_by
 from tests.end_to_end.provoked import closed_port
 from tests.end_to_end.verbatim_server import Answer, VerbatimServer, told
 from tests.programs import ROOT
+from tests.test_docs import rows, section
 from tests.timeouts import SHORT_TIMEOUT
 
 PAGE = "docs/failures.md"
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
-
-
-def rows(heading: str) -> list[list[str]]:
-    """Return the cells of the table below a heading."""
-    lines = re.search(r"(?:^\|.*\n)+", TEXT.split(f"## {heading}\n", 1)[1], re.MULTILINE)[0].splitlines()
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
 def named_in(text: str) -> list[str]:
@@ -107,7 +102,7 @@ CLASSES = {
     if inspect.isclass(kind) and issubclass(kind, requests.RequestException) and name == kind.__name__
     if not name.startswith("_")
 }
-EXCEPTIONS = {named_in(first)[0]: others for first, *others in rows("What can be raised")}
+EXCEPTIONS = {named_in(first)[0]: others for first, *others in rows(section(TEXT, "What can be raised"))}
 
 
 def test_every_exception_has_a_row():
@@ -321,7 +316,7 @@ def test_an_http_error_has_the_attempts_of_its_response(server):
 
 def test_every_field_of_an_attempt_has_a_row():
     """In the order of the code, with all stages."""
-    fields = {named_in(first)[0]: what for first, what in rows("attempts_of")}
+    fields = {named_in(first)[0]: what for first, what in rows(section(TEXT, "attempts_of"))}
 
     assert tuple(fields) == Attempt._fields
     assert fields["stage"] == f"how far it got: {', '.join(map(str, Stage))}"

@@ -25,6 +25,7 @@ from resilient_transport.testing import Fault, FaultServer, How, Moment, Rule, S
 from tests.end_to_end.verbatim_server import FIN, Answer, VerbatimServer, told
 from tests.programs import ROOT
 from tests.retry.test_retry_to_the_letter import CUT, GOOD, SOON, ended, status
+from tests.test_docs import rows, section
 from tests.timeouts import SHORT_TIMEOUT
 
 TEXT = (ROOT / "docs/migration.md").read_text(encoding="utf-8")
@@ -37,15 +38,13 @@ SILENT = Fault(Moment.REQUEST, How.STALL)
 PAST = RequestHistory("GET", "/", None, 503, None)
 
 
-def rows(heading: str) -> dict[str, list[str]]:
+def by_name(heading: str) -> dict[str, list[str]]:
     """Return the other cells of the table below a heading, by the name in the first."""
-    lines = re.search(r"(?:^\|.*\n)+", TEXT.split(f"# {heading}\n", 1)[1], re.MULTILINE)[0].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
-    return {first.strip("`| "): others for first, *others in cells}
+    return {first.strip("`"): others for first, *others in rows(section(TEXT, heading))}
 
 
-RETRY_ROWS = rows("Retry, field by field")
-ADAPTER_ROWS = rows("HTTPAdapter, argument by argument")
+RETRY_ROWS = by_name("Retry, field by field")
+ADAPTER_ROWS = by_name("HTTPAdapter, argument by argument")
 
 
 def policies(text: str) -> list[RetryPolicy]:
